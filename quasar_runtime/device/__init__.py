@@ -1,0 +1,1 @@
+"""Devices that execute programs; see `quasar_runtime.device.base`."""

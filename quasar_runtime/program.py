@@ -1,0 +1,255 @@
+"""A program: what a device executes. One block of bytes and the sizes of what lies around it.
+
+    program   descriptor table, then weights, parameters, tables and position values, each on a
+              64-byte boundary
+    image     raw RGB bytes (side, side, 3)
+    output    the classifier's int32 accumulators, then what a traced program stores for comparison
+    profile   begin and end of every descriptor, two uint64
+
+`check` is the rule book that every device enforces: field ranges, on-chip regions, memory ranges.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from quasar_runtime import interface as hw
+from quasar_runtime.errors import ProgramError
+from quasar_runtime.interface import Cause, Epilogue, Opcode, Source
+from quasar_runtime.overlay import Overlay
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Where a traced program stores an operation's result in the output area."""
+
+    offset: int
+    shape: tuple[int, int]
+    dtype: str
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """A compiled model.
+
+    data      uint8, the program's bytes; descriptors first
+    names     one a descriptor, such as 'blocks.3.fc1'
+    macs      one a descriptor: useful 4-bit MACs, an 8-bit one counting two
+    classes   int32 accumulators at the start of the output
+    scale     float32 (classes,): logit = accumulator * scale
+    traces    by descriptor name, when compiled with trace=True
+    """
+
+    overlay: Overlay
+    data: npt.NDArray[np.uint8]
+    names: tuple[str, ...]
+    macs: tuple[int, ...]
+    image_size: int
+    classes: int
+    scale: npt.NDArray[np.float32]
+    output_bytes: int
+    traces: dict[str, Trace] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        """Descriptors."""
+        return len(self.names)
+
+    @property
+    def descriptors(self) -> npt.NDArray[np.void]:
+        """The descriptor table, a view of DESCRIPTOR_DTYPE."""
+        return self.data[: self.count * hw.DESCRIPTOR_BYTES].view(hw.DESCRIPTOR_DTYPE)
+
+    @property
+    def image_bytes(self) -> int:
+        return self.image_size * self.image_size * 3
+
+    @property
+    def profile_bytes(self) -> int:
+        return self.count * hw.PROFILE_BYTES
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the program's bytes, hexadecimal."""
+        return hashlib.sha256(self.data.tobytes()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Violation:
+    """What is wrong with a descriptor, as a device reports it."""
+
+    cause: Cause
+    descriptor: int
+    message: str
+
+
+def digit_groups(outputs: int, rows8: int, rows: int) -> int:
+    """Groups of `rows` digit rows that hold rows8 8-bit rows (two digits each) and the 4-bit rest."""
+    return -(-(outputs + rows8) // rows)
+
+
+def weight_bytes(inputs: int, outputs: int, rows8: int, overlay: Overlay) -> int:
+    """Bytes of a packed weight matrix: whole array tiles, one nibble a digit."""
+    steps = -(-inputs // overlay.depth)
+    groups = digit_groups(outputs, rows8, overlay.rows)
+    return groups * steps * overlay.rows * overlay.depth // 2
+
+
+def region_words(tokens: int, pitch: int, overlay: Overlay) -> int:
+    """Words of an on-chip region."""
+    return -(-tokens // overlay.tokens) * pitch
+
+
+def check(
+    descriptors: npt.NDArray[np.void],
+    overlay: Overlay,
+    program_bytes: int,
+    image_bytes: int,
+    output_bytes: int,
+) -> Violation | None:
+    """The first violation of the interface in a descriptor table, or None.
+
+    Order within a descriptor: opcode, field ranges in field order (a range's low and high bound,
+    then its multiple), unused fields zero, then regions and memory ranges.
+    """
+    for number, d in enumerate(descriptors):
+        violation = _check_fields(number, d) or _check_ranges(
+            number, d, overlay, program_bytes, image_bytes, output_bytes
+        )
+        if violation:
+            return violation
+        if d["opcode"] == Opcode.END:
+            return None
+    return Violation(Cause.NO_END, len(descriptors), "the descriptor table has no END")
+
+
+def require(
+    descriptors: npt.NDArray[np.void],
+    overlay: Overlay,
+    program_bytes: int,
+    image_bytes: int,
+    output_bytes: int,
+) -> None:
+    """Raise ProgramError when `check` finds a violation."""
+    found = check(descriptors, overlay, program_bytes, image_bytes, output_bytes)
+    if found:
+        raise ProgramError(f"descriptor {found.descriptor}: {found.message} ({found.cause.name})")
+
+
+def _check_fields(number: int, d: np.void) -> Violation | None:
+    opcode = int(d["opcode"])
+    if opcode not in Opcode._value2member_map_:
+        return Violation(Cause.BAD_OPCODE, number, f"opcode is {opcode}, allowed are 1 to 7")
+    rules = hw.RULES[Opcode(opcode)]
+    for f in hw.FIELDS[1:]:
+        value = int(d[f.name])
+        rule = rules.get(f.name, hw.Rule(0, 0))
+        if not rule.low <= value <= rule.high:
+            return Violation(
+                Cause.BAD_FIELD, number, f"{f.name} is {value}, allowed {rule.low} to {rule.high}"
+            )
+        if value % rule.multiple:
+            cause = Cause.MISALIGNED if rule.multiple == hw.ALIGNMENT else Cause.BAD_FIELD
+            return Violation(
+                cause, number, f"{f.name} is {value}, expected a multiple of {rule.multiple}"
+            )
+    return None
+
+
+def _check_ranges(
+    number: int, d: np.void, overlay: Overlay, program: int, image: int, output: int
+) -> Violation | None:
+    def over(what: str, end: int, size: int) -> Violation | None:
+        if end <= size:
+            return None
+        return Violation(Cause.BAD_RANGE, number, f"{what} ends at {end}, past {size}")
+
+    def act(what: str, base: str, tokens: int, pitch: str, channels: int) -> Violation | None:
+        width = int(d[pitch])
+        if width * overlay.depth < channels:
+            return Violation(
+                Cause.BAD_RANGE, number, f"{pitch} is {width} words, too few for {channels} channels"
+            )
+        end = int(d[base]) + region_words(tokens, width, overlay)
+        return over(f"{what} region", end, overlay.act_words)
+
+    def res(tokens: int, pitch: str, channels: int) -> Violation | None:
+        width = int(d[pitch])
+        if width * overlay.depth < channels:
+            return Violation(
+                Cause.BAD_RANGE, number, f"{pitch} is {width} words, too few for {channels} channels"
+            )
+        return over("residual", region_words(tokens, width, overlay), overlay.res_words)
+
+    op = Opcode(int(d["opcode"]))
+    tokens, keys = int(d["tokens"]), int(d["keys"])
+    inputs, outputs, rows8 = int(d["inputs"]), int(d["outputs"]), int(d["rows8"])
+    address, parameters = int(d["address"]), int(d["parameters"])
+    found: list[Violation | None] = []
+    if op == Opcode.LOAD_IMAGE:
+        side = int(d["image_size"])
+        patches = (side // hw.PATCH) ** 2 + 1
+        found = [
+            act("destination", "destination", patches, "destination_pitch", hw.PATCH_CHANNELS),
+            over("image", address + side * side * 3, image),
+        ]
+    elif op == Opcode.LOAD_RESIDUAL:
+        found = [
+            res(tokens, "destination_pitch", inputs),
+            over("position values", address + tokens * inputs * 2, program),
+        ]
+    elif op == Opcode.LINEAR:
+        if rows8 > outputs:
+            return Violation(Cause.BAD_FIELD, number, f"rows8 is {rows8}, above outputs {outputs}")
+        mode = Epilogue(int(d["mode"]))
+        if mode == Epilogue.LOGITS and tokens != 1:
+            return Violation(Cause.BAD_FIELD, number, f"tokens is {tokens}, logits take 1")
+        found = [act("source", "source", tokens, "source_pitch", inputs)]
+        if mode in (Epilogue.REQUANTISE, Epilogue.TABLE):
+            found.append(act("destination", "destination", tokens, "destination_pitch", outputs))
+        elif mode == Epilogue.RESIDUAL:
+            found.append(res(tokens, "destination_pitch", outputs))
+        else:
+            found.append(over("logits", outputs, overlay.logits))
+        size = weight_bytes(inputs, outputs, rows8, overlay)
+        found.append(over("weights", int(d["weights"]) + size, program))
+        found.append(over("parameters", parameters + outputs * hw.ROW_BYTES, program))
+        if mode == Epilogue.TABLE:
+            found.append(over("table", int(d["table"]) + hw.TABLE_BYTES, program))
+    elif op == Opcode.LAYERNORM:
+        found = [
+            res(tokens, "source_pitch", inputs),
+            act("destination", "destination", tokens, "destination_pitch", inputs),
+            over("parameters", parameters + inputs * 2, program),
+        ]
+    elif op == Opcode.ATTENTION:
+        channels = int(d["heads"]) * hw.HEAD_DIM
+        found = [
+            act("Q", "source", tokens, "source_pitch", channels),
+            act("K", "source_kv", keys, "kv_pitch", int(d["channel_k"]) + channels),
+            act("V", "source_kv", keys, "kv_pitch", int(d["channel_v"]) + channels),
+            act("destination", "destination", tokens, "destination_pitch", channels),
+            over("parameters", parameters + int(d["heads"]) * hw.HEAD_BYTES, program),
+        ]
+    elif op == Opcode.STORE:
+        source = Source(int(d["mode"]))
+        if source == Source.LOGITS:
+            found = [
+                over("logits", outputs, overlay.logits),
+                over("output", address + 4 * outputs, output),
+            ]
+        elif source == Source.ACT:
+            found = [
+                act("source", "source", tokens, "source_pitch", inputs),
+                over("output", address + tokens * inputs, output),
+            ]
+        else:
+            found = [
+                res(tokens, "source_pitch", inputs),
+                over("output", address + 2 * tokens * inputs, output),
+            ]
+    return next((f for f in found if f), None)

@@ -1,0 +1,21 @@
+"""Where the zoo and the overlays lie: beside the package in a checkout, inside it when installed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent
+
+
+def data_folder(kind: str) -> Path:
+    """The folder of `kind`, 'model_zoo' or 'overlays'.
+
+    The environment variable QUASAR_MODEL_ZOO or QUASAR_OVERLAYS takes precedence; then the copy
+    that the installed package carries; then the source checkout.
+    """
+    override = os.environ.get(f"QUASAR_{kind.upper()}")
+    if override:
+        return Path(override)
+    installed = PACKAGE / "_data" / kind
+    return installed if installed.is_dir() else PACKAGE.parent / kind

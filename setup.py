@@ -1,0 +1,68 @@
+"""Packaging: the engine is compiled by cffi, the zoo and the overlays travel inside the package."""
+
+import shutil
+from pathlib import Path
+
+from setuptools import setup
+from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).resolve().parent
+EXTRAS = {
+    "board": ["pynq>=3.0.1"],
+    "train": ["torch==2.13.0", "pyyaml>=6"],
+    "notebook": ["jupyterlab>=4", "matplotlib>=3.7"],
+    "test": [
+        "pytest>=7.4",
+        "pytest-xdist>=3.5",
+        "hypothesis>=6.80",
+        "ruff==0.15.22",
+        "mypy==2.3.0",
+    ],
+}
+
+
+class BuildWithData(build_py):
+    """build_py that also copies the zoo and the overlays to `quasar_runtime/_data`."""
+
+    def run(self) -> None:
+        super().run()
+        if self.editable_mode:
+            return
+        target = Path(self.build_lib) / "quasar_runtime" / "_data"
+        patterns = {"model_zoo": ("*.safetensors", "index.json"), "overlays": ("*/overlay.json",)}
+        for folder, globs in patterns.items():
+            for pattern in globs:
+                for source in (ROOT / folder).glob(pattern):
+                    copy = target / source.relative_to(ROOT)
+                    copy.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(source, copy)
+
+
+setup(
+    name="quasar-vit",
+    version="0.1.0",
+    description="Searched, quantised vision transformers on an FPGA",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10,<3.13",
+    packages=["quasar_runtime", "quasar_runtime.device", "quasar_runtime.cli", "quasar_runtime.native"],
+    package_data={"quasar_runtime": ["py.typed"], "quasar_runtime.native": ["*.c", "*.h"]},
+    cmdclass={"build_py": BuildWithData},
+    cffi_modules=["quasar_runtime/native/build_native.py:ffibuilder"],
+    install_requires=[
+        "numpy>=1.26,<3",
+        "pillow>=10",
+        "cffi>=1.15",
+        "click>=8.1",
+        "tqdm>=4.60",
+        "safetensors>=0.4",
+    ],
+    extras_require=EXTRAS,
+    entry_points={
+        "console_scripts": [
+            "quasar=quasar_runtime.cli:main",
+            "quasar-infer=quasar_runtime.cli:infer_main",
+        ]
+    },
+)
