@@ -15,8 +15,8 @@ EXTRAS = {
         "pytest>=7.4",
         "pytest-xdist>=3.5",
         "hypothesis>=6.80",
-        "ruff==0.15.22",
-        "mypy==2.3.0",
+        "ruff==0.17.5",
+        "mypy==2.4.1",
     ],
 }
 
