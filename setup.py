@@ -46,7 +46,12 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.10,<3.13",
-    packages=["quasar_runtime", "quasar_runtime.device", "quasar_runtime.cli", "quasar_runtime.native"],
+    packages=[
+        "quasar_runtime",
+        "quasar_runtime.cli",
+        "quasar_runtime.device",
+        "quasar_runtime.native",
+    ],
     package_data={"quasar_runtime": ["py.typed"], "quasar_runtime.native": ["*.c", "*.h"]},
     cmdclass={"build_py": BuildWithData},
     cffi_modules=["quasar_runtime/native/build_native.py:ffibuilder"],

@@ -69,14 +69,15 @@ def matmul(a: npt.NDArray[np.integer], w: npt.NDArray[np.integer]) -> Ints:
 
     Computed in float64, whose sums are exact here: |sum| <= 127 * 127 * K < 2^53.
     """
-    return (a.astype(np.float64) @ w.astype(np.float64).T).astype(np.int64)
+    product: Ints = (a.astype(np.float64) @ w.astype(np.float64).T).astype(np.int64)
+    return product
 
 
 def add_residual(residual: Ints, acc: Ints, m: Ints, n: Ints) -> Ints:
     """sat16(residual + sat16(rs(acc * m, n))), the int16 residual stream."""
     delta = rounding_shift(acc * m, n)
     delta = np.clip(delta, RESIDUAL_MIN, RESIDUAL_MAX)
-    return np.clip(residual + delta, RESIDUAL_MIN, RESIDUAL_MAX)
+    return np.asarray(np.clip(residual + delta, RESIDUAL_MIN, RESIDUAL_MAX), np.int64)
 
 
 def lookup(x: Ints, table: Ints) -> Ints:

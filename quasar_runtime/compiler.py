@@ -152,7 +152,7 @@ class Builder:
             clamp=clamp,
             weights=weights,
             parameters=parameters,
-            table=0 if table is None else self.section(table),
+            lookup=0 if table is None else self.section(table),
         )
         if destination:
             self.store(name, Source.ACT, tokens, matrix.rows, destination)
@@ -207,7 +207,7 @@ def _is_section(descriptor: dict[str, int], name: str) -> bool:
     """Whether the field holds an offset within the program."""
     if name == "address":
         return descriptor["opcode"] == Opcode.LOAD_RESIDUAL
-    if name == "table":
+    if name == "lookup":
         return descriptor["mode"] == Epilogue.TABLE
     return name in ("weights", "parameters")
 

@@ -71,7 +71,7 @@ class Epilogue(enum.IntEnum):
     """What LINEAR does with a row's accumulator, bias included. (m, n) is the row's own."""
 
     REQUANTISE = 0  # ACT[destination] = clamp(rs(acc * m, n), clamp)
-    TABLE = 1  # ACT[destination] = table[clamp(rs(acc * m, n), 127)]
+    TABLE = 1  # ACT[destination] = lookup[clamp(rs(acc * m, n), 127)]
     RESIDUAL = 2  # RES = sat16(RES + sat16(rs(acc * m, n)))
     LOGITS = 3  # LOGITS[channel] = acc
 
@@ -145,7 +145,7 @@ FIELDS = (
     Field("shift", 39, 1, "LAYERNORM: n"),
     Field("weights", 40, 4, "offset from PROGRAM of the packed weights"),
     Field("parameters", 44, 4, "offset from PROGRAM of the row, gain or head parameters"),
-    Field("table", 48, 4, "offset from PROGRAM of a 256-byte table"),
+    Field("lookup", 48, 4, "offset from PROGRAM of a 256-byte lookup table"),
     Field("address", 52, 4, "offset from PROGRAM (LOAD_RESIDUAL), IMAGE or OUTPUT"),
     Field("epsilon", 56, 4, "LAYERNORM: added to the variance"),
     Field("image_size", 60, 2, "LOAD_IMAGE: side in pixels"),
@@ -231,7 +231,7 @@ RULES: dict[Opcode, dict[str, Rule]] = {
         "clamp": Rule(arithmetic.WEIGHT8_MAX, arithmetic.ACTIVATION_MAX, 1),
         "weights": _OFFSET,
         "parameters": _OFFSET,
-        "table": _OFFSET,
+        "lookup": _OFFSET,
     },
     Opcode.LAYERNORM: {
         "layer": _ANY16,

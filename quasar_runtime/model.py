@@ -75,7 +75,8 @@ class Block:
     """A transformer block.
 
     qkv's rows are (q of all heads, k of all heads, v of all heads), 64 a head; its results are
-    clamped to [-119, 119]. gelu is int8 (256,), indexed by fc1's result + 128, values in [-127, 127].
+    clamped to [-119, 119]. gelu is int8 (256,), indexed by fc1's result + 128, its values in
+    [-127, 127].
     """
 
     norm1: Norm

@@ -38,7 +38,7 @@ def pack_weights(linear: Linear, overlay: Overlay) -> npt.NDArray[np.uint8]:
     padded = np.zeros((groups * overlay.rows, steps * overlay.depth), np.uint8)
     padded[: len(digits), : linear.inputs] = digits.view(np.uint8) & 15
     tiles = padded.reshape(groups, overlay.rows, steps, overlay.depth).swapaxes(1, 2)
-    return (tiles[..., 0::2] | tiles[..., 1::2] << 4).reshape(-1)
+    return np.asarray(tiles[..., 0::2] | tiles[..., 1::2] << 4).reshape(-1)
 
 
 def unpack_weights(

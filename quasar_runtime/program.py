@@ -88,7 +88,7 @@ class Violation:
 
 
 def digit_groups(outputs: int, rows8: int, rows: int) -> int:
-    """Groups of `rows` digit rows that hold rows8 8-bit rows (two digits each) and the 4-bit rest."""
+    """Groups of `rows` digit rows: rows8 8-bit rows of two digits each, then the 4-bit rest."""
     return -(-(outputs + rows8) // rows)
 
 
@@ -172,7 +172,9 @@ def _check_ranges(
         width = int(d[pitch])
         if width * overlay.depth < channels:
             return Violation(
-                Cause.BAD_RANGE, number, f"{pitch} is {width} words, too few for {channels} channels"
+                Cause.BAD_RANGE,
+                number,
+                f"{pitch} is {width} words, too few for {channels} channels",
             )
         end = int(d[base]) + region_words(tokens, width, overlay)
         return over(f"{what} region", end, overlay.act_words)
@@ -181,7 +183,9 @@ def _check_ranges(
         width = int(d[pitch])
         if width * overlay.depth < channels:
             return Violation(
-                Cause.BAD_RANGE, number, f"{pitch} is {width} words, too few for {channels} channels"
+                Cause.BAD_RANGE,
+                number,
+                f"{pitch} is {width} words, too few for {channels} channels",
             )
         return over("residual", region_words(tokens, width, overlay), overlay.res_words)
 
@@ -219,7 +223,7 @@ def _check_ranges(
         found.append(over("weights", int(d["weights"]) + size, program))
         found.append(over("parameters", parameters + outputs * hw.ROW_BYTES, program))
         if mode == Epilogue.TABLE:
-            found.append(over("table", int(d["table"]) + hw.TABLE_BYTES, program))
+            found.append(over("lookup table", int(d["lookup"]) + hw.TABLE_BYTES, program))
     elif op == Opcode.LAYERNORM:
         found = [
             res(tokens, "source_pitch", inputs),

@@ -137,7 +137,7 @@ def linear(m: Machine, d: np.void) -> None:
     target = m.region(m.act, d["destination"], d["destination_pitch"], tokens, outputs)
     result = ar.requantise(acc, multiplier, shift, int(d["clamp"]))
     if mode == Epilogue.TABLE:
-        table = m.memory(int(d["table"]), hw.TABLE_BYTES, "i1").astype(np.int64)
+        table = m.memory(int(d["lookup"]), hw.TABLE_BYTES, "i1").astype(np.int64)
         result = ar.lookup(result, table)
     target[:, channel] = result
 

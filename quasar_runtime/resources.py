@@ -1,4 +1,4 @@
-"""Where the zoo and the overlays lie: beside the package in a checkout, inside it when installed."""
+"""Where the zoo and the overlays lie: beside the package in a checkout, inside it installed."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def _rsqrt() -> npt.NDArray[np.int64]:
 
 
 def _reciprocal() -> npt.NDArray[np.int64]:
-    """RECIPROCAL[j] = round(2^15 / (c / 2^15)), c the middle of [j + 256, j + 257) * 2^7: 16 bits."""
+    """RECIPROCAL[j] = round(2^15 / (c / 2^15)), c middle of [j + 256, j + 257) * 2^7: 16 bits."""
     middles = [(j + 256.5) * 2.0**7 for j in range(256)]
     return np.array([round(2.0**15 / (c / 2.0**15)) for c in middles], np.int64)
 
