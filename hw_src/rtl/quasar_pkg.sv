@@ -107,6 +107,8 @@ package quasar_pkg;
   } violation_t;
 
   // The first field outside its range, in field order; CAUSE_NONE when all are legal.
+  // The layer number may be anything, so that its bits stay unused here.
+  // verilator lint_off UNUSEDSIGNAL
   function automatic violation_t check_fields(input descriptor_t d);
     check_fields = '{cause: CAUSE_NONE, offset: 8'd0};
     case (d.opcode)
@@ -302,6 +304,7 @@ package quasar_pkg;
       default: check_fields = '{cause: CAUSE_BAD_OPCODE, offset: 8'd0};
     endcase
   endfunction
+  // verilator lint_on UNUSEDSIGNAL
 
   localparam logic [7:0] REG_IDENTITY = 8'h00;  // r 0x51554153, 'QUAS'
   localparam logic [7:0] REG_VERSION = 8'h04;  // r interface version: major << 16 | minor

@@ -1,0 +1,61 @@
+# make infer   classify a picture (IMAGE=path, MODEL=name)
+# make test    everything the tests need, then lint, types and all tests
+PYTHON ?= python3
+VENV   ?= .venv
+MODEL  ?= q-vit-160fps
+IMAGE  ?= examples/chelsea.jpg
+BIN    := $(VENV)/bin
+ENGINE := $(wildcard quasar_runtime/native/*.c quasar_runtime/native/*.h quasar_runtime/native/*.py)
+
+.PHONY: infer test lint unit numpy1 interface zoo benchmarks clean
+
+infer: $(VENV)/installed
+	@$(BIN)/quasar-infer --model "$(MODEL)" "$(IMAGE)"
+
+test: lint unit numpy1
+
+lint: $(VENV)/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+unit: $(VENV)/installed-test
+	$(BIN)/python -m pytest -n 2
+
+# The boards run PYNQ, which wants numpy below 2: the runtime's tests again, with numpy 1.26.
+numpy1: $(VENV)-numpy1/installed
+	$(VENV)-numpy1/bin/python -m pytest -n 2 -m "not slow" --ignore-glob='tests/test_export*' tests
+
+interface: $(VENV)/installed
+	$(BIN)/python -m quasar_runtime.interface_emit
+
+# The models of model_zoo/ from the published checkpoints and calibration images in ../shared/data.
+zoo: $(VENV)/installed-test
+	$(BIN)/python -m train.zoo
+
+clean:
+	rm -rf $(VENV) $(VENV)-numpy1 build *.egg-info quasar_runtime/native/*.so
+
+$(VENV)/bin/pip: | system
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: setup.py pyproject.toml $(ENGINE) | $(VENV)/bin/pip
+	$(BIN)/pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/installed-test: $(VENV)/installed | test-tools
+	$(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[test,train]'
+	@touch $@
+
+$(VENV)-numpy1/installed: $(VENV)/installed-test
+	$(PYTHON) -m venv $(VENV)-numpy1
+	$(VENV)-numpy1/bin/pip install --quiet --disable-pip-version-check 'numpy==1.26.4' -e '.[test]'
+	@touch $@
+
+.PHONY: system test-tools
+system:
+	@sh tools/system_packages.sh base "$(PYTHON)"
+
+test-tools:
+	@sh tools/system_packages.sh test "$(PYTHON)"
