@@ -1,1 +1,118 @@
-"""Devices that execute programs; see `quasar_runtime.device.base`."""
+"""Devices that execute programs, found and opened by name; see `quasar_runtime.device.base`."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from quasar_runtime.errors import DeviceNotFound, did_you_mean
+
+if TYPE_CHECKING:
+    from quasar_runtime.device.base import Device
+    from quasar_runtime.overlay import Overlay
+
+NAMES = ("board", "native", "reference")
+"""Every device, in the order in which 'auto' prefers them; 'reference' only when asked for."""
+DEFAULT_OVERLAY = "b1024"
+
+
+@dataclass(frozen=True)
+class DeviceInfo:
+    """A device of this machine: what it is, and why it cannot be used (None when it can)."""
+
+    name: str
+    description: str
+    reason: str | None
+
+    @property
+    def available(self) -> bool:
+        return self.reason is None
+
+
+def open_device(
+    name: str = "auto",
+    *,
+    overlay: str | Overlay | None = None,
+    threads: int | None = None,
+    kernels: str | None = None,
+) -> Device:
+    """Open a device; the caller closes it.
+
+    name     'board', 'native', 'reference', or 'auto': the board where there is one, else native
+    overlay  for which programs will be compiled, by default b1024; the board takes its own
+    threads  of the native device, by default all cores
+    kernels  of the native device, by default the fastest this CPU runs
+
+    DeviceNotFound when it is not on this machine, OverlayError for an unknown overlay.
+    """
+    if name == "auto":
+        name = "native" if _board_reason() else "board"
+    if name not in NAMES:
+        known = ("auto", *NAMES)
+        hint = did_you_mean(name, known)
+        raise DeviceNotFound(f"no device named '{name}'{hint} Known: {', '.join(known)}")
+    reason = _REASONS[name]()
+    if reason:
+        raise DeviceNotFound(f"device '{name}' cannot be used: {reason}")
+    if name == "board":
+        module = importlib.import_module("quasar_runtime.device.board")
+        board: Device = module.BoardDevice(overlay)
+        return board
+    build = _overlay(overlay)
+    if name == "reference":
+        from quasar_runtime.device.reference import ReferenceDevice
+
+        return ReferenceDevice(build)
+    from quasar_runtime.device.native import NativeDevice
+
+    return NativeDevice(build, threads=threads, kernels=kernels)
+
+
+def available_devices() -> list[DeviceInfo]:
+    """Every device that Quasar knows, and why it cannot be used where it cannot."""
+    return [DeviceInfo(name, _DESCRIPTIONS[name], _REASONS[name]()) for name in NAMES]
+
+
+def _overlay(overlay: str | Overlay | None) -> Overlay:
+    from quasar_runtime.overlay import Overlay, load_overlay
+
+    return overlay if isinstance(overlay, Overlay) else load_overlay(overlay or DEFAULT_OVERLAY)
+
+
+def _board_reason() -> str | None:
+    """Looks at the machine and at what is installed; imports nothing of pynq."""
+    if importlib.util.find_spec("quasar_runtime.device.board") is None:
+        return "this version has no board driver"
+    try:
+        compatible = Path("/proc/device-tree/compatible").read_bytes()
+    except OSError:
+        compatible = b""
+    if b"zynqmp" not in compatible:
+        return f"this machine ({platform.machine()}) is not a Zynq UltraScale+ board"
+    if importlib.util.find_spec("pynq") is None:
+        return "pynq is not installed; pip install quasar-vit[board]"
+    return None
+
+
+def _native_reason() -> str | None:
+    try:
+        importlib.import_module("quasar_runtime.device.native")
+    except ImportError as e:
+        return f"the C engine is not built ({e}); pip install . needs a C compiler"
+    return None
+
+
+def _always() -> str | None:
+    return None
+
+
+_DESCRIPTIONS = {
+    "board": "the accelerator on a ZCU102, through pynq",
+    "native": "this machine's CPU, with SIMD kernels in C",
+    "reference": "the normative arithmetic in NumPy: slow, for comparison",
+}
+_REASONS = {"board": _board_reason, "native": _native_reason, "reference": _always}

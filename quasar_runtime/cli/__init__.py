@@ -1,0 +1,34 @@
+"""The commands `quasar` and `quasar-infer`: they parse, call the library and print.
+
+Verbs are imported when they are used; the library when a verb runs, so that help, completion and
+the first answer are quick.
+"""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """`quasar VERB ...`"""
+    try:
+        from quasar_runtime.cli.app import quasar
+
+        quasar()
+    except KeyboardInterrupt:  # before a verb ran, which handles its own
+        _interrupted()
+
+
+def infer_main() -> None:
+    """`quasar-infer ...`, the same as `quasar infer ...`."""
+    try:
+        from quasar_runtime.cli.infer import infer
+
+        infer(prog_name="quasar-infer")
+    except KeyboardInterrupt:
+        _interrupted()
+
+
+def _interrupted() -> None:
+    sys.stderr.write("Interrupted\n")
+    sys.exit(130)

@@ -1,0 +1,47 @@
+"""What all verbs share: errors become one line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+
+import click
+
+from quasar_runtime.errors import QuasarError
+
+BAD_INPUT = 1
+"""Exit code for a bad file, name or value; click exits with 2 on wrong usage."""
+INTERRUPTED = 130
+PIPE_CLOSED = 141
+
+
+class Verb(click.Command):
+    """A command whose errors a user can cause are printed as `Error: ...`, in one line."""
+
+    def invoke(self, ctx: click.Context) -> None:
+        # Pillow warns of odd metadata and of large pictures; what matters is an error or nothing.
+        warnings.filterwarnings("ignore", module="PIL")
+        try:
+            super().invoke(ctx)
+            sys.stdout.flush()
+            return
+        except BrokenPipeError:
+            # Whoever read our output has left. Python would complain again when it flushes at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = PIPE_CLOSED
+        except KeyboardInterrupt:
+            click.echo("Interrupted", err=True)
+            code = INTERRUPTED
+        except QuasarError as e:
+            print_error(str(e))
+            code = BAD_INPUT
+        except OSError as e:
+            print_error(f"{e.filename}: {e.strerror}" if e.filename else str(e))
+            code = BAD_INPUT
+        ctx.exit(code)
+
+
+def print_error(message: str) -> None:
+    """One line on stderr."""
+    click.echo("Error: " + " ".join(message.split()), err=True)
