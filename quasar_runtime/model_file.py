@@ -299,8 +299,7 @@ def _specs(geometry: Geometry, rows8: Mapping[str, int]) -> Specs:
 def pack_nibbles(rows: npt.NDArray[np.int8]) -> npt.NDArray[np.uint8]:
     """int8 (R, C) in [-8, 7] to uint8 (R, C/2): the nibble of an even input is the low half."""
     nibbles = rows.view(np.uint8) & 15
-    packed: npt.NDArray[np.uint8] = nibbles[:, 0::2] | nibbles[:, 1::2] << 4
-    return packed
+    return (nibbles[:, 0::2] | nibbles[:, 1::2] << 4).astype(np.uint8, copy=False)
 
 
 def unpack_nibbles(packed: npt.NDArray[np.uint8]) -> npt.NDArray[np.int8]:
