@@ -62,8 +62,8 @@ class Session:
     timeout  seconds that one run may take before DeviceTimeout
     ring     pictures decoded ahead of the one that runs
 
-    Attributes: `name` of the model, `labels` (wnid, name) of each class, `program` (its data lies
-    in the device's memory), `device`.
+    Attributes: `name` of the model, `labels` (wnid, name) of each class, its `preprocessing`,
+    `program` (its data lies in the device's memory), `device`.
 
     Raises ModelError, OverlayError, DeviceNotFound, CompileError, ArenaError or DeviceFault; what
     was opened until then is closed. Threads may share a session: runs take turns.
@@ -90,7 +90,7 @@ class Session:
         loaded = model if isinstance(model, Model) else _load(model)
         self.name = loaded.name
         self.labels = loaded.labels
-        self._preprocessing: Preprocessing = loaded.preprocessing
+        self.preprocessing: Preprocessing = loaded.preprocessing
         self._owns_device = isinstance(device, str)
         self.device = (
             open_device(device, overlay=overlay, threads=threads)
@@ -147,7 +147,7 @@ class Session:
         """
         self._check(top)
         with self._lock:
-            times = _prepare(image, self._own, self._preprocessing)
+            times = _prepare(image, self._own, self.preprocessing)
             return self._answer(image, self._own, times, top)
 
     def stream(self, images: ImageSources, top: int = 5) -> Iterator[Result]:
@@ -167,7 +167,7 @@ class Session:
 
     def preprocess(self, image: ImageSource) -> npt.NDArray[np.uint8]:
         """The program's input for a picture: raw RGB bytes, uint8 (side, side, 3)."""
-        return load_image(image, self._preprocessing).pixels
+        return load_image(image, self.preprocessing).pixels
 
     def run(self, pixels: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.int32], Profile]:
         """The classifier's accumulators, int32 (classes,), for a program's input, and the profile.
@@ -245,7 +245,7 @@ class Session:
                             raise
                         more, failure = False, None if isinstance(e, StopIteration) else e
                         break
-                    task = self._decoders().submit(_prepare, source, slot, self._preprocessing)
+                    task = self._decoders().submit(_prepare, source, slot, self.preprocessing)
                     pending.append((source, slot, task))
                 if pending:
                     source, slot, task = pending.popleft()

@@ -14,7 +14,7 @@ def main() -> None:
     try:
         from quasar_runtime.cli.app import quasar
 
-        quasar()
+        quasar(prog_name="quasar")
     except KeyboardInterrupt:  # before a verb ran, which handles its own
         _interrupted()
 

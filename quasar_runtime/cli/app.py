@@ -7,6 +7,7 @@ import importlib
 import click
 
 from quasar_runtime import __version__
+from quasar_runtime.cli.verb import HELP_OPTIONS, VerbGroup
 
 VERBS = {
     "infer": "infer",
@@ -20,7 +21,7 @@ VERBS = {
 """Verb -> its module in quasar_runtime.cli; the command is what bears the module's name there."""
 
 
-class LazyGroup(click.Group):
+class LazyGroup(VerbGroup):
     """A group that imports a verb's module only when the verb is named."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -34,18 +35,8 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in VERBS and not args[0].startswith("-"):
-            from quasar_runtime.errors import did_you_mean
 
-            hint = did_you_mean(args[0], VERBS) or f" Verbs: {', '.join(VERBS)}"
-            raise click.UsageError(f"no verb '{args[0]}'{hint}", ctx)
-        return super().resolve_command(ctx, args)
-
-
-@click.group(cls=LazyGroup, name="quasar", context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, name="quasar", context_settings=HELP_OPTIONS)
 @click.version_option(__version__, prog_name="quasar")
 def quasar() -> None:
     """Quantised vision transformers on an FPGA accelerator, or on this machine's CPU."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-Item = TypeVar("Item")
+if TYPE_CHECKING:
+    from quasar_runtime.results import LayerTime
 
 
 @dataclass(frozen=True)
@@ -52,14 +54,36 @@ class Output:
             )
             click.echo("  ".join(cells).rstrip())
 
-    def progress(
-        self, items: Iterable[Item], total: int | None, unit: str, done: int = 0
-    ) -> Iterator[Item]:
-        """items, with a progress bar on stderr when somebody watches it."""
+    def facts(self, facts: Mapping[str, Any], indent: str = "") -> None:
+        """Keys and values, one a line; objects indented under their key."""
+        for key, value in facts.items():
+            if isinstance(value, Mapping) and value:
+                click.echo(f"{indent}{key}:")
+                self.facts(value, indent + "  ")
+            else:
+                shown = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+                click.echo(f"{indent}{key}: {'-' if shown in ({}, None, '') else shown}")
+
+    def layers(self, layers: Iterable[LayerTime]) -> None:
+        """The time of every operation."""
+        rows = []
+        for layer in layers:
+            us, mega = layer.microseconds, layer.macs / 1e6
+            speed = f"{mega / max(us, 1e-3) * 1e3:.1f}" if layer.macs else "-"
+            rows.append((layer.name, f"{us:.1f}", f"{layer.share:.1%}", f"{mega:.2f}", speed))
+        self.table(["operation", "us", "share", "MMAC", "GMAC/s"], rows)
+
+    @contextmanager
+    def bar(self, total: int | None, unit: str, done: int = 0) -> Iterator[Callable[[], None]]:
+        """A progress bar on stderr when somebody watches it; yields what moves it on by one."""
         if self.quiet or not sys.stderr.isatty():
-            yield from items
+            yield lambda: None
             return
         from tqdm import tqdm
 
-        with tqdm(items, total=total, initial=done, unit=f" {unit}", leave=False) as bar:
-            yield from bar
+        with tqdm(total=total, initial=done, unit=f" {unit}", leave=False) as bar:
+            yield lambda: _advance(bar)
+
+
+def _advance(bar: Any) -> None:
+    bar.update()

@@ -8,8 +8,9 @@ import warnings
 
 import click
 
-from quasar_runtime.errors import QuasarError
+from quasar_runtime.errors import QuasarError, did_you_mean
 
+HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 BAD_INPUT = 1
 """Exit code for a bad file, name or value; click exits with 2 on wrong usage."""
 INTERRUPTED = 130
@@ -42,6 +43,24 @@ class Verb(click.Command):
         ctx.exit(code)
 
 
+class VerbGroup(click.Group):
+    """A group that, for an unknown verb, names the closest one or all of them."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        verbs = self.list_commands(ctx)
+        if args[0] not in verbs and not args[0].startswith("-"):
+            hint = did_you_mean(args[0], verbs) or f"; known: {', '.join(verbs)}"
+            raise click.UsageError(f"no verb '{args[0]}'{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+
 def print_error(message: str) -> None:
     """One line on stderr."""
-    click.echo("Error: " + " ".join(message.split()), err=True)
+    line = "Error: " + " ".join(message.split())
+    progress = sys.modules.get("tqdm")
+    if progress is None:
+        click.echo(line, err=True)
+    else:  # around the progress bar, not into it
+        progress.tqdm.write(line, file=sys.stderr)

@@ -32,6 +32,15 @@ class DeviceInfo:
     def available(self) -> bool:
         return self.reason is None
 
+    def as_dict(self) -> dict[str, str | bool | None]:
+        """What `quasar devices --json` prints of it; see docs/cli.md."""
+        return {
+            "name": self.name,
+            "available": self.available,
+            "reason": self.reason,
+            "description": self.description,
+        }
+
 
 def open_device(
     name: str = "auto",

@@ -1,0 +1,103 @@
+"""`quasar bench`"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from quasar_runtime.cli.options import device_options, model_option, output_options
+from quasar_runtime.cli.output import Output
+from quasar_runtime.cli.verb import HELP_OPTIONS, Verb
+
+if TYPE_CHECKING:
+    from quasar_runtime.bench import Benchmark
+
+
+@click.command(cls=Verb, context_settings=HELP_OPTIONS)
+@click.argument("images", nargs=-1, metavar="[IMAGE]...", type=click.Path(allow_dash=False))
+@model_option
+@click.option(
+    "--runs",
+    "-n",
+    type=click.IntRange(min=1),
+    default=100,
+    show_default=True,
+    help="Runs of each measurement.",
+)
+@click.option(
+    "--warmup",
+    type=click.IntRange(min=0),
+    default=10,
+    show_default=True,
+    help="Runs before anything is measured.",
+)
+@click.option(
+    "--trace",
+    type=click.Path(dir_okay=False),
+    help="Also write a Chrome trace, for chrome://tracing or ui.perfetto.dev.",
+)
+@device_options
+@output_options
+def bench(
+    images: tuple[str, ...],
+    model: str,
+    runs: int,
+    warmup: int,
+    trace: str | None,
+    device: str,
+    threads: int | None,
+    overlay: str | None,
+    timeout: float,
+    out: Output,
+) -> None:
+    """Measure latency, throughput and the time of every operation.
+
+    Runs on IMAGE, files or folders, or on a synthetic photo of 500 x 375 pixels.
+    """
+    from quasar_runtime.bench import measure, steps
+    from quasar_runtime.images import expand
+    from quasar_runtime.session import Session
+
+    with (
+        Session(model, device, overlay=overlay, threads=threads, timeout=timeout) as session,
+        out.bar(steps(runs, warmup), "runs") as step,
+    ):
+        found = measure(session, list(expand(images)), runs=runs, warmup=warmup, each=step)
+    if trace:
+        from quasar_runtime.trace import write_trace
+
+        write_trace(trace, found.runs, found.device)
+    if out.json:
+        out.value(found.as_dict())
+    else:
+        _print(found, out)
+
+
+def _print(found: Benchmark, out: Output) -> None:
+    if out.quiet:
+        out.line(f"{found.infer_fps:.2f}")
+        return
+    facts = ", ".join(f"{key} {value}" for key, value in found.facts.items())
+    out.line(
+        f"{found.model} on {found.device}, overlay {found.overlay}" + f" ({facts})" * bool(facts)
+    )
+    out.line()
+    rows = [("decode", found.decode), ("preprocess", found.preprocess), ("infer", found.infer)]
+    out.table(
+        ["ms", "mean", "min", "p50", "p90", "p99", "max"],
+        [
+            (
+                name,
+                *(
+                    f"{ms:.3f}"
+                    for ms in (t.mean_ms, t.min_ms, t.p50_ms, t.p90_ms, t.p99_ms, t.max_ms)
+                ),
+            )
+            for name, t in rows
+        ],
+    )
+    out.line()
+    out.line(f"{found.infer_fps:.1f} inferences/s, {found.end_to_end_fps:.1f} images/s end to end")
+    out.line()
+    out.layers(found.layers)

@@ -1,0 +1,85 @@
+"""`quasar eval`"""
+
+from __future__ import annotations
+
+import click
+
+from quasar_runtime.cli.options import device_options, model_option, output_options
+from quasar_runtime.cli.output import Output
+from quasar_runtime.cli.verb import BAD_INPUT, HELP_OPTIONS, Verb, print_error
+
+
+@click.command("eval", cls=Verb, context_settings=HELP_OPTIONS)
+@click.argument("folder", metavar="DIR", type=click.Path())
+@model_option
+@click.option(
+    "--labels",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Labels of a flat folder: .csv, .json or .txt with file names and wnids or indices.",
+)
+@click.option(
+    "--resume",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Keep answers in this file (JSON lines), and skip those that it holds already.",
+)
+@click.option("--per-class", is_flag=True, help="Also print the accuracy of every class.")
+@device_options
+@output_options
+def evaluate(
+    folder: str,
+    model: str,
+    labels: str | None,
+    resume: str | None,
+    per_class: bool,
+    device: str,
+    threads: int | None,
+    overlay: str | None,
+    timeout: float,
+    out: Output,
+) -> None:
+    """Measure top-1 and top-5 accuracy on labelled pictures.
+
+    DIR holds one folder a class, named by its wnid, or any pictures with a labels file. A picture
+    that cannot be read is reported and does not count.
+    """
+    from quasar_runtime.datasets import read_dataset
+    from quasar_runtime.evaluate import Evaluation
+    from quasar_runtime.session import Session
+
+    with Session(model, device, overlay=overlay, threads=threads, timeout=timeout) as session:
+        dataset = read_dataset(folder, session.labels, labels)
+        for note in dataset.notes:
+            out.warn(note)
+        evaluation = Evaluation(session, dataset, resume)
+        with out.bar(len(dataset.samples), "images", evaluation.done) as step:
+            for outcome in evaluation.run():
+                step()
+                if outcome.error is not None:
+                    print_error(outcome.error)
+        _print(evaluation.as_dict(per_class), out)
+    if evaluation.failed:
+        click.get_current_context().exit(BAD_INPUT)
+
+
+def _print(found: dict[str, object], out: Output) -> None:
+    if out.json:
+        out.value(found)
+        return
+    shown = {k: "-" if found[k] is None else f"{found[k]:.2f} %" for k in ("top1", "top5")}
+    if out.quiet:
+        out.line(shown["top1"])
+        return
+    out.line(f"{found['model']} on {found['device']}, overlay {found['overlay']}")
+    out.line(f"top-1 {shown['top1']}, top-5 {shown['top5']} of {found['images']} images")
+    classes = found.get("classes")
+    if isinstance(classes, list):
+        out.line()
+        out.table(
+            ["images", "top-1", "top-5", "wnid", "label"],
+            [
+                (c["images"], f"{c['top1']:.1f}", f"{c['top5']:.1f}", c["wnid"], c["label"])
+                for c in classes
+            ],
+        )

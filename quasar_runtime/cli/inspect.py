@@ -1,0 +1,80 @@
+"""`quasar inspect`"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from quasar_runtime.cli.options import complete_model, output_options, overlay_option
+from quasar_runtime.cli.output import Output
+from quasar_runtime.cli.verb import HELP_OPTIONS, Verb
+
+
+@click.command(cls=Verb, context_settings=HELP_OPTIONS)
+@click.argument("model", metavar="NAME|FILE", shell_complete=complete_model)
+@overlay_option
+@click.option("--descriptors", is_flag=True, help="Also print every descriptor's fields.")
+@click.option("--memory", is_flag=True, help="Also print the memory map.")
+@output_options
+def inspect(model: str, overlay: str | None, descriptors: bool, memory: bool, out: Output) -> None:
+    """Show a model and its program: precision of every matrix, work, sizes, memory map."""
+    from quasar_runtime.device import DEFAULT_OVERLAY
+    from quasar_runtime.inspection import inspect_model, inspect_program
+    from quasar_runtime.overlay import load_overlay
+    from quasar_runtime.zoo import load_model
+
+    loaded = load_model(model)
+    facts = inspect_model(loaded)
+    program = inspect_program(loaded, load_overlay(overlay or DEFAULT_OVERLAY))
+    if out.json:
+        out.value({"model": facts, "program": program})
+        return
+    if out.quiet:
+        out.line(program["sha256"])
+        return
+    _print_model(facts, out)
+    out.line()
+    _print_program(program, out)
+    if memory:
+        out.line()
+        out.table(
+            ["area", "offset", "bytes", "name"],
+            [(m["area"], m["offset"], m["bytes"], m["name"]) for m in program["memory"]],
+        )
+    if descriptors:
+        out.line()
+        for d in program["descriptors"]:
+            fields = (f"{k}={v}" for k, v in d.items() if k not in ("number", "name", "operation"))
+            out.line(f"{d['number']:3d}  {d['name']}  {d['operation']}  {' '.join(fields)}")
+
+
+def _print_model(facts: dict[str, Any], out: Output) -> None:
+    how = facts["preprocessing"]
+    out.line(
+        f"{facts['name']}: {facts['depth']} blocks, width {facts['width']}, "
+        f"{facts['tokens']} tokens, {facts['classes']} classes, "
+        f"{facts['weights'] / 1e6:.2f} M weights"
+    )
+    out.line(f"input: short side {how['resize']} ({how['resampling']}), centre {how['crop']}")
+    out.line()
+    out.table(
+        ["matrix", "rows", "inputs", "8-bit", "4-bit"],
+        [(x["name"], x["rows"], x["inputs"], x["rows8"], x["rows4"]) for x in facts["layers"]],
+    )
+
+
+def _print_program(program: dict[str, Any], out: Output) -> None:
+    out.line(
+        f"on overlay {program['overlay']}: {len(program['descriptors'])} descriptors, "
+        f"{program['bytes'] / 1e6:.2f} MB, {program['macs'] / 1e6:.1f} M 4-bit MACs, at least "
+        f"{program['array_cycles']} array cycles an image"
+    )
+    out.line()
+    out.table(
+        ["", "operation", "kind", "tokens", "MMAC"],
+        [
+            (d["number"], d["name"], d["operation"], d.get("tokens", "-"), f"{d['macs'] / 1e6:.2f}")
+            for d in program["descriptors"]
+        ],
+    )
