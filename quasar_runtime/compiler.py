@@ -261,9 +261,7 @@ def compile_model(model: Model, overlay: Overlay, *, trace: bool = False) -> Pro
             "use a shallower model"
         )
     program = b.program(model, logits_bytes)
-    require(
-        program.descriptors, overlay, program.data.size, program.image_bytes, program.output_bytes
-    )
+    require(program.data, program.count, overlay, program.image_bytes, program.output_bytes)
     return program
 
 

@@ -23,6 +23,10 @@ from quasar_runtime.interface import Cause, Epilogue, Opcode, Source
 from quasar_runtime.overlay import Overlay
 
 
+_M = hw.CONSTANTS["MULTIPLIER_MAX"]
+_N = hw.CONSTANTS["SHIFT_MAX"]
+
+
 @dataclass(frozen=True)
 class Trace:
     """Where a traced program stores an operation's result in the output area."""
@@ -127,15 +131,50 @@ def check(
     return Violation(Cause.NO_END, len(descriptors), "the descriptor table has no END")
 
 
+def check_parameters(
+    data: npt.NDArray[np.uint8], descriptors: npt.NDArray[np.void]
+) -> Violation | None:
+    """The first row, gain or head parameter outside its range, in a table that `check` accepts.
+
+    A device checks them as it reads them: a row's channel must be one of the outputs (BAD_RANGE),
+    multipliers are below 2^15 and shifts at most 40, scores' at most 23 (BAD_FIELD).
+    """
+    for number, d in enumerate(descriptors):
+        opcode, first = d["opcode"], int(d["parameters"])
+        limits: dict[str, int] = {}
+        if opcode == Opcode.LINEAR:
+            size, dtype = int(d["outputs"]) * hw.ROW_BYTES, hw.ROW_DTYPE
+            limits = {"channel": int(d["outputs"]) - 1, "multiplier": _M, "shift": _N}
+        elif opcode == Opcode.ATTENTION:
+            size, dtype = int(d["heads"]) * hw.HEAD_BYTES, hw.HEAD_DTYPE
+            limits = {"score_multiplier": _M, "score_shift": hw.CONSTANTS["SCORE_SHIFT_MAX"]}
+            limits |= {"out_multiplier": _M, "out_shift": _N}
+        elif opcode == Opcode.LAYERNORM:
+            size, dtype = int(d["inputs"]) * 2, np.dtype([("gain", "<u2")])
+            limits = {"gain": _M}
+        elif opcode == Opcode.END:
+            break
+        for name, limit in limits.items():
+            most = int(data[first : first + size].view(dtype)[name].max())
+            if most > limit:
+                cause = Cause.BAD_RANGE if name == "channel" else Cause.BAD_FIELD
+                return Violation(
+                    cause, number, f"a parameter's {name} is {most}, allowed up to {limit}"
+                )
+    return None
+
+
 def require(
-    descriptors: npt.NDArray[np.void],
+    data: npt.NDArray[np.uint8],
+    count: int,
     overlay: Overlay,
-    program_bytes: int,
     image_bytes: int,
     output_bytes: int,
 ) -> None:
-    """Raise ProgramError when `check` finds a violation."""
-    found = check(descriptors, overlay, program_bytes, image_bytes, output_bytes)
+    """Raise ProgramError when a program of `count` descriptors breaks the interface."""
+    descriptors = data[: count * hw.DESCRIPTOR_BYTES].view(hw.DESCRIPTOR_DTYPE)
+    found = check(descriptors, overlay, data.size, image_bytes, output_bytes)
+    found = found or check_parameters(data, descriptors)
     if found:
         raise ProgramError(f"descriptor {found.descriptor}: {found.message} ({found.cause.name})")
 

@@ -82,8 +82,8 @@ def execute(
 
     `done(number)` is called after each descriptor. Raises ProgramError when one is out of range.
     """
+    require(data, count, overlay, image.size, output.size)
     descriptors = data[: count * hw.DESCRIPTOR_BYTES].view(hw.DESCRIPTOR_DTYPE)
-    require(descriptors, overlay, data.size, image.size, output.size)
     machine = Machine(overlay, data, image, output)
     for number, d in enumerate(descriptors):
         opcode = Opcode(int(d["opcode"]))
@@ -119,10 +119,6 @@ def linear(m: Machine, d: np.void) -> None:
     weights = unpack_weights(packed.view(np.uint8), inputs, outputs, rows8, overlay)
     rows = m.memory(int(d["parameters"]), outputs * hw.ROW_BYTES, hw.ROW_DTYPE).view(np.recarray)
     channel = rows["channel"].astype(np.int64)
-    if channel.max() >= outputs:
-        raise ProgramError(
-            f"layer {d['layer']}: a row's channel is {channel.max()}, allowed up to {outputs - 1}"
-        )
     x = m.region(m.act, d["source"], d["source_pitch"], tokens, inputs)
     acc = ar.matmul(x, weights) + rows["bias"].astype(np.int64)
     multiplier, shift = rows["multiplier"].astype(np.int64), rows["shift"].astype(np.int64)
