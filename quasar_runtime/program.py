@@ -22,7 +22,6 @@ from quasar_runtime.errors import ProgramError
 from quasar_runtime.interface import Cause, Epilogue, Opcode, Source
 from quasar_runtime.overlay import Overlay
 
-
 _M = hw.CONSTANTS["MULTIPLIER_MAX"]
 _N = hw.CONSTANTS["SHIFT_MAX"]
 
