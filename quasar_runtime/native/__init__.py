@@ -1,0 +1,1 @@
+"""The C engine: sources, and the extension module `_engine` that cffi builds from them."""

@@ -1,0 +1,98 @@
+/* AVX-512 VNNI: 12 tokens x 32 rows, 24 accumulators.
+
+   vpdpbusd multiplies unsigned by signed bytes and adds four products to an int32 without
+   saturation. The activations, kept as a + 128, are the unsigned side; the rows' biases have
+   128 * sum(w) taken off. Each step of four inputs loads two vectors of weights and broadcasts
+   twelve times four activation bytes for 24 dot products: the loads stay behind them. */
+#if defined(__x86_64__)
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
+#include "vector_avx512.h"
+
+#include <assert.h>
+#include <immintrin.h>
+#include <string.h>
+
+enum { TOKENS = 12, ROWS = Q_ROWS_512 };
+
+/* Four bytes of token t, t known when compiling, out of base pointers three tokens apart: few
+   enough registers for addresses. */
+#define FOUR(t) (base[(t) / 3] + ((t) % 3) * stride)
+
+static inline __attribute__((always_inline)) void
+tile(const int tokens, const uint8_t *a, size_t stride, const int8_t *w, uint32_t groups,
+     const int32_t *bias, int32_t *out, size_t out_stride) {
+    const uint8_t *base[4] = {a, a + 3 * stride, a + 6 * stride, a + 9 * stride};
+    __m512i acc[TOKENS][2];
+#pragma GCC unroll 12
+    for (int t = 0; t < tokens; t++) {
+        acc[t][0] = _mm512_load_si512(bias);
+        acc[t][1] = _mm512_load_si512(bias + 16);
+    }
+    for (uint32_t g = 0; g < groups; g++, w += ROWS * 4) {
+        __m512i w0 = _mm512_load_si512(w), w1 = _mm512_load_si512(w + 64);
+#pragma GCC unroll 12
+        for (int t = 0; t < tokens; t++) {
+            int32_t four;
+            memcpy(&four, FOUR(t) + 4 * g, 4);
+            __m512i x = _mm512_set1_epi32(four);
+            acc[t][0] = _mm512_dpbusd_epi32(acc[t][0], x, w0);
+            acc[t][1] = _mm512_dpbusd_epi32(acc[t][1], x, w1);
+        }
+    }
+#pragma GCC unroll 12
+    for (int t = 0; t < tokens; t++) {
+        _mm512_storeu_si512(out + t * out_stride, acc[t][0]);
+        _mm512_storeu_si512(out + t * out_stride + 16, acc[t][1]);
+    }
+}
+
+void q_avx512_gemm(const uint8_t *a, size_t a_stride, uint32_t m, const int8_t *w, uint32_t groups,
+                   const int32_t *bias, int32_t *out, size_t out_stride) {
+    assert(m >= 1 && m <= TOKENS);
+    assert((uintptr_t)w % 64 == 0 && (uintptr_t)bias % 64 == 0);
+#define TILE(n)                                                                                    \
+    case n:                                                                                        \
+        tile(n, a, a_stride, w, groups, bias, out, out_stride);                                    \
+        break;
+    switch (m) {
+        TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6)
+        TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) TILE(12)
+    }
+}
+
+static void pack_values(const uint8_t *v, size_t stride, uint32_t keys, int8_t *panels) {
+    q_avx512_pack_values(v, stride, keys, Q_GROUP_512, panels);
+}
+
+double q_avx512_peak(uint64_t rounds) {
+    for (uint64_t i = 0; i < rounds; i++) {
+#define DOT(n) "vpdpbusd %%zmm30, %%zmm31, %%zmm" #n "\n\t"
+        __asm__ volatile(DOT(0) DOT(1) DOT(2) DOT(3) DOT(4) DOT(5) DOT(6) DOT(7) DOT(8) DOT(9)
+                             DOT(10) DOT(11) DOT(12) DOT(13) DOT(14) DOT(15)
+                         :
+                         :
+                         : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8",
+                           "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
+    }
+    return (double)rounds * 16 * 64;
+}
+
+const q_kernels q_kernels_avx512vnni = {
+    .name = "avx512vnni",
+    .tile_tokens = TOKENS,
+    .rows = ROWS,
+    .group = Q_GROUP_512,
+    .inputs = Q_GROUP_512,
+    .sign = Q_SIGN_512,
+    .supported = q_avx512_supported,
+    .gemm = q_avx512_gemm,
+    .requantise = q_avx512_requantise,
+    .residual = q_avx512_residual,
+    .layernorm = q_avx512_layernorm,
+    .numerators = q_avx512_numerators,
+    .mean = q_avx512_mean,
+    .pack_keys = q_avx512_pack_keys,
+    .pack_values = pack_values,
+    .peak = q_avx512_peak,
+};
+#endif

@@ -1,0 +1,173 @@
+/* A persistent pool. Helpers watch a gate: they spin for a short while after each operation, for
+   the next one follows within microseconds, and then sleep on a condition variable.
+
+   gate holds OPEN while items may be left, plus the number of helpers inside. A helper enters only
+   through an open gate; the caller closes it and waits until all have left. So a helper that was
+   asleep, or not scheduled by the system, costs nothing: the caller does the work itself. */
+#include "pool.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+enum { OPEN = 1 << 16, SPINS = 4000 };
+
+struct q_pool {
+    uint32_t threads;
+    void (*enter)(void);
+    void (*leave)(void);
+    pthread_t *helpers;
+    uint32_t started;
+
+    q_item *item;
+    void *context;
+    uint32_t items;
+    _Alignas(64) atomic_uint next;
+    _Alignas(64) atomic_uint gate;
+    atomic_uint round;
+    atomic_int stop;
+
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    atomic_uint asleep;
+};
+
+typedef struct {
+    q_pool *pool;
+    uint32_t thread;
+} q_helper;
+
+static inline void relax(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+static void work(q_pool *pool, uint32_t thread) {
+    uint32_t i = atomic_fetch_add_explicit(&pool->next, 1, memory_order_relaxed);
+    if (i >= pool->items)
+        return;
+    if (pool->enter)
+        pool->enter();
+    for (; i < pool->items; i = atomic_fetch_add_explicit(&pool->next, 1, memory_order_relaxed))
+        pool->item(pool->context, i, thread);
+    if (pool->leave)
+        pool->leave();
+}
+
+/* Through the gate if it is open. */
+static int go_in(q_pool *pool) {
+    unsigned gate = atomic_load(&pool->gate);
+    while (gate & OPEN)
+        if (atomic_compare_exchange_weak(&pool->gate, &gate, gate + 1))
+            return 1;
+    return 0;
+}
+
+static void sleep_until(q_pool *pool, unsigned seen) {
+    pthread_mutex_lock(&pool->lock);
+    atomic_fetch_add(&pool->asleep, 1);
+    while (atomic_load(&pool->round) == seen && !atomic_load(&pool->stop))
+        pthread_cond_wait(&pool->wake, &pool->lock);
+    atomic_fetch_sub(&pool->asleep, 1);
+    pthread_mutex_unlock(&pool->lock);
+}
+
+static void *helper_main(void *argument) {
+    q_helper helper = *(q_helper *)argument;
+    free(argument);
+    q_pool *pool = helper.pool;
+    unsigned seen = 0;
+    while (!atomic_load(&pool->stop)) {
+        unsigned spins = 0;
+        while (atomic_load(&pool->round) == seen && !atomic_load(&pool->stop)) {
+            if (++spins < SPINS)
+                relax();
+            else
+                sleep_until(pool, seen);
+        }
+        if (atomic_load(&pool->stop))
+            break;
+        seen = atomic_load(&pool->round);
+        if (go_in(pool)) {
+            work(pool, helper.thread);
+            atomic_fetch_sub(&pool->gate, 1);
+        }
+    }
+    return NULL;
+}
+
+q_pool *q_pool_new(uint32_t threads, void (*enter)(void), void (*leave)(void)) {
+    q_pool *pool = aligned_alloc(64, (sizeof(q_pool) + 63) / 64 * 64);
+    if (!pool)
+        return NULL;
+    *pool = (q_pool){.threads = threads, .enter = enter, .leave = leave};
+    pthread_mutex_init(&pool->lock, NULL);
+    pthread_cond_init(&pool->wake, NULL);
+    pool->helpers = calloc(threads, sizeof *pool->helpers);
+    int failed = !pool->helpers;
+    for (uint32_t i = 1; i < threads && !failed; i++) {
+        q_helper *helper = malloc(sizeof *helper);
+        if (helper)
+            *helper = (q_helper){pool, i};
+        failed = !helper || pthread_create(&pool->helpers[i], NULL, helper_main, helper);
+        if (failed)
+            free(helper);
+        else
+            pool->started++;
+    }
+    if (failed) {
+        q_pool_free(pool);
+        return NULL;
+    }
+    return pool;
+}
+
+void q_pool_free(q_pool *pool) {
+    if (!pool)
+        return;
+    pthread_mutex_lock(&pool->lock);
+    atomic_store(&pool->stop, 1);
+    pthread_cond_broadcast(&pool->wake);
+    pthread_mutex_unlock(&pool->lock);
+    for (uint32_t i = 1; i <= pool->started; i++)
+        pthread_join(pool->helpers[i], NULL);
+    pthread_cond_destroy(&pool->wake);
+    pthread_mutex_destroy(&pool->lock);
+    free(pool->helpers);
+    free(pool);
+}
+
+uint32_t q_pool_threads(const q_pool *pool) {
+    return pool->threads;
+}
+
+void q_pool_run(q_pool *pool, q_item *item, void *context, uint32_t items) {
+    pool->item = item;
+    pool->context = context;
+    pool->items = items;
+    atomic_store(&pool->next, 0);
+    if (pool->started == 0 || items < 2) {
+        work(pool, 0);
+        return;
+    }
+    atomic_store(&pool->gate, OPEN);
+    atomic_fetch_add(&pool->round, 1);
+    if (atomic_load(&pool->asleep)) {
+        pthread_mutex_lock(&pool->lock);
+        pthread_cond_broadcast(&pool->wake);
+        pthread_mutex_unlock(&pool->lock);
+    }
+    work(pool, 0);
+    atomic_fetch_and(&pool->gate, ~(unsigned)OPEN);
+    /* Those still inside finish an item of microseconds each, unless the system took their core. */
+    for (unsigned spins = 0; atomic_load(&pool->gate); spins++) {
+        if (spins < SPINS)
+            relax();
+        else
+            sched_yield();
+    }
+}
