@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
+from pathlib import Path
 
 import model_bytes as mb
 import numpy as np
@@ -334,11 +336,8 @@ def test_another_file_than_expected_is_told_by_the_checksum(tmp_path):
 
 
 def test_the_expected_checksum_may_be_in_capitals(tmp_path):
-    import hashlib
-
-    assert_same(
-        read(tmp_path, RAW, sha256=hashlib.sha256(RAW).hexdigest().upper()), mb.small_model()
-    )
+    digest = hashlib.sha256(RAW).hexdigest().upper()
+    assert_same(read(tmp_path, RAW, sha256=digest), mb.small_model())
 
 
 # Tensors and manifest entries that only a file can get wrong; ranges are in test_validate.py
@@ -452,3 +451,18 @@ def test_a_manifest_that_is_not_an_object_is_refused():
     header, data = mb.split(RAW)
     with pytest.raises(ModelValueError, match="the manifest is 7, allowed: JSON objects"):
         model_from_bytes(mb.with_manifest(header, json.dumps(7), data))
+
+
+def test_the_reader_that_the_format_page_gives_reads_every_weight(tmp_path):
+    page = Path(__file__).parents[1] / "docs" / "model-file.md"
+    code = page.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+    scope: dict = {}
+    exec(code, scope)
+    model = mb.small_model(share8=0.3)
+    write_model(model, tmp_path / "m.safetensors")
+    manifest, tensors, weights = scope["read"](tmp_path / "m.safetensors")
+    assert manifest["name"] == model.name
+    assert np.array_equal(tensors["position"], model.position)
+    assert set(weights) == set(model.linears())
+    for name, matrix in model.linears().items():
+        assert np.array_equal(weights[name], matrix.weights)
