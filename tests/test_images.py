@@ -1,0 +1,311 @@
+"""Pictures of every kind become the same raw RGB bytes; what is no picture is refused clearly."""
+
+import io
+from contextlib import suppress
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from quasar_runtime import images
+from quasar_runtime.errors import ImageError
+from quasar_runtime.images import decode, expand, folder_images, load_image, resize_and_crop
+from quasar_runtime.model import Preprocessing
+
+HOW = Preprocessing(resize=48, crop=32)
+
+
+def photo(width=80, height=60, seed=0):
+    rng = np.random.default_rng(seed)
+    small = Image.fromarray(rng.integers(0, 256, (6, 8, 3), np.uint8))
+    return small.resize((width, height), Image.Resampling.BICUBIC)
+
+
+def encoded(picture, kind, **options):
+    out = io.BytesIO()
+    picture.save(out, kind, **options)
+    return out.getvalue()
+
+
+def pixels(picture):
+    return np.asarray(picture)
+
+
+# --- resize and crop
+
+
+def exact_size(width, height, resize):
+    """torchvision's rule, written out: the long side is truncated."""
+    if width <= height:
+        return resize, int(resize * height / width)
+    return int(resize * width / height), resize
+
+
+@pytest.mark.parametrize(
+    "size", [(80, 60), (60, 80), (48, 48), (49, 48), (333, 500), (500, 333), (31, 97), (1, 1)]
+)
+def test_resize_and_crop_follow_torchvision_sizes_and_rounding(size):
+    picture = photo(*size)
+    width, height = exact_size(*size, HOW.resize)
+    resized = picture.resize((width, height), Image.Resampling.BICUBIC)
+    left, top = round((width - 32) / 2), round((height - 32) / 2)
+    expected = pixels(resized)[top : top + 32, left : left + 32]
+    assert np.array_equal(resize_and_crop(picture, HOW), expected)
+
+
+def test_crop_offset_of_a_half_rounds_to_the_even_side():
+    ramp = np.zeros((32, 37, 3), np.uint8)
+    ramp[:] = np.arange(37, dtype=np.uint8)[None, :, None]
+    how = Preprocessing(resize=32, crop=32)
+    assert resize_and_crop(Image.fromarray(ramp), how)[0, 0, 0] == 2  # round(2.5)
+    assert resize_and_crop(Image.fromarray(ramp[:, :35]), how)[0, 0, 0] == 2  # round(1.5)
+
+
+def test_resampling_is_the_models_own():
+    bilinear = Preprocessing(resize=48, crop=32, resampling="bilinear")
+    assert not np.array_equal(resize_and_crop(photo(), HOW), resize_and_crop(photo(), bilinear))
+
+
+def test_input_is_square_rgb_bytes_with_times():
+    prepared = load_image(encoded(photo(), "JPEG"), HOW)
+    assert prepared.pixels.shape == (32, 32, 3)
+    assert prepared.pixels.dtype == np.uint8
+    assert prepared.decode_ms > 0
+    assert prepared.preprocess_ms > 0
+
+
+def test_jpeg_is_decoded_at_full_size_not_scaled_down_by_its_decoder():
+    data = encoded(photo(640, 480), "JPEG", quality=95)
+    assert decode(data).size == (640, 480)
+
+
+# --- formats and modes
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP"])
+def test_lossless_formats_give_the_picture_itself(kind):
+    assert np.array_equal(pixels(decode(encoded(photo(), kind))), pixels(photo()))
+
+
+def test_lossless_webp_gives_the_picture_itself():
+    data = encoded(photo(), "WEBP", lossless=True)
+    assert np.array_equal(pixels(decode(data)), pixels(photo()))
+
+
+def test_path_bytes_file_array_and_pillow_image_agree(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(encoded(photo(), "PNG"))
+    with open(path, "rb") as file:
+        sources = [path, str(path), path.read_bytes(), memoryview(path.read_bytes()), file]
+        sources += [pixels(photo()), photo()]
+        for source in sources:
+            assert np.array_equal(pixels(decode(source)), pixels(photo()))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_turns_the_picture_upright(orientation):
+    upright = photo()
+    # How the file stores an upright scene: where its row 0 and column 0 lie, by the definition.
+    stored = {
+        1: lambda a: a,
+        2: lambda a: a[:, ::-1],
+        3: lambda a: a[::-1, ::-1],
+        4: lambda a: a[::-1],
+        5: lambda a: a.swapaxes(0, 1),
+        6: lambda a: a.swapaxes(0, 1)[::-1],
+        7: lambda a: a.swapaxes(0, 1)[::-1, ::-1],
+        8: lambda a: a.swapaxes(0, 1)[:, ::-1],
+    }
+    array = stored[orientation](pixels(upright))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(Image.fromarray(np.ascontiguousarray(array)), "PNG", exif=exif)
+    assert np.array_equal(pixels(decode(data)), pixels(upright))
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_malformed_exif_does_not_cost_the_picture():
+    data = encoded(photo(), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\x7f")
+    assert decode(data).size == (80, 60)
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "P", "LA", "RGBA", "CMYK"])
+def test_other_modes_become_what_pillow_converts_them_to(mode):
+    picture = photo().convert(mode)
+    data = encoded(picture, "JPEG" if mode == "CMYK" else "PNG")
+    expected = Image.open(io.BytesIO(data)).convert("RGB")
+    assert np.array_equal(pixels(decode(data)), pixels(expected))
+
+
+def test_alpha_is_dropped_and_the_colours_beneath_it_stay():
+    rgba = np.dstack([pixels(photo()), np.zeros((60, 80), np.uint8)])
+    assert np.array_equal(pixels(decode(encoded(Image.fromarray(rgba), "PNG"))), pixels(photo()))
+    assert np.array_equal(pixels(decode(rgba)), pixels(photo()))
+
+
+@pytest.mark.filterwarnings("error")
+def test_palette_with_transparency_is_read_without_a_warning():
+    palette = photo().convert("P")
+    data = encoded(palette, "PNG", transparency=bytes(range(256)))
+    assert np.array_equal(pixels(decode(data)), pixels(palette.convert("RGB")))
+
+
+def test_sixteen_bits_are_scaled_not_clipped():
+    wide = np.linspace(0, 65535, 60 * 80).astype(np.uint16).reshape(60, 80)
+    expected = np.round(wide / 257.0).astype(np.uint8)
+    for source in (encoded(Image.fromarray(wide), "PNG"), wide, np.dstack([wide] * 3)):
+        assert np.array_equal(pixels(decode(source)), np.dstack([expected] * 3))
+
+
+def test_sixteen_bit_greyscale_as_32_bit_integers_is_scaled_too():
+    wide = np.array([[0, 257], [65535, 300]], np.int32)
+    assert pixels(decode(Image.fromarray(wide, "I")))[..., 0].tolist() == [[0, 1], [255, 1]]
+
+
+def test_arrays_are_grey_rgb_or_rgba():
+    grey = pixels(photo())[..., 0]
+    for source in (grey, grey[..., None], np.dstack([grey] * 4), np.asfortranarray(grey)):
+        assert np.array_equal(pixels(decode(source)), np.dstack([grey] * 3))
+
+
+# --- refusals
+
+
+def refused(source):
+    with pytest.raises(ImageError) as caught:
+        load_image(source, HOW)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP"])
+@pytest.mark.parametrize("kept", [0.05, 0.5, 0.9])
+def test_truncated_pictures_are_refused(kind, kept):
+    noise = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+    data = encoded(Image.fromarray(noise), kind)
+    message = refused(data[: int(len(data) * kept)])
+    assert "damaged" in message or "truncated" in message
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP"])
+def test_flipped_bytes_give_a_picture_or_an_image_error(kind):
+    data = bytearray(encoded(photo(), kind))
+    rng = np.random.default_rng(1)
+    for _ in range(100):
+        damaged = bytearray(data)
+        for at in rng.integers(0, min(len(data), 400), 3):
+            damaged[at] ^= int(rng.integers(1, 256))
+        with suppress(ImageError):
+            assert load_image(bytes(damaged), HOW).pixels.shape == (32, 32, 3)
+
+
+def test_empty_and_foreign_files_are_named_as_what_they_are(tmp_path):
+    assert "empty" in refused(b"")
+    assert "a GIF file" in refused(encoded(photo(), "GIF"))
+    assert "a TIFF file" in refused(encoded(photo(), "TIFF"))
+    assert "not a picture" in refused(b"hello, world")
+    assert "a PDF file" in refused(b"%PDF-1.7")
+    text = tmp_path / "notes.jpg"
+    text.write_text("not really")
+    assert str(text) in refused(text)
+
+
+def test_missing_file_suggests_its_neighbour(tmp_path):
+    (tmp_path / "photo.jpg").write_bytes(encoded(photo(), "JPEG"))
+    assert "did you mean 'photo.jpg'" in refused(tmp_path / "phooto.jpg")
+    assert "no such file" in refused(tmp_path / "none" / "x.jpg")
+
+
+def test_folder_is_refused_as_a_single_picture(tmp_path):
+    assert "a folder without pictures" in refused(tmp_path)
+    (tmp_path / "a.png").write_bytes(encoded(photo(), "PNG"))
+    assert "a folder, expected a picture" in refused(tmp_path)
+
+
+def test_unprintable_names_are_escaped(tmp_path):
+    message = refused(tmp_path / "a\nb.jpg")
+    assert "a\\nb.jpg" in message
+
+
+def huge_png(width, height):
+    """A valid PNG header that promises width x height pixels, with next to no data."""
+    import struct
+    import zlib
+
+    def chunk(kind, body):
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    data = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + data
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("size", [(12000, 12000), (50000, 50000)])
+def test_decompression_bombs_are_refused_from_the_header(size):
+    assert "decompression bomb" in refused(huge_png(*size))
+
+
+def test_extreme_aspect_ratios_are_refused():
+    assert "256 times" in refused(np.zeros((1, 300), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((4, 4, 3), np.float32), "uint8 or uint16"),
+        (np.zeros((3, 40, 41), np.uint8), "(H, W, 3)"),
+        (np.zeros((4,), np.uint8), "(H, W)"),
+        (np.zeros((0, 4, 3), np.uint8), "at least 1 x 1"),
+    ],
+)
+def test_arrays_that_are_no_picture_are_refused(array, message):
+    assert message in refused(array)
+
+
+def test_floating_point_and_out_of_range_pillow_images_are_refused():
+    assert "floating-point" in refused(Image.fromarray(np.zeros((4, 4), np.float32)))
+    assert "70000" in refused(Image.fromarray(np.full((4, 4), 70000, np.int32)))
+
+
+def test_other_objects_are_refused():
+    assert "int is not a picture" in refused(3)
+    assert "binary mode" in refused(io.StringIO("text"))
+
+
+def test_oversized_files_are_refused(monkeypatch):
+    monkeypatch.setattr(images, "MAX_BYTES", 1000)
+    assert "refused" in refused(encoded(photo(), "BMP"))
+
+
+# --- folders and iterables
+
+
+def test_folders_are_listed_sorted_with_subfolders_and_without_hidden_files(tmp_path):
+    (tmp_path / "b").mkdir()
+    (tmp_path / ".cache").mkdir()
+    for name in ("z.JPG", "b/a.webp", ".hidden.png", ".cache/x.png", "notes.txt"):
+        (tmp_path / name).write_bytes(b"")
+    found = [p.relative_to(tmp_path).as_posix() for p in folder_images(tmp_path)]
+    assert found == ["b/a.webp", "z.JPG"]
+
+
+def test_iterables_are_expanded_in_order_and_lazily(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"")
+    batch = np.zeros((2, 4, 4, 3), np.uint8)
+    taken = []
+
+    def source():
+        for item in ("x.jpg", tmp_path, batch, [photo(), b"abc"]):
+            taken.append(item)
+            yield item
+
+    found = expand(source())
+    assert next(found) == "x.jpg"
+    assert taken == ["x.jpg"]
+    assert next(found) == tmp_path / "a.png"
+    assert [type(f) for f in found] == [np.ndarray, np.ndarray, Image.Image, bytes]
+    assert list(expand(tmp_path / "none")) == [tmp_path / "none"]
