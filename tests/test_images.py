@@ -159,7 +159,7 @@ def test_sixteen_bits_are_scaled_not_clipped():
 
 def test_sixteen_bit_greyscale_as_32_bit_integers_is_scaled_too():
     wide = np.array([[0, 257], [65535, 300]], np.int32)
-    assert pixels(decode(Image.fromarray(wide, "I")))[..., 0].tolist() == [[0, 1], [255, 1]]
+    assert pixels(decode(Image.fromarray(wide)))[..., 0].tolist() == [[0, 1], [255, 1]]
 
 
 def test_arrays_are_grey_rgb_or_rgba():

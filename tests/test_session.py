@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from quasar_runtime import device as device_module
 from quasar_runtime import session as session_module
 from quasar_runtime.compiler import compile_model
+from quasar_runtime.device import open_device
 from quasar_runtime.device.reference import ReferenceDevice
 from quasar_runtime.errors import (
     ArenaError,
@@ -391,6 +393,24 @@ def test_reference_device_opens_by_name():
     with Session(MODEL, "reference", overlay="b64") as session:
         assert session.device.name == "reference"
         assert session.device.overlay.name == "b64"
+
+
+def test_native_device_answers_as_the_reference_does():
+    pytest.importorskip("quasar_runtime.device.native", reason="the C engine is not built")
+    images = [picture(i) for i in range(8)]
+    with Session(MODEL, "native", threads=2) as native, Session(MODEL, "reference") as reference:
+        assert native.device.overlay.name == "b1024"
+        pairs = zip(native.stream(iter(images)), reference.stream(iter(images)), strict=True)
+        assert all(np.array_equal(a.logits, b.logits) for a, b in pairs)
+
+
+def test_auto_is_native_where_there_is_no_board(monkeypatch):
+    pytest.importorskip("quasar_runtime.device.native", reason="the C engine is not built")
+    monkeypatch.setitem(device_module._REASONS, "board", lambda: "no board here")
+    with open_device(threads=1) as found:
+        assert found.name == "native"
+    with pytest.raises(DeviceNotFound, match="no board here"):
+        open_device("board")
 
 
 def test_unknown_names_are_refused_with_a_hint():

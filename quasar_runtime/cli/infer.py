@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -43,7 +44,7 @@ def infer(
     """
     from quasar_runtime.session import Session
 
-    sources = [sys.stdin.buffer if image == "-" else image for image in images]
+    sources = [_standard_input() if image == "-" else image for image in images]
     answers, failed = [], False
     # On a terminal the answers themselves show the progress.
     watched = replace(out, quiet=out.quiet or sys.stdout.isatty())
@@ -71,6 +72,15 @@ def infer(
         )
     if failed:
         click.get_current_context().exit(BAD_INPUT)
+
+
+def _standard_input() -> io.BytesIO:
+    """The picture on standard input, read here: a thread waiting for it cannot be interrupted."""
+    from quasar_runtime.images import MAX_BYTES
+
+    picture = io.BytesIO(sys.stdin.buffer.read(MAX_BYTES + 1))
+    picture.name = "<stdin>"
+    return picture
 
 
 def _answer(result: Result, profile: bool) -> dict[str, Any]:

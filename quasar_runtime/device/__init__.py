@@ -59,7 +59,7 @@ def open_device(
     DeviceNotFound when it is not on this machine, OverlayError for an unknown overlay.
     """
     if name == "auto":
-        name = "native" if _board_reason() else "board"
+        name = "native" if _REASONS["board"]() else "board"
     if name not in NAMES:
         known = ("auto", *NAMES)
         hint = did_you_mean(name, known)
