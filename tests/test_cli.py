@@ -1,5 +1,6 @@
 """The command line: every verb's answers, its JSON, its errors and exit codes."""
 
+import inspect
 import json
 import os
 import re
@@ -22,6 +23,9 @@ from quasar_runtime.model_file import write_model
 from quasar_runtime.zoo import build_index
 
 ROOT = Path(__file__).resolve().parent.parent
+# click before 8.2 mixes stdout and stderr unless it is told not to.
+OLD_CLICK = "mix_stderr" in inspect.signature(CliRunner).parameters
+RUNNER = CliRunner(mix_stderr=False) if OLD_CLICK else CliRunner()
 REFERENCE = ["--device", "reference", "--overlay", "b64"]
 
 
@@ -48,7 +52,7 @@ def call(zoo, monkeypatch):
     monkeypatch.setenv("QUASAR_MODEL_ZOO", str(zoo))
 
     def run(*arguments, code=0, stdin=None):
-        result = CliRunner().invoke(quasar, [str(a) for a in arguments], input=stdin)
+        result = RUNNER.invoke(quasar, [str(a) for a in arguments], input=stdin)
         if result.exception and not isinstance(result.exception, SystemExit):
             raise result.exception
         assert result.exit_code == code, result.output
