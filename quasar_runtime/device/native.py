@@ -7,6 +7,7 @@ when a program is loaded, and returns the reference's bytes with every kernel se
 
 from __future__ import annotations
 
+import importlib
 import os
 import time
 from collections.abc import Callable
@@ -26,9 +27,10 @@ from quasar_runtime.errors import (
     did_you_mean,
 )
 from quasar_runtime.interface import Cause
-from quasar_runtime.native import _engine
 from quasar_runtime.overlay import Overlay
 
+# Compiled, so that type checkers and a checkout that is not built yet do not see it.
+_engine: Any = importlib.import_module("quasar_runtime.native._engine")
 _ffi: Any = _engine.ffi
 _lib: Any = _engine.lib
 
@@ -39,7 +41,7 @@ SLICE = 0.05
 
 def available_kernels() -> list[str]:
     """The kernel sets that this CPU runs, fastest first."""
-    names = []
+    names: list[str] = []
     while (name := _lib.q_kernels_name(len(names))) != _ffi.NULL:
         names.append(_ffi.string(name).decode())
     return names
@@ -128,7 +130,7 @@ class NativeDevice(Device):
         when one of the areas is not inside memory of this device.
         """
         engine = self._require_open()
-        if self._lib_busy():
+        if self._busy():
             raise DeviceError("a run is under way; wait for it, or reset", self.state())
         areas = {
             name: self._pointer(getattr(job, name), getattr(job, f"{name}_bytes"), name)
@@ -147,7 +149,7 @@ class NativeDevice(Device):
         leaves it reset.
         """
         engine = self._require_open()
-        if not self._lib_busy():
+        if not self._busy():
             return
         deadline = time.monotonic() + timeout
         try:
@@ -190,7 +192,7 @@ class NativeDevice(Device):
             raise DeviceClosed("the native device is closed; open another")
         return self._engine
 
-    def _lib_busy(self) -> bool:
+    def _busy(self) -> bool:
         status = _lib.q_engine_register(self._engine, hw.REGISTER["STATUS"].offset)
         return bool(status & hw.Status.BUSY)
 
