@@ -146,8 +146,11 @@ class Session:
         read, DeviceTimeout or DeviceFault when the device fails; the session stays usable.
         """
         self._check(top)
+        prepared = load_image(image, self.preprocessing)
         with self._lock:
-            times = _prepare(image, self._own, self.preprocessing)
+            self._check()
+            self._own.array[:] = prepared.pixels.reshape(-1)
+            times = Times(prepared.decode_ms, prepared.preprocess_ms)
             return self._answer(image, self._own, times, top)
 
     def stream(self, images: ImageSources, top: int = 5) -> Iterator[Result]:
@@ -182,6 +185,7 @@ class Session:
                 f"{source_name(pixels)}: expected uint8 ({side}, {side}, 3), as preprocess gives"
             )
         with self._lock:
+            self._check()
             self._own.array[:] = pixels.reshape(-1)
             return self._run(self._own)
 
@@ -248,11 +252,10 @@ class Session:
                     task = self._decoders().submit(_prepare, source, slot, self.preprocessing)
                     pending.append((source, slot, task))
                 if pending:
-                    source, slot, task = pending.popleft()
-                    try:
-                        result = self._finish(source, slot, task, top)
-                    finally:
-                        self._free.append(slot)
+                    source, slot, task = pending[0]
+                    result = self._finish(source, slot, task, top)
+                    pending.popleft()
+                    self._free.append(slot)
                     yield result
                 elif more:  # other streams hold all slots: go on without decoding ahead
                     try:
@@ -275,6 +278,9 @@ class Session:
             times = task.result()
         except ImageError as e:
             return Result(source_name(source), error=e)
+        except Exception:
+            self._check()  # closed by another thread, which cancelled the task
+            raise
         return self._answer(source, slot, times, top)
 
     def _classify_or_error(self, source: ImageSource, top: int) -> Result:

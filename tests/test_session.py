@@ -298,12 +298,13 @@ def test_interrupt_during_a_run_resets_the_device(session, device):
     assert session.classify(picture(0)).error is None
 
 
-def test_device_error_ends_a_stream_and_returns_its_slots(device):
+@pytest.mark.parametrize("error", [DeviceFault("bad"), KeyboardInterrupt()])
+def test_error_of_a_run_ends_the_stream_and_returns_its_slots(device, error):
     with Session(MODEL, device, ring=2) as session:
         stream = session.stream([picture(i) for i in range(6)])
         next(stream)
-        device.wait_error = DeviceFault("bad")
-        with pytest.raises(DeviceFault):
+        device.wait_error = error
+        with pytest.raises(type(error)):
             next(stream)
         assert len(session._free) == 2
         assert len(list(session.stream([picture(i) for i in range(3)]))) == 3
@@ -365,6 +366,39 @@ def test_use_after_close_is_refused(device):
         with pytest.raises(DeviceClosed, match="closed"):
             use()
     assert "closed" in repr(session)
+
+
+def test_session_closed_by_another_thread_ends_its_streams(device, monkeypatch):
+    started, released = threading.Event(), threading.Event()
+    original = session_module.load_image
+
+    def load(source, how):
+        started.set()
+        assert released.wait(20)
+        return original(source, how)
+
+    monkeypatch.setattr(session_module, "load_image", load)
+    session = Session(MODEL, device, ring=8)
+    ended = []
+
+    def work():
+        try:
+            list(session.stream([picture(i) for i in range(20)]))
+        except DeviceClosed as e:
+            ended.append(e)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert started.wait(20)
+    closing = threading.Thread(target=session.close)
+    closing.start()
+    while not session._closed:
+        time.sleep(0.001)
+    released.set()
+    thread.join(20)
+    closing.join(20)
+    assert len(ended) == 1
+    assert device.freed == 1
 
 
 def test_close_waits_for_decoders_that_write_into_its_memory(device, monkeypatch):

@@ -30,3 +30,5 @@ def devices(out: Output) -> None:
         for device in found:
             if device.reason:
                 out.line(f"{device.name}: {device.reason}")
+            for key, value in device.facts.items():
+                out.line(f"{device.name}: {key} {value}")

@@ -7,7 +7,7 @@ import importlib.util
 import platform
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from quasar_runtime.errors import DeviceNotFound, did_you_mean
 
@@ -22,23 +22,28 @@ DEFAULT_OVERLAY = "b1024"
 
 @dataclass(frozen=True)
 class DeviceInfo:
-    """A device of this machine: what it is, and why it cannot be used (None when it can)."""
+    """A device of this machine: what it is, and why it cannot be used (None when it can).
+
+    `facts` is what a usable device says of itself, such as the native one's kernel sets.
+    """
 
     name: str
     description: str
     reason: str | None
+    facts: dict[str, str]
 
     @property
     def available(self) -> bool:
         return self.reason is None
 
-    def as_dict(self) -> dict[str, str | bool | None]:
+    def as_dict(self) -> dict[str, Any]:
         """What `quasar devices --json` prints of it; see docs/cli.md."""
         return {
             "name": self.name,
             "available": self.available,
             "reason": self.reason,
             "description": self.description,
+            "facts": self.facts,
         }
 
 
@@ -83,7 +88,12 @@ def open_device(
 
 def available_devices() -> list[DeviceInfo]:
     """Every device that Quasar knows, and why it cannot be used where it cannot."""
-    return [DeviceInfo(name, _DESCRIPTIONS[name], _REASONS[name]()) for name in NAMES]
+    found = []
+    for name in NAMES:
+        reason = _REASONS[name]()
+        facts = _native_facts() if name == "native" and reason is None else {}
+        found.append(DeviceInfo(name, _DESCRIPTIONS[name], reason, facts))
+    return found
 
 
 def _overlay(overlay: str | Overlay | None) -> Overlay:
@@ -113,6 +123,12 @@ def _native_reason() -> str | None:
     except ImportError as e:
         return f"the C engine is not built ({e}); pip install . needs a C compiler"
     return None
+
+
+def _native_facts() -> dict[str, str]:
+    from quasar_runtime.device.native import available_kernels
+
+    return {"kernels": ", ".join(available_kernels())}
 
 
 def _always() -> str | None:
