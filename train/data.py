@@ -1,0 +1,114 @@
+"""Labelled pictures: an ImageFolder or a tar of one, decoded to squares of raw RGB bytes."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from quasar_runtime.errors import DataError
+from quasar_runtime.images import decode, resize_and_crop
+from quasar_runtime.model import Preprocessing
+
+SUFFIXES = (".jpeg", ".jpg", ".png", ".webp", ".bmp")
+
+
+@dataclass(eq=False)
+class Pictures:
+    """images uint8 (N, S, S, 3); folders (N,) the class folder of each; names (N,) file names."""
+
+    images: npt.NDArray[np.uint8]
+    folders: list[str]
+    names: list[str]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def take(self, rows: npt.NDArray[np.integer]) -> Pictures:
+        """Some of the pictures."""
+        return Pictures(
+            self.images[rows], [self.folders[i] for i in rows], [self.names[i] for i in rows]
+        )
+
+
+def list_pictures(source: Path) -> list[str]:
+    """Sorted paths `folder/name` of the pictures in an ImageFolder or a tar of one.
+
+    DataError when there is nothing there or it holds no pictures.
+    """
+    if source.is_dir():
+        found = [f"{p.parent.name}/{p.name}" for p in source.glob("*/*") if p.is_file()]
+    elif source.is_file() and tarfile.is_tarfile(source):
+        with tarfile.open(source) as tar:
+            found = [m.name.removeprefix("./") for m in tar if m.isfile()]
+    else:
+        raise DataError(f"no pictures at {source}; give a folder of class folders, or a tar of one")
+    names = sorted(n for n in found if n.lower().endswith(SUFFIXES) and n.count("/") == 1)
+    if not names:
+        raise DataError(f"{source.name} holds no <class>/<picture> with suffix {', '.join(SUFFIXES)}")
+    return names
+
+
+def read_pictures(source: Path, names: list[str]) -> Iterator[bytes]:
+    """The files' bytes, in the order of `names`."""
+    if source.is_dir():
+        for name in names:
+            yield (source / name).read_bytes()
+        return
+    with tarfile.open(source) as tar:
+        members = {m.name.removeprefix("./"): m for m in tar if m.isfile()}
+        for name in names:
+            handle = tar.extractfile(members[name])
+            yield handle.read() if handle else b""
+
+
+def load_pictures(
+    source: Path,
+    preprocessing: Preprocessing,
+    *,
+    count: int | None = None,
+    seed: int = 0,
+    prefixes: tuple[str, ...] = ("",),
+) -> Pictures:
+    """Pictures whose file names begin with one of `prefixes`; `count` of them drawn with `seed`."""
+    names = [n for n in list_pictures(source) if n.split("/")[1].startswith(prefixes)]
+    if not names:
+        raise DataError(f"{source.name} holds no picture named {' or '.join(prefixes)}*")
+    if count is not None and count < len(names):
+        order = np.random.default_rng(seed).permutation(len(names))[:count]
+        names = [names[i] for i in sorted(order)]
+    images = np.empty((len(names), preprocessing.crop, preprocessing.crop, 3), np.uint8)
+    for i, data in enumerate(
+        tqdm(read_pictures(source, names), "decode", len(names), unit="img", leave=False)
+    ):
+        images[i] = resize_and_crop(decode(data), preprocessing)
+    return Pictures(images, [n.split("/")[0] for n in names], [n.split("/")[1] for n in names])
+
+
+def load_labels(path: Path) -> list[tuple[str, str]]:
+    """(wnid, name) by class number, from JSON: a list of {index, wnid, name}."""
+    try:
+        entries = sorted(json.loads(path.read_text()), key=lambda e: e["index"])
+        labels = [(str(e["wnid"]), str(e["name"])) for e in entries]
+    except (OSError, ValueError, TypeError, KeyError) as e:
+        raise DataError(
+            f"{path} is not a labels file ({e!r}); expected a JSON list of index, wnid, name"
+        ) from None
+    if [e["index"] for e in entries] != list(range(len(entries))):
+        raise DataError(f"{path}: the classes are not numbered 0 to {len(entries) - 1}")
+    return labels
+
+
+def class_numbers(pictures: Pictures, labels: list[tuple[str, str]]) -> npt.NDArray[np.int64]:
+    """The class of each picture, from its folder's wnid. DataError for a folder without a class."""
+    number = {wnid: i for i, (wnid, _) in enumerate(labels)}
+    unknown = sorted(set(pictures.folders) - set(number))
+    if unknown:
+        raise DataError(f"folder '{unknown[0]}' is no class of the labels; expected a wnid")
+    return np.array([number[f] for f in pictures.folders], np.int64)

@@ -1,0 +1,93 @@
+"""Accuracy: of the integer program on a device, of the float checkpoint, and nearness of the two."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from quasar_runtime.datasets import read_dataset
+from quasar_runtime.device import open_device
+from quasar_runtime.device.base import Device
+from quasar_runtime.errors import DeviceNotFound
+from quasar_runtime.evaluate import Evaluation
+from quasar_runtime.images import load_image
+from quasar_runtime.model import Model
+from quasar_runtime.session import Session
+from train.checkpoint import Checkpoint, float_logits
+from train.fold import Folded, patches
+from train.network import QuantisedNetwork
+
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Percent of pictures whose class came first, or among the first five."""
+
+    images: int
+    top1: float
+    top5: float
+
+
+@dataclass(frozen=True)
+class Nearness:
+    """Kullback-Leibler divergence from the float network's answer, and share of equal answers."""
+
+    divergence: float
+    agreement: float
+
+
+def open_fast_device() -> Device:
+    """The native device, or the reference where the engine is not built: the same bytes."""
+    try:
+        return open_device("native", threads=torch.get_num_threads())
+    except DeviceNotFound:
+        return open_device("reference")
+
+
+def program_accuracy(model: Model, folder: Path) -> Accuracy:
+    """Run the compiled integer program on an ImageFolder."""
+    dataset = read_dataset(folder, model.labels)
+    with open_fast_device() as device, Session(model, device) as session:
+        evaluation = Evaluation(session, dataset)
+        for _ in tqdm(evaluation.run(), "evaluate", len(dataset.samples), unit="img", leave=False):
+            pass
+    return Accuracy(evaluation.images, evaluation.top1 or 0.0, evaluation.top5 or 0.0)
+
+
+@lru_cache(maxsize=4)
+def teacher_accuracy(
+    checkpoint: Checkpoint, folder: Path, labels: tuple[tuple[str, str], ...]
+) -> Accuracy:
+    """Run the float checkpoint on an ImageFolder, in float32."""
+    samples = read_dataset(folder, labels).samples
+    first = five = 0
+    for start in tqdm(range(0, len(samples), BATCH), "teacher", unit="batch", leave=False):
+        batch = samples[start : start + BATCH]
+        pixels = np.stack([load_image(s.path, checkpoint.preprocessing).pixels for s in batch])
+        with torch.inference_mode():
+            top = float_logits(checkpoint, torch.from_numpy(pixels)).topk(5, dim=1).indices
+        right = top == torch.tensor([s.index for s in batch])[:, None]
+        first, five = first + int(right[:, 0].sum()), five + int(right.any(1).sum())
+    return Accuracy(len(samples), 100 * first / len(samples), 100 * five / len(samples))
+
+
+@torch.inference_mode()
+def nearness(network: QuantisedNetwork, folded: Folded, images: Tensor) -> Nearness:
+    """The quantised network beside the float one, on uint8 images (N, S, S, 3)."""
+    divergence, equal = 0.0, 0
+    for start in range(0, len(images), BATCH):
+        inputs = patches(images[start : start + BATCH])
+        want, got = folded(inputs), network(inputs)
+        divergence += float(
+            F.kl_div(got.log_softmax(1), want.log_softmax(1), log_target=True, reduction="sum")
+        )
+        equal += int((want.argmax(1) == got.argmax(1)).sum())
+    return Nearness(divergence / len(images), equal / len(images))

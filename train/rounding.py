@@ -1,0 +1,122 @@
+"""Rounding that minimises the error of a matrix's output, layer after layer.
+
+For a matrix with inputs a (those of the quantised network, so that later layers see what earlier
+ones did wrong) and wanted outputs y (the float network's), the weights are first refitted,
+W = argmin |y - W a - b|^2 with a pull towards the original ones, then rounded one input after
+another, each rounding error being made up for by the inputs not yet rounded: with H the covariance
+of a and U the upper Cholesky factor of its inverse, rounding input j with error e changes the later
+inputs' weights by -e * U[j, j:] / U[j, j] (optimal brain quantisation in GPTQ's order). The bias is
+what makes the mean error zero.
+
+A matrix that writes to the residual is asked for what the residual lacks, not for what its float
+twin added.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from quasar_runtime.arithmetic import ACTIVATION_MAX
+from train.calibrate import BATCH, INPUT_OF, weight_step
+from train.fold import Folded, normed, patches
+from train.network import QuantisedNetwork, QuantLinear, round_clamp
+
+DAMPING = 0.01
+"""Added to the covariance's diagonal, a share of its mean: the pull towards the original weights."""
+REFIT_TOKENS = 16
+"""Weights are refitted where there are at least this many tokens an input."""
+COLUMNS = 96
+"""Inputs rounded before the others' weights are brought up to date."""
+
+
+def round_columns(
+    weight: Tensor, covariance: Tensor, step: Tensor, limit: Tensor
+) -> Tensor:
+    """Integer weights (rows, inputs) for real ones, minimising the error at the output."""
+    order = covariance.diagonal().argsort(descending=True)
+    w = weight[:, order].double()
+    h = covariance[order][:, order].double()
+    upper = torch.linalg.cholesky(
+        torch.cholesky_inverse(torch.linalg.cholesky(h)), upper=True
+    )
+    step, limit = step.double(), limit.double()
+    q = torch.empty_like(w)
+    for first in range(0, w.shape[1], COLUMNS):
+        last = min(first + COLUMNS, w.shape[1])
+        errors = torch.empty(len(w), last - first, dtype=torch.float64)
+        for j in range(first, last):
+            q[:, j] = torch.minimum(torch.maximum((w[:, j] / step).round(), -limit), limit)
+            errors[:, j - first] = (w[:, j] - q[:, j] * step) / upper[j, j]
+            w[:, j + 1 : last] -= errors[:, j - first, None] * upper[j, j + 1 : last]
+        w[:, last:] -= errors @ upper[first:last, last:]
+    result = torch.empty_like(q)
+    result[:, order] = q
+    return result.float()
+
+
+def fit(layer: QuantLinear, a: Tensor, y: Tensor, bits: Tensor) -> None:
+    """Requantise a matrix: integer inputs a (N, T, K), wanted outputs y (N, T, R), bits (R,)."""
+    a, y = a.flatten(0, -2) - layer.zero, y.flatten(0, -2)
+    mean_a, mean_y = a.mean(0), y.mean(0)
+    a, y = a - mean_a, y - mean_y
+    covariance = (a.t() @ a / len(a)).double()
+    damping = DAMPING * covariance.diagonal().mean().clamp(min=1e-6)
+    covariance.diagonal().add_(damping)
+    real = (layer.weight * layer.span[:, None]).double()
+    if len(a) >= REFIT_TOKENS * a.shape[1]:
+        wanted = (y.t() @ a / len(a)).double() + damping * real
+        real = torch.linalg.solve(covariance, wanted.t()).t()
+    layer.bits.copy_(bits)
+    layer.limit.copy_(torch.where(bits == 8, 119.0, 7.0))
+    step = weight_step(real.float(), layer.limit, covariance.diagonal().float())
+    integers = round_columns(real, covariance, step, layer.limit)
+    layer.span.copy_(step * layer.limit)
+    layer.weight.copy_(integers / layer.limit[:, None])
+    layer.bias.copy_(mean_y - step * (integers @ mean_a))
+
+
+@torch.no_grad()
+def round_network(
+    network: QuantisedNetwork, folded: Folded, bits: dict[str, Tensor], images: Tensor
+) -> None:
+    """Round every matrix in the order in which it runs, on uint8 images (N, S, S, 3)."""
+    wanted: dict[str, Tensor] = {}
+
+    def batches(function, *values: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+        parts = [
+            function(*(v[s : s + BATCH] for v in values)) for s in range(0, len(images), BATCH)
+        ]
+        return torch.cat(parts)
+
+    inputs = patches(images)
+    x_float = batches(folded.embed, inputs)
+    x = batches(network.embed, inputs)
+    for i, block in enumerate(tqdm(network.blocks, "round", unit="block", leave=False)):
+        name = f"blocks.{i}"
+        count = 1 if i == len(network.blocks) - 1 else x.shape[1]
+        seen: dict[str, list[Tensor]] = {p: [] for p in INPUT_OF}
+
+        def watch(n: str, value: Tensor, seen: dict[str, list[Tensor]] = seen) -> None:
+            part = n.rpartition(".")[2]
+            if part in seen:
+                seen[part].append(value)
+
+        after = batches(lambda v, i=i: folded.block(i, v, watch), x_float)
+        wanted = {part: torch.cat(values) for part, values in seen.items()}
+        middle = x_float[:, :count] + wanted["proj"]
+
+        z = round_clamp(normed(x) / block.norm1, ACTIVATION_MAX)
+        fit(block.qkv, z, wanted["qkv"], bits[f"{name}.qkv"])
+        mixed = batches(lambda v, b=block, c=count: b.queries(v, c), z)
+        fit(block.proj, mixed, middle - x[:, :count], bits[f"{name}.proj"])
+        x = network.residual(x[:, :count] + batches(block.proj, mixed))
+        z = round_clamp(normed(x) / block.norm2, ACTIVATION_MAX)
+        fit(block.fc1, z, wanted["fc1"], bits[f"{name}.fc1"])
+        hidden = batches(block.hidden, z)
+        fit(block.fc2, hidden, after - x, bits[f"{name}.fc2"])
+        x = network.residual(x + batches(block.fc2, hidden))
+        x_float = after
+    z = round_clamp(normed(x[:, 0]) / network.norm, ACTIVATION_MAX)
+    fit(network.head, z, folded.classify(x_float), network.head.bits.clone())

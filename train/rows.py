@@ -1,0 +1,54 @@
+"""Which rows are 8-bit: those whose rounding to 4 bits would change the network's output most."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from quasar_runtime.arithmetic import WEIGHT4_MAX, WEIGHT8_MAX
+from quasar_runtime.errors import DataError
+from train.calibrate import (
+    INPUT_OF,
+    Statistics,
+    input_step,
+    matrix_input,
+    rounding_noise,
+    scaled,
+)
+from train.fold import Folded
+from train.network import QuantisedNetwork
+
+
+def row_effects(network: QuantisedNetwork, folded: Folded, found: Statistics) -> dict[str, Tensor]:
+    """By matrix, (rows,): what 4 bits in place of 8 cost at the network's output.
+
+    The squared error that rounding causes in a row's result, times the squared gradient of the
+    network's output with respect to it.
+    """
+    effects = {}
+    for i, (block, source) in enumerate(zip(network.blocks, folded.blocks, strict=True)):
+        for part in INPUT_OF:
+            name = f"blocks.{i}.{part}"
+            step = input_step(block, part)
+            real = scaled(getattr(source, part), step).weight
+            unit = torch.as_tensor(step).expand(real.shape[1])
+            moment = found.moment[matrix_input(name)] / torch.outer(unit, unit)
+            noise4 = rounding_noise(real, WEIGHT4_MAX, moment)
+            noise8 = rounding_noise(real, WEIGHT8_MAX, moment)
+            effects[name] = found.energy[name] * (noise4 - noise8)
+    return effects
+
+
+def choose_rows(effects: dict[str, Tensor], share8: float) -> dict[str, Tensor]:
+    """Bits (rows,) by matrix: the share8 of all rows with the greatest effects 8, the others 4.
+
+    DataError when share8 is outside 0 to 1.
+    """
+    if not 0 <= share8 <= 1:
+        raise DataError(f"the share of 8-bit rows is {share8}, allowed are 0 to 1")
+    names = list(effects)
+    everything = torch.cat([effects[n] for n in names])
+    bits = torch.full(everything.shape, 4)
+    bits[everything.argsort(descending=True, stable=True)[: round(share8 * len(bits))]] = 8
+    return dict(zip(names, bits.split([len(effects[n]) for n in names]), strict=True))
+
