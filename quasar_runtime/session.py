@@ -249,8 +249,7 @@ class Session:
                             raise
                         more, failure = False, None if isinstance(e, StopIteration) else e
                         break
-                    task = self._decoders().submit(_prepare, source, slot, self.preprocessing)
-                    pending.append((source, slot, task))
+                    pending.append((source, slot, self._decode_ahead(source, slot)))
                 if pending:
                     source, slot, task = pending[0]
                     result = self._finish(source, slot, task, top)
@@ -330,14 +329,19 @@ class Session:
         except IndexError:
             return None
 
-    def _decoders(self) -> ThreadPoolExecutor:
+    def _decode_ahead(self, source: ImageSource, slot: Block) -> Future[Times]:
+        """Have a thread decode a picture into a slot."""
         if self._pool is None:
             # Imported here: one picture needs no pool, and a cold start no executor.
             from concurrent.futures import ThreadPoolExecutor
 
             workers = min(len(self._free) + 1, os.cpu_count() or 1)
             self._pool = ThreadPoolExecutor(workers, "quasar-decode")
-        return self._pool
+        try:
+            return self._pool.submit(_prepare, source, slot, self.preprocessing)
+        except RuntimeError:
+            self._check()  # closed by another thread, which shut the pool down
+            raise
 
 
 def _load(name: str | Path) -> Model:
