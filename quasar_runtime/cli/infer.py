@@ -44,7 +44,6 @@ def infer(
     """
     from quasar_runtime.session import Session
 
-    sources = [_standard_input() if image == "-" else image for image in images]
     answers, failed = [], False
     # On a terminal the answers themselves show the progress.
     watched = replace(out, quiet=out.quiet or sys.stdout.isatty())
@@ -52,6 +51,7 @@ def infer(
         Session(model, device, overlay=overlay, threads=threads, timeout=timeout) as session,
         watched.bar(None, "images") as step,
     ):
+        sources = [_standard_input() if image == "-" else image for image in images]
         for result in session.stream(sources, top):
             step()
             if result.error is not None:
