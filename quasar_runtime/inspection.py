@@ -69,20 +69,7 @@ def inspect_program(model: Model, overlay: Overlay) -> dict[str, Any]:
         "array_cycles": -(-sum(program.macs) // overlay.macs),
         "clock_mhz": overlay.clock_mhz,
         "memory": memory_map(program),
-        "descriptors": [
-            {
-                "number": number,
-                "name": program.names[number],
-                "operation": Opcode(int(d["opcode"])).name.lower(),
-                "macs": program.macs[number],
-                **{
-                    field: int(d[field])
-                    for field in hw.RULES[Opcode(int(d["opcode"]))]
-                    if field != "layer"
-                },
-            }
-            for number, d in enumerate(program.descriptors)
-        ],
+        "descriptors": [_descriptor(program, number) for number in range(program.count)],
     }
 
 
@@ -92,22 +79,8 @@ def memory_map(program: Program) -> list[dict[str, Any]]:
     Each is {area, name, offset, bytes}: area is one of the four base registers.
     """
     sections = [("descriptors", 0, program.count * hw.DESCRIPTOR_BYTES)]
-    for name, d in zip(program.names, program.descriptors, strict=True):
-        op = Opcode(int(d["opcode"]))
-        inputs, outputs = int(d["inputs"]), int(d["outputs"])
-        if op == Opcode.LOAD_RESIDUAL:
-            sections.append((name, int(d["address"]), int(d["tokens"]) * inputs * 2))
-        elif op == Opcode.LINEAR:
-            size = weight_bytes(inputs, outputs, int(d["rows8"]), program.overlay)
-            sections.append((f"{name}.weights", int(d["weights"]), size))
-            sections.append((f"{name}.rows", int(d["parameters"]), outputs * hw.ROW_BYTES))
-            if int(d["mode"]) == Epilogue.TABLE:
-                sections.append((f"{name}.table", int(d["lookup"]), hw.TABLE_BYTES))
-        elif op == Opcode.LAYERNORM:
-            sections.append((f"{name}.gain", int(d["parameters"]), inputs * 2))
-        elif op == Opcode.ATTENTION:
-            heads = int(d["heads"])
-            sections.append((f"{name}.heads", int(d["parameters"]), heads * hw.HEAD_BYTES))
+    for number in range(program.count):
+        sections += _sections(program, number)
     areas = [("program", *section) for section in sorted(sections, key=lambda s: s[1])]
     areas += [
         ("image", "image", 0, program.image_bytes),
@@ -118,6 +91,44 @@ def memory_map(program: Program) -> list[dict[str, Any]]:
         {"area": area, "name": name, "offset": offset, "bytes": size}
         for area, name, offset, size in areas
     ]
+
+
+def _sections(program: Program, number: int) -> list[tuple[str, int, int]]:
+    """(name, offset, bytes) of what a descriptor reads from the program."""
+    name, d = program.names[number], program.descriptors[number]
+    op = Opcode(int(d["opcode"]))
+    inputs, outputs = int(d["inputs"]), int(d["outputs"])
+    parameters = int(d["parameters"])
+    if op == Opcode.LOAD_RESIDUAL:
+        return [(name, int(d["address"]), int(d["tokens"]) * inputs * 2)]
+    if op == Opcode.LAYERNORM:
+        return [(f"{name}.gain", parameters, inputs * 2)]
+    if op == Opcode.ATTENTION:
+        return [(f"{name}.heads", parameters, int(d["heads"]) * hw.HEAD_BYTES)]
+    if op != Opcode.LINEAR:
+        return []
+    packed = weight_bytes(inputs, outputs, int(d["rows8"]), program.overlay)
+    found = [
+        (f"{name}.weights", int(d["weights"]), packed),
+        (f"{name}.rows", parameters, outputs * hw.ROW_BYTES),
+    ]
+    if int(d["mode"]) == Epilogue.TABLE:
+        found.append((f"{name}.table", int(d["lookup"]), hw.TABLE_BYTES))
+    return found
+
+
+def _descriptor(program: Program, number: int) -> dict[str, Any]:
+    """A descriptor: its work, the bytes it reads from the program, and the fields it uses."""
+    d = program.descriptors[number]
+    op = Opcode(int(d["opcode"]))
+    return {
+        "number": number,
+        "name": program.names[number],
+        "operation": op.name.lower(),
+        "macs": program.macs[number],
+        "bytes": sum(size for _, _, size in _sections(program, number)),
+        "fields": {field: int(d[field]) for field in hw.RULES[op] if field != "layer"},
+    }
 
 
 def _layer(name: str, matrix: Linear) -> dict[str, Any]:

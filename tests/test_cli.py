@@ -344,6 +344,9 @@ def test_inspect_shows_model_and_program(call):
         if area["area"] == "program":
             assert area["offset"] + area["bytes"] <= program["bytes"]
     assert program["macs"] == sum(d["macs"] for d in program["descriptors"])
+    areas = [a for a in program["memory"] if a["area"] == "program"]
+    read = sum(d["bytes"] for d in program["descriptors"])
+    assert read == sum(a["bytes"] for a in areas if a["name"] != "descriptors")
 
 
 def test_devices_say_why_one_cannot_be_used(call):

@@ -45,8 +45,8 @@ def inspect(model: str, overlay: str | None, descriptors: bool, memory: bool, ou
     if descriptors:
         out.line()
         for d in program["descriptors"]:
-            fields = (f"{k}={v}" for k, v in d.items() if k not in ("number", "name", "operation"))
-            out.line(f"{d['number']:3d}  {d['name']}  {d['operation']}  {' '.join(fields)}")
+            fields = " ".join(f"{key}={value}" for key, value in d["fields"].items())
+            out.line(f"{d['number']:3d}  {d['name']}  {d['operation']}  {fields}")
 
 
 def _print_model(facts: dict[str, Any], out: Output) -> None:
@@ -72,9 +72,16 @@ def _print_program(program: dict[str, Any], out: Output) -> None:
     )
     out.line()
     out.table(
-        ["", "operation", "kind", "tokens", "MMAC"],
-        [
-            (d["number"], d["name"], d["operation"], d.get("tokens", "-"), f"{d['macs'] / 1e6:.2f}")
-            for d in program["descriptors"]
-        ],
+        ["", "operation", "kind", "tokens", "8-bit", "4-bit", "MMAC", "bytes"],
+        [_row(d) for d in program["descriptors"]],
     )
+
+
+def _row(d: dict[str, Any]) -> tuple[object, ...]:
+    """A descriptor's line: rows by precision for a weight matrix only."""
+    fields = d["fields"]
+    rows8 = rows4 = "-"
+    if d["operation"] == "linear":
+        rows8, rows4 = str(fields["rows8"]), str(fields["outputs"] - fields["rows8"])
+    tokens, mega = fields.get("tokens", "-"), f"{d['macs'] / 1e6:.2f}"
+    return d["number"], d["name"], d["operation"], tokens, rows8, rows4, mega, d["bytes"]
