@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import reprlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -69,12 +70,20 @@ class Geometry:
         return [*parts, "norm"]
 
 
+class _Short(reprlib.Repr):
+    """repr of bounded length and depth, whatever the value."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxstring, self.maxother = 2, 60, 60
+
+    def repr_int(self, value: int, level: int) -> str:
+        return f"an integer of {value.bit_length()} bits" if value.bit_length() > 64 else str(value)
+
+
 def shown(value: object) -> str:
     """A value as error messages print it: short, printable, one line."""
-    if isinstance(value, int) and value.bit_length() > 64:
-        return f"an integer of {value.bit_length()} bits"
-    text = ascii(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return " ".join(_Short().repr(value).split())
 
 
 def fail(what: str, found: object, allowed: str, remedy: str = REMEDY) -> NoReturn:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import tracemalloc
 from pathlib import Path
 
 import model_bytes as mb
@@ -16,8 +17,8 @@ from hypothesis import strategies as st
 
 from quasar_runtime import model_file
 from quasar_runtime.compiler import compile_model
-from quasar_runtime.errors import ModelFileError, ModelNotFound, ModelValueError
-from quasar_runtime.manifest import FORMAT_VERSION
+from quasar_runtime.errors import ModelError, ModelFileError, ModelNotFound, ModelValueError
+from quasar_runtime.manifest import FORMAT_VERSION, parse_manifest
 from quasar_runtime.model import Model, random_model
 from quasar_runtime.model_file import (
     model_from_bytes,
@@ -466,3 +467,22 @@ def test_the_reader_that_the_format_page_gives_reads_every_weight(tmp_path):
     assert set(weights) == set(model.linears())
     for name, matrix in model.linears().items():
         assert np.array_equal(weights[name], matrix.weights)
+
+
+def test_no_depth_of_nesting_escapes_the_error_tree():
+    """Around the interpreter's own limit parsing may succeed where printing the value does not."""
+    for depth in range(1, 1200):
+        with pytest.raises(ModelError):
+            parse_manifest('{"format": ' + "[" * depth + "]" * depth + "}")
+
+
+@pytest.mark.parametrize("share8", [0.0, 0.5, 1.0])
+def test_reading_holds_the_file_and_one_copy_at_most_beside_what_is_returned(tmp_path, share8):
+    model = random_model(1, width=192, heads=[3] * 6, mlp=[768] * 6, share8=share8)
+    path = tmp_path / "m.safetensors"
+    write_model(model, path)
+    tracemalloc.start()
+    read_model(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2.5 * path.stat().st_size
