@@ -6,6 +6,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import model_bytes as mb
 import pytest
@@ -213,3 +214,13 @@ def test_the_index_is_rebuilt_from_the_command_line(zoo, capsys):
 def test_a_folder_without_models_is_one_line_and_status_1(tmp_path, capsys):
     assert main([str(tmp_path)]) == 1
     assert capsys.readouterr().err.startswith("Error: no *.safetensors file in")
+
+
+def test_the_models_that_are_shipped_are_what_their_index_says(monkeypatch):
+    folder = Path(__file__).parents[1] / "model_zoo"
+    if not (folder / "index.json").is_file():
+        pytest.skip("model_zoo/ has no index: its models have not been exported yet")
+    monkeypatch.setenv("QUASAR_MODEL_ZOO", str(folder))
+    files = {path.name for path in folder.glob("*.safetensors")}
+    assert files == {e.file for e in list_models()}
+    assert [v for v in verify_models() if v.problem] == []
