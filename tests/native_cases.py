@@ -151,7 +151,7 @@ def random_linear(rng: np.random.Generator, rows: int, inputs: int, share8: floa
     return Linear(
         weights.astype(np.int8),
         bits,
-        rng.integers(-(2**24), 2**24, rows).astype(np.int32),
+        (rng.integers(-(2**24), 2**24, rows) >> rng.choice([0, 4, 12])).astype(np.int32),
         rng.integers(0, 2**15, rows).astype(np.uint16),
         rng.integers(0, hw.CONSTANTS["SHIFT_MAX"] + 1, rows).astype(np.uint8),
     )

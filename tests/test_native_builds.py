@@ -24,10 +24,15 @@ WARNINGS = ["-std=gnu11", "-fwrapv", "-ffp-contract=off", "-Wall", "-Wextra", "-
 Runner = Callable[[Program, str, int], np.ndarray]
 
 
-def build(folder: Path, compiler: str, *flags: str) -> Path:
-    """The runner from all C sources, warnings being errors."""
-    sources = [str(p) for p in sorted(FOLDER.glob("*.c")) if p.name != "_engine.c"]
-    target = folder / "runner"
+TESTER = Path(__file__).resolve().parent / "native_kernels.c"
+
+
+def build(folder: Path, compiler: str, *flags: str, main: Path = FOLDER / "runner.c") -> Path:
+    """A program from the engine's C sources and the file with its main, warnings being errors."""
+    leave_out = ("_engine.c", "runner.c")
+    sources = [str(p) for p in sorted(FOLDER.glob("*.c")) if p.name not in leave_out]
+    sources += [str(main), f"-I{FOLDER}"]
+    target = folder / main.stem
     subprocess.run([compiler, *WARNINGS, *flags, "-pthread", *sources, "-o", target], check=True)
     return target
 
@@ -71,6 +76,23 @@ def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Runner:
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("gcc with AddressSanitizer is not installed")
     return runner(folder, [str(binary)])
+
+
+def test_kernels_agree_with_their_scalar_twins_where_rounding_decides(tmp_path: Path) -> None:
+    if shutil.which("gcc") is None:
+        pytest.skip("gcc is not installed")
+    tester = build(tmp_path, "gcc", "-O2", main=TESTER)
+    done = subprocess.run([tester], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_neon_kernels_agree_with_their_scalar_twins(cortex_a53: Runner, tmp_path: Path) -> None:
+    tester = build(
+        tmp_path, "aarch64-linux-gnu-gcc", "-O3", "-mcpu=cortex-a53", "-static", main=TESTER
+    )
+    command = ["qemu-aarch64", "-cpu", "cortex-a53", tester]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
 
 
 def small_tiny() -> Program:

@@ -1,4 +1,4 @@
-"""The native engine gives the reference's bytes: every kernel set, whole outputs, every operation."""
+"""The native engine gives the reference's bytes: every kernel set, whole outputs of programs."""
 
 from __future__ import annotations
 

@@ -30,7 +30,6 @@ typedef struct {
     uint32_t channels, shift, epsilon;
     const int32_t *gain;
     const float *scale; /* gain * 2^-shift, exact */
-    int narrow;         /* every |t * gain * 2^-shift| < 2^30 */
 } q_norm;
 
 typedef struct {

@@ -126,15 +126,13 @@ static q_violation prepare_layernorm(q_operation *op, const uint8_t *program) {
     if (!gain)
         return SHORT;
     float *scale = (float *)(void *)(gain + d->inputs);
-    op->norm = (q_norm){d->inputs, d->shift, d->epsilon, gain, scale, 1};
+    op->norm = (q_norm){d->inputs, d->shift, d->epsilon, gain, scale};
     const uint16_t *from = (const void *)(program + d->parameters);
     for (uint32_t c = 0; c < d->inputs; c++) {
         if (from[c] > Q_MULTIPLIER_MAX)
             return refuse(Q_CAUSE_BAD_FIELD, d->parameters + 2 * (uint64_t)c);
         gain[c] = from[c];
         scale[c] = q_scaled(from[c], d->shift);
-        if (scale[c] >= 1 << 13)
-            op->norm.narrow = 0;
     }
     return FINE;
 }
