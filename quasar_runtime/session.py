@@ -39,6 +39,7 @@ from quasar_runtime.images import (
 from quasar_runtime.model import Model, Preprocessing
 from quasar_runtime.program import Program
 from quasar_runtime.results import Profile, Result, Times, profile_entries, rank
+from quasar_runtime.validate import validate
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -87,6 +88,8 @@ class Session:
         self._timeout = timeout
         self._lock = threading.RLock()
         self._pool: ThreadPoolExecutor | None = None
+        if isinstance(model, Model):
+            validate(model)  # what comes from a file has been validated on reading
         loaded = model if isinstance(model, Model) else _load(model)
         self.name = loaded.name
         self.labels = loaded.labels

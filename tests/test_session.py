@@ -21,6 +21,7 @@ from quasar_runtime.errors import (
     DeviceNotFound,
     DeviceTimeout,
     ImageError,
+    ModelValueError,
     OverlayError,
 )
 from quasar_runtime.images import load_image
@@ -458,6 +459,14 @@ def test_model_that_does_not_fit_says_so(device):
     wide = random_model(0, image_size=224, width=768, heads=[4], mlp=[3072])
     with pytest.raises(CompileError, match="b64"):
         Session(wide, device)
+
+
+def test_model_in_memory_is_validated_before_anything_is_allocated(device):
+    broken = random_model(0)
+    broken.blocks[0].gelu[5] = -128
+    with pytest.raises(ModelValueError, match="gelu"):
+        Session(broken, device)
+    assert device.allocated == 0
 
 
 def test_device_without_memory_is_an_arena_error(device):
