@@ -1,0 +1,158 @@
+"""Speed of the native device: images/s, what each operation takes, and the share of the peak.
+
+    python benchmarks/native_speed.py                       DeiT-Tiny's geometry, all kernel sets
+    python benchmarks/native_speed.py --geometry small --kernels amx --threads 1
+    python benchmarks/native_speed.py --model q-vit-160fps  a model of the zoo
+
+The geometries have random weights: the engine's speed does not depend on their values. Settings are
+measured in turns, round after round, so that whatever else the machine does hits all of them alike.
+The peak is that of one core, by a loop of the kernel set's dot products on registers alone; next to
+it stands vpdpbusd's, for sets that go beyond it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+import click
+import numpy as np
+
+from quasar_runtime import interface as hw
+from quasar_runtime.compiler import compile_model
+from quasar_runtime.device.base import Job
+from quasar_runtime.device.native import NativeDevice, available_kernels, peak_macs
+from quasar_runtime.model import Model, random_model
+from quasar_runtime.overlay import load_overlay
+from quasar_runtime.program import Program
+
+GEOMETRIES = {"tiny": 3, "small": 6, "base": 12}
+"""Heads of the DeiT models; width is 64 a head, MLP 256 a head, 12 blocks."""
+
+
+@dataclass
+class Setting:
+    """A kernel set with a number of threads, and what was measured of it."""
+
+    device: NativeDevice
+    job: Job
+    seconds: list[float] = field(default_factory=list)
+    profiles: list[np.ndarray] = field(default_factory=list)
+
+    def run(self) -> None:
+        begin = time.perf_counter()
+        self.device.submit(self.job)
+        self.device.wait(60)
+        self.seconds.append(time.perf_counter() - begin)
+        profile = self.device._memories[-1].array.view(hw.PROFILE_DTYPE)
+        self.profiles.append((profile["end"] - profile["begin"]).astype(np.float64))
+
+
+def geometry(name: str, share8: float) -> Model:
+    heads = GEOMETRIES[name]
+    return random_model(
+        0,
+        image_size=224,
+        width=64 * heads,
+        heads=[heads] * 12,
+        mlp=[256 * heads] * 12,
+        classes=1000,
+        share8=share8,
+    )
+
+
+def macs(program: Program) -> np.ndarray:
+    """Multiply-accumulates of each descriptor, whatever the rows' precision."""
+    d = program.descriptors
+    linear = d["tokens"].astype(np.int64) * d["inputs"] * d["outputs"]
+    attention = 2 * d["tokens"].astype(np.int64) * d["keys"] * d["heads"] * hw.HEAD_DIM
+    return np.where(
+        d["opcode"] == hw.Opcode.LINEAR,
+        linear,
+        np.where(d["opcode"] == hw.Opcode.ATTENTION, attention, 0),
+    )
+
+
+def open_setting(program: Program, kernels: str, threads: int) -> Setting:
+    device = NativeDevice(program.overlay, threads=threads, kernels=kernels)
+    sizes = (program.data.size, program.image_bytes, program.output_bytes, program.profile_bytes)
+    memories = [device.allocate(size) for size in sizes]
+    memories[0].array[:] = program.data
+    memories[1].array[:] = np.random.default_rng(0).integers(0, 256, sizes[1])
+    areas = [value for m in memories for value in (m.address, m.array.size)]
+    job = Job(program.count, *areas)
+    device.load(job.program, job.program_bytes, job.count)
+    return Setting(device, job)
+
+
+def kind(name: str) -> str:
+    """'blocks.3.fc1' -> 'fc1', so that blocks add up."""
+    return name.split(".")[-1].rstrip("12" if "norm" in name else "")
+
+
+def operations(program: Program, setting: Setting) -> None:
+    """The table of operations, with medians of the profile."""
+    seconds, work = defaultdict[str, float](float), defaultdict[str, int](int)
+    profile = np.median(np.array(setting.profiles), axis=0) * 1e-9
+    for name, t, n in zip(program.names, profile, macs(program), strict=True):
+        seconds[kind(name)] += t
+        work[kind(name)] += int(n)
+    total = sum(seconds.values())
+    for name, t in sorted(seconds.items(), key=lambda item: -item[1]):
+        rate = f"{work[name] / t / 1e9:7.0f} GMAC/s" if work[name] else ""
+        click.echo(f"    {name:<10} {t * 1e6:8.0f} us {100 * t / total:5.1f} %  {rate}")
+
+
+@click.command(help=__doc__, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--geometry", "shape", type=click.Choice(list(GEOMETRIES)), default="tiny")
+@click.option("--model", help="A model of the zoo, or a file, instead of a geometry.")
+@click.option("--share8", default=0.5, show_default=True, help="Share of 8-bit rows.")
+@click.option("--overlay", default="b8192", show_default=True)
+@click.option("--kernels", multiple=True, help="Kernel sets; by default all but scalar.")
+@click.option("--threads", multiple=True, type=int, default=(1, 2), show_default=True)
+@click.option("--rounds", default=60, show_default=True, help="Images for each setting.")
+@click.option("--table/--no-table", default=True, help="Show what each operation takes.")
+def main(
+    shape: str,
+    model: str | None,
+    share8: float,
+    overlay: str,
+    kernels: tuple[str, ...],
+    threads: tuple[int, ...],
+    rounds: int,
+    table: bool,
+) -> None:
+    if model:
+        from quasar_runtime.zoo import load_model
+
+        net = load_model(model)
+    else:
+        net = geometry(shape, share8)
+    program = compile_model(net, load_overlay(overlay))
+    total = int(macs(program).sum())
+    sets = kernels or tuple(k for k in available_kernels() if k != "scalar")
+    settings = {(k, t): open_setting(program, k, t) for k in sets for t in threads}
+    for _ in range(rounds + 3):
+        for setting in settings.values():
+            setting.run()
+    vpdpbusd = peak_macs("avx512vnni")
+    click.echo(f"{model or 'DeiT-' + shape}: {total / 1e9:.3f} GMAC an image")
+    for (name, count), setting in settings.items():
+        del setting.seconds[:3], setting.profiles[:3]  # warm-up
+        middle, best = np.median(setting.seconds), min(setting.seconds)
+        peak = peak_macs(name)
+        shares = f"{100 * total / middle / peak / count:.0f} % of its peak" if peak else ""
+        if vpdpbusd:
+            shares += f", {100 * total / middle / vpdpbusd / count:.0f} % of vpdpbusd's"
+        click.echo(
+            f"{name} {count} thread{'s'[: count > 1]}: median {1 / middle:.1f} images/s "
+            f"(best {1 / best:.1f}), {total / middle / 1e9:.0f} GMAC/s, {shares}"
+        )
+        if table:
+            operations(program, setting)
+        setting.device.close()
+
+
+if __name__ == "__main__":
+    main()
