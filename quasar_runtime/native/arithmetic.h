@@ -5,6 +5,8 @@
 
 #include "quasar_interface.h"
 
+#include <string.h>
+
 /* rs(x, n) = floor((x + 2^(n-1)) / 2^n), rs(x, 0) = x; n in [0, 62]. */
 static inline int64_t q_rs(int64_t x, uint32_t n) {
     return n ? (x + ((int64_t)1 << (n - 1))) >> n : x;
@@ -35,7 +37,10 @@ static inline uint32_t q_reciprocal(uint32_t s, uint32_t *k) {
 
 /* x * 2^-n, exact in float for |x| < 2^24 and n <= 40. */
 static inline float q_scaled(int32_t x, uint32_t n) {
-    return (float)x * (1.0f / (float)((uint64_t)1 << n));
+    uint32_t bits = (127 - n) << 23;
+    float power;
+    memcpy(&power, &bits, sizeof power);
+    return (float)x * power;
 }
 
 #endif

@@ -191,6 +191,7 @@ int q_engine_run(q_engine *e, uint64_t nanoseconds) {
     uint64_t now = now_ns(), deadline = now + nanoseconds;
     if (e->next == 0)
         e->start_ns = now;
+    q_pool_begin(e->m.pool);
     while (e->next < e->m.count) {
         q_profile entry = {now - e->start_ns, 0};
         execute(e, &e->m.operations[e->next]);
@@ -201,6 +202,7 @@ int q_engine_run(q_engine *e, uint64_t nanoseconds) {
         if (now >= deadline)
             break;
     }
+    q_pool_end(e->m.pool);
     e->end_ns = now;
     if (e->next < e->m.count)
         return Q_RUNNING;

@@ -60,6 +60,12 @@ void q_avx512_gemm(const uint8_t *a, size_t a_stride, uint32_t m, const int8_t *
     }
 }
 
+int q_avx512_supported(void) {
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512vnni");
+}
+
 static void pack_values(const uint8_t *v, size_t stride, uint32_t keys, int8_t *panels) {
     q_avx512_pack_values(v, stride, keys, Q_GROUP_512, panels);
 }

@@ -13,7 +13,36 @@ static void write_logits(q_machine *m, const int32_t *acc, uint32_t first, uint3
             m->logits[first + r] = acc[r];
 }
 
-/* One panel on the tokens of one item. */
+typedef struct {
+    q_machine *m;
+    const q_descriptor *d;
+    const uint8_t *table;
+    q_panel rows;
+    uint32_t first; /* output channel of the panel's first row */
+} q_target;
+
+static void epilogue(const q_target *to, const int32_t *acc, uint32_t t, uint32_t tokens) {
+    q_machine *m = to->m;
+    const q_descriptor *d = to->d;
+    size_t out = q_stride(m, d->destination_pitch), at = t * out + to->first;
+    if (d->mode == Q_EPILOGUE_RESIDUAL)
+        m->kernels->residual(acc, tokens, &to->rows, m->res + at, out);
+    else if (d->mode == Q_EPILOGUE_LOGITS)
+        write_logits(m, acc, to->first, to->rows.valid);
+    else
+        m->kernels->requantise(acc, tokens, &to->rows, d->clamp, to->table,
+                               q_act(m, d->destination) + at, out);
+}
+
+/* Part `part` of `parts` of a panel that will be read next. */
+static void prefetch(const int8_t *panel, size_t bytes, uint32_t part, uint32_t parts) {
+    size_t lines = bytes / Q_LANE, end = lines * (part + 1) / parts;
+    for (size_t i = lines * part / parts; i < end; i++)
+        __builtin_prefetch(panel + i * Q_LANE, 0, 2);
+}
+
+/* One panel on the tokens of one item. A tile's epilogue comes after the next tile's products are
+   under way, so that an array of multipliers beside the vector units works at the same time. */
 static void panel_item(void *context, uint32_t item, uint32_t thread) {
     const q_linear_work *work = context;
     q_machine *m = work->m;
@@ -21,25 +50,30 @@ static void panel_item(void *context, uint32_t item, uint32_t thread) {
     const q_matrix *x = &work->op->matrix;
     const q_kernels *k = m->kernels;
     uint32_t p = item % x->panels, first = p * k->rows;
-    uint32_t t = item / x->panels * work->tile_tokens, end = t + work->tile_tokens;
-    q_panel panel = {x->multiplier + first, x->shift + first, x->scale + first, x->valid[p],
-                     x->narrow[p]};
-    size_t stride = q_stride(m, d->source_pitch), out = q_stride(m, d->destination_pitch);
+    uint32_t begin = item / x->panels * work->tile_tokens, end = begin + work->tile_tokens;
+    q_target to = {m, d, x->table,
+                   {x->multiplier + first, x->shift + first, x->scale + first, x->valid[p],
+                    x->narrow[p]},
+                   first};
+    size_t stride = q_stride(m, d->source_pitch);
     const uint8_t *a = q_act(m, d->source);
-    int32_t *acc = q_accumulators(m, thread);
+    const int8_t *w = x->weights + p * x->panel_bytes;
+    int32_t *acc = q_accumulators(m, thread), *previous = acc + Q_ACCUMULATORS;
     end = end < d->tokens ? end : d->tokens;
-    for (; t < end; t += k->tile_tokens) {
-        uint32_t tokens = end - t < k->tile_tokens ? end - t : k->tile_tokens;
-        k->gemm(a + t * stride, stride, tokens, x->weights + p * x->panel_bytes, x->groups,
+    uint32_t tile = k->tile_tokens, tiles = (end - begin + tile - 1) / tile;
+    for (uint32_t i = 0, t = begin; i < tiles; i++, t += tile) {
+        k->gemm(a + t * stride, stride, end - t < tile ? end - t : tile, w, x->groups,
                 x->bias + first, acc, k->rows);
-        if (d->mode == Q_EPILOGUE_RESIDUAL)
-            k->residual(acc, tokens, &panel, m->res + t * out + first, out);
-        else if (d->mode == Q_EPILOGUE_LOGITS)
-            write_logits(m, acc, first, panel.valid);
-        else
-            k->requantise(acc, tokens, &panel, d->clamp, x->table,
-                          q_act(m, d->destination) + t * out + first, out);
+        if (p + 1 < x->panels)
+            prefetch(w + x->panel_bytes, x->panel_bytes, i, tiles);
+        if (i)
+            epilogue(&to, previous, t - tile, tile);
+        int32_t *swap = acc;
+        acc = previous;
+        previous = swap;
     }
+    uint32_t last = begin + (tiles - 1) * tile;
+    epilogue(&to, previous, last, end - last);
 }
 
 /* Items are a panel by all tokens, so that its weights stay in the nearest cache; where that gives

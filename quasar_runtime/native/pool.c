@@ -1,5 +1,6 @@
-/* A persistent pool. Helpers watch a gate: they spin for a short while after each operation, for
-   the next one follows within microseconds, and then sleep on a condition variable.
+/* A persistent pool. During a series of operations helpers watch for the next one, giving their core
+   away now and then to whoever else wants it; after the series they do so for a short while more and
+   then sleep on a condition variable.
 
    gate holds OPEN while items may be left, plus the number of helpers inside. A helper enters only
    through an open gate; the caller closes it and waits until all have left. So a helper that was
@@ -26,11 +27,10 @@ struct q_pool {
     _Alignas(64) atomic_uint next;
     _Alignas(64) atomic_uint gate;
     atomic_uint round;
-    atomic_int stop;
+    atomic_int series, stop;
 
     pthread_mutex_t lock;
     pthread_cond_t wake;
-    atomic_uint asleep;
 };
 
 typedef struct {
@@ -67,13 +67,24 @@ static int go_in(q_pool *pool) {
     return 0;
 }
 
-static void sleep_until(q_pool *pool, unsigned seen) {
+static void sleep_until_series(q_pool *pool) {
     pthread_mutex_lock(&pool->lock);
-    atomic_fetch_add(&pool->asleep, 1);
-    while (atomic_load(&pool->round) == seen && !atomic_load(&pool->stop))
+    while (!atomic_load(&pool->series) && !atomic_load(&pool->stop))
         pthread_cond_wait(&pool->wake, &pool->lock);
-    atomic_fetch_sub(&pool->asleep, 1);
     pthread_mutex_unlock(&pool->lock);
+}
+
+/* Until another round begins, or the pool stops. */
+static void await_round(q_pool *pool, unsigned seen) {
+    for (unsigned spins = 1; atomic_load(&pool->round) == seen && !atomic_load(&pool->stop);
+         spins++) {
+        if (spins % SPINS)
+            relax();
+        else if (atomic_load(&pool->series))
+            sched_yield();
+        else
+            sleep_until_series(pool);
+    }
 }
 
 static void *helper_main(void *argument) {
@@ -82,13 +93,7 @@ static void *helper_main(void *argument) {
     q_pool *pool = helper.pool;
     unsigned seen = 0;
     while (!atomic_load(&pool->stop)) {
-        unsigned spins = 0;
-        while (atomic_load(&pool->round) == seen && !atomic_load(&pool->stop)) {
-            if (++spins < SPINS)
-                relax();
-            else
-                sleep_until(pool, seen);
-        }
+        await_round(pool, seen);
         if (atomic_load(&pool->stop))
             break;
         seen = atomic_load(&pool->round);
@@ -145,6 +150,19 @@ uint32_t q_pool_threads(const q_pool *pool) {
     return pool->threads;
 }
 
+void q_pool_begin(q_pool *pool) {
+    if (pool->started == 0)
+        return;
+    pthread_mutex_lock(&pool->lock);
+    atomic_store(&pool->series, 1);
+    pthread_cond_broadcast(&pool->wake);
+    pthread_mutex_unlock(&pool->lock);
+}
+
+void q_pool_end(q_pool *pool) {
+    atomic_store(&pool->series, 0);
+}
+
 void q_pool_run(q_pool *pool, q_item *item, void *context, uint32_t items) {
     pool->item = item;
     pool->context = context;
@@ -156,11 +174,6 @@ void q_pool_run(q_pool *pool, q_item *item, void *context, uint32_t items) {
     }
     atomic_store(&pool->gate, OPEN);
     atomic_fetch_add(&pool->round, 1);
-    if (atomic_load(&pool->asleep)) {
-        pthread_mutex_lock(&pool->lock);
-        pthread_cond_broadcast(&pool->wake);
-        pthread_mutex_unlock(&pool->lock);
-    }
     work(pool, 0);
     atomic_fetch_and(&pool->gate, ~(unsigned)OPEN);
     /* Those still inside finish an item of microseconds each, unless the system took their core. */

@@ -15,6 +15,11 @@ q_pool *q_pool_new(uint32_t threads, void (*enter)(void), void (*leave)(void));
 void q_pool_free(q_pool *pool);
 uint32_t q_pool_threads(const q_pool *pool);
 
+/* Around a series of q_pool_run: helpers stay awake between them, for operations take microseconds
+   and waking a thread as many. */
+void q_pool_begin(q_pool *pool);
+void q_pool_end(q_pool *pool);
+
 /* Do items 0 .. items - 1, in any order and on any thread; returns when all are done. */
 void q_pool_run(q_pool *pool, q_item *item, void *context, uint32_t items);
 

@@ -16,6 +16,9 @@ void q_avx512_layernorm(const int16_t *x, const q_norm *norm, uint8_t *out);
 void q_avx512_numerators(const int32_t *scores, size_t stride, uint32_t tokens, uint32_t keys,
                          uint32_t padded, uint32_t m, uint32_t n, uint8_t *e, size_t e_stride,
                          int32_t *total);
+void q_avx512vbmi_numerators(const int32_t *scores, size_t stride, uint32_t tokens, uint32_t keys,
+                             uint32_t padded, uint32_t m, uint32_t n, uint8_t *e, size_t e_stride,
+                             int32_t *total);
 void q_avx512_mean(const int32_t *acc, uint32_t tokens, const int32_t *total, uint32_t m,
                    uint32_t n, uint8_t *out, size_t out_stride);
 void q_avx512_pack_keys(const uint8_t *k, size_t stride, uint32_t keys, int8_t *panels,
