@@ -11,6 +11,7 @@ import importlib
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,7 @@ def peak_macs(kernels: str, seconds: float = 0.2) -> float:
 class NativeDevice(Device):
     """The engine behind the device protocol.
 
-    threads  threads that work on a run, by default the cores this process may use
+    threads  threads that work on a run, by default the physical cores this process may use
     kernels  'amx', 'avx512vnni', 'avx2', 'neon' or 'scalar'; by default the fastest here
 
     DeviceNotFound for a kernel set that this CPU does not run, DeviceError for a thread count
@@ -74,7 +75,6 @@ class NativeDevice(Device):
         self.kernels = available_kernels()[0] if kernels is None else kernels
         self._memories: list[Memory] = []
         self._loaded: tuple[int, int, int] | None = None
-        self._deadline: float | None = None
         self._engine: Any = None
         if not 1 <= self.threads <= MOST_THREADS:
             raise DeviceError(f"{self.threads} threads; allowed are 1 to {MOST_THREADS}")
@@ -224,6 +224,17 @@ class NativeDevice(Device):
 
 
 def _cores() -> int:
-    """Cores that this process may run on."""
+    """Physical cores that this process may run on: hyperthreads of one core count once."""
     affinity: Callable[[int], set[int]] | None = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
+    if affinity is None:
+        return os.cpu_count() or 1
+    return len({_siblings(cpu) for cpu in affinity(0)})
+
+
+def _siblings(cpu: int) -> str:
+    """The hyperthreads that share a core with this one, or itself where the system does not say."""
+    path = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return str(cpu)

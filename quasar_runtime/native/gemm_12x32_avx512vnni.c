@@ -14,13 +14,10 @@
 
 enum { TOKENS = 12, ROWS = Q_ROWS_512 };
 
-/* Four bytes of token t, t known when compiling, out of base pointers three tokens apart: few
-   enough registers for addresses. */
-#define FOUR(t) (base[(t) / 3] + ((t) % 3) * stride)
-
 static inline __attribute__((always_inline)) void
 tile(const int tokens, const uint8_t *a, size_t stride, const int8_t *w, uint32_t groups,
      const int32_t *bias, int32_t *out, size_t out_stride) {
+    /* Token t is at base[t / 3] + (t % 3) * stride: few enough registers for addresses. */
     const uint8_t *base[4] = {a, a + 3 * stride, a + 6 * stride, a + 9 * stride};
     __m512i acc[TOKENS][2];
 #pragma GCC unroll 12
@@ -28,16 +25,20 @@ tile(const int tokens, const uint8_t *a, size_t stride, const int8_t *w, uint32_
         acc[t][0] = _mm512_load_si512(bias);
         acc[t][1] = _mm512_load_si512(bias + 16);
     }
+#pragma GCC unroll 2
     for (uint32_t g = 0; g < groups; g++, w += ROWS * 4) {
         __m512i w0 = _mm512_load_si512(w), w1 = _mm512_load_si512(w + 64);
 #pragma GCC unroll 12
         for (int t = 0; t < tokens; t++) {
             int32_t four;
-            memcpy(&four, FOUR(t) + 4 * g, 4);
+            memcpy(&four, base[t / 3] + (t % 3) * stride, 4);
             __m512i x = _mm512_set1_epi32(four);
             acc[t][0] = _mm512_dpbusd_epi32(acc[t][0], x, w0);
             acc[t][1] = _mm512_dpbusd_epi32(acc[t][1], x, w1);
         }
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++)
+            base[i] += 4;
     }
 #pragma GCC unroll 12
     for (int t = 0; t < tokens; t++) {
