@@ -5,7 +5,6 @@
 typedef struct {
     q_machine *m;
     const q_operation *op;
-    uint32_t tiles; /* of query tokens, a head */
 } q_attention_work;
 
 static void pack_item(void *context, uint32_t item, uint32_t thread) {
@@ -29,7 +28,7 @@ static void query_item(void *context, uint32_t item, uint32_t thread) {
     q_machine *m = work->m;
     const q_descriptor *d = &work->op->d;
     const q_kernels *k = m->kernels;
-    uint32_t head = item / work->tiles, t = item % work->tiles * k->tile_tokens;
+    uint32_t head = item % d->heads, t = item / d->heads * k->tile_tokens;
     uint32_t tokens = d->tokens - t < k->tile_tokens ? d->tokens - t : k->tile_tokens;
     const q_head *h = &work->op->heads[head];
     size_t stride = q_stride(m, d->source_pitch), out = q_stride(m, d->destination_pitch);
@@ -57,7 +56,8 @@ static void query_item(void *context, uint32_t item, uint32_t thread) {
 
 void q_attention(q_machine *m, const q_operation *op) {
     uint32_t tile = m->kernels->tile_tokens;
-    q_attention_work work = {m, op, (op->d.tokens + tile - 1) / tile};
+    q_attention_work work = {m, op};
+    uint32_t tiles = (op->d.tokens + tile - 1) / tile;
     q_pool_run(m->pool, pack_item, &work, 2u * op->d.heads);
-    q_pool_run(m->pool, query_item, &work, op->d.heads * work.tiles);
+    q_pool_run(m->pool, query_item, &work, op->d.heads * tiles);
 }

@@ -1,10 +1,13 @@
 /* LINEAR: tiles of tokens against panels of weight rows, each with its epilogue at once. */
 #include "machine.h"
 
+enum { ITEM_PANELS = 2 }; /* of 32 rows: a cache line of results, written by one thread */
+
 typedef struct {
     q_machine *m;
     const q_operation *op;
-    uint32_t tile_tokens; /* tokens of an item */
+    uint32_t tokens; /* of a thread's stretch */
+    uint32_t groups; /* of ITEM_PANELS panels */
 } q_linear_work;
 
 static void write_logits(q_machine *m, const int32_t *acc, uint32_t first, uint32_t valid) {
@@ -41,16 +44,15 @@ static void prefetch(const int8_t *panel, size_t bytes, uint32_t part, uint32_t 
         __builtin_prefetch(panel + i * Q_LANE, 0, 2);
 }
 
-/* One panel on the tokens of one item. A tile's epilogue comes after the next tile's products are
+/* One panel on tokens begin .. end - 1. A tile's epilogue comes after the next tile's products are
    under way, so that an array of multipliers beside the vector units works at the same time. */
-static void panel_item(void *context, uint32_t item, uint32_t thread) {
-    const q_linear_work *work = context;
+static void do_panel(const q_linear_work *work, uint32_t p, uint32_t begin, uint32_t end,
+                     uint32_t thread) {
     q_machine *m = work->m;
     const q_descriptor *d = &work->op->d;
     const q_matrix *x = &work->op->matrix;
     const q_kernels *k = m->kernels;
-    uint32_t p = item % x->panels, first = p * k->rows;
-    uint32_t begin = item / x->panels * work->tile_tokens, end = begin + work->tile_tokens;
+    uint32_t first = p * k->rows;
     q_target to = {m, d, x->table,
                    {x->multiplier + first, x->shift + first, x->scale + first, x->valid[p],
                     x->narrow[p]},
@@ -59,7 +61,6 @@ static void panel_item(void *context, uint32_t item, uint32_t thread) {
     const uint8_t *a = q_act(m, d->source);
     const int8_t *w = x->weights + p * x->panel_bytes;
     int32_t *acc = q_accumulators(m, thread), *previous = acc + Q_ACCUMULATORS;
-    end = end < d->tokens ? end : d->tokens;
     uint32_t tile = k->tile_tokens, tiles = (end - begin + tile - 1) / tile;
     for (uint32_t i = 0, t = begin; i < tiles; i++, t += tile) {
         k->gemm(a + t * stride, stride, end - t < tile ? end - t : tile, w, x->groups,
@@ -76,14 +77,22 @@ static void panel_item(void *context, uint32_t item, uint32_t thread) {
     epilogue(&to, previous, last, end - last);
 }
 
-/* Items are a panel by all tokens, so that its weights stay in the nearest cache; where that gives
-   too few to share, by some of the tokens. */
+static void panels_item(void *context, uint32_t item, uint32_t thread) {
+    const q_linear_work *work = context;
+    uint32_t begin = item / work->groups * work->tokens, end = begin + work->tokens;
+    uint32_t p = item % work->groups * ITEM_PANELS, stop = p + ITEM_PANELS;
+    uint32_t tokens = work->op->d.tokens, panels = work->op->matrix.panels;
+    for (stop = stop < panels ? stop : panels; p < stop; p++)
+        do_panel(work, p, begin, end < tokens ? end : tokens, thread);
+}
+
+/* A panel meets all tokens of a thread's stretch while its weights are in the nearest cache. */
 void q_linear(q_machine *m, const q_operation *op) {
-    uint32_t tile = m->kernels->tile_tokens, panels = op->matrix.panels;
-    uint32_t tiles = (op->d.tokens + tile - 1) / tile, threads = q_pool_threads(m->pool);
-    uint32_t parts = threads > 1 ? (6 * threads + panels - 1) / panels : 1;
-    parts = parts < tiles ? parts : tiles;
-    uint32_t per_item = (tiles + parts - 1) / parts;
-    q_linear_work work = {m, op, per_item * tile};
-    q_pool_run(m->pool, panel_item, &work, panels * ((tiles + per_item - 1) / per_item));
+    uint32_t tokens = op->d.tokens, tile = m->kernels->tile_tokens;
+    uint32_t tiles = (tokens + tile - 1) / tile, threads = q_pool_threads(m->pool);
+    uint32_t stretches = threads < tiles ? threads : tiles;
+    q_linear_work work = {m, op, (tokens + stretches - 1) / stretches,
+                          (op->matrix.panels + ITEM_PANELS - 1) / ITEM_PANELS};
+    stretches = (tokens + work.tokens - 1) / work.tokens;
+    q_pool_run(m->pool, panels_item, &work, stretches * work.groups);
 }

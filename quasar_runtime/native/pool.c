@@ -2,6 +2,10 @@
    away now and then to whoever else wants it; after the series they do so for a short while more and
    then sleep on a condition variable.
 
+   Each thread has a share of the items, takes those first, then what is left of the others' shares.
+   Operations number their items by tokens, so that a thread meets again the tokens that its own
+   cache holds, and a helper that comes late costs nothing but its help.
+
    gate holds OPEN while items may be left, plus the number of helpers inside. A helper enters only
    through an open gate; the caller closes it and waits until all have left. So a helper that was
    asleep, or not scheduled by the system, costs nothing: the caller does the work itself. */
@@ -12,7 +16,13 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-enum { OPEN = 1 << 16, SPINS = 4000 };
+enum { OPEN = 1 << 16, SPINS = 20000 /* about 0.2 ms */ };
+
+/* The items of a thread that nobody has taken yet: next .. end - 1. */
+typedef struct {
+    _Alignas(64) atomic_uint next;
+    uint32_t end;
+} q_share;
 
 struct q_pool {
     uint32_t threads;
@@ -23,8 +33,7 @@ struct q_pool {
 
     q_item *item;
     void *context;
-    uint32_t items;
-    _Alignas(64) atomic_uint next;
+    q_share *shares; /* one a thread */
     _Alignas(64) atomic_uint gate;
     atomic_uint round;
     atomic_int series, stop;
@@ -47,13 +56,15 @@ static inline void relax(void) {
 }
 
 static void work(q_pool *pool, uint32_t thread) {
-    uint32_t i = atomic_fetch_add_explicit(&pool->next, 1, memory_order_relaxed);
-    if (i >= pool->items)
-        return;
     if (pool->enter)
         pool->enter();
-    for (; i < pool->items; i = atomic_fetch_add_explicit(&pool->next, 1, memory_order_relaxed))
-        pool->item(pool->context, i, thread);
+    for (uint32_t i = 0; i < pool->threads; i++) {
+        q_share *share = &pool->shares[(thread + i) % pool->threads];
+        uint32_t item;
+        while ((item = atomic_fetch_add_explicit(&share->next, 1, memory_order_relaxed)) <
+               share->end)
+            pool->item(pool->context, item, thread);
+    }
     if (pool->leave)
         pool->leave();
 }
@@ -113,7 +124,10 @@ q_pool *q_pool_new(uint32_t threads, void (*enter)(void), void (*leave)(void)) {
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->wake, NULL);
     pool->helpers = calloc(threads, sizeof *pool->helpers);
-    int failed = !pool->helpers;
+    pool->shares = aligned_alloc(64, threads * sizeof *pool->shares);
+    int failed = !pool->helpers || !pool->shares;
+    for (uint32_t i = 0; i < threads && !failed; i++)
+        pool->shares[i] = (q_share){0};
     for (uint32_t i = 1; i < threads && !failed; i++) {
         q_helper *helper = malloc(sizeof *helper);
         if (helper)
@@ -143,6 +157,7 @@ void q_pool_free(q_pool *pool) {
     pthread_cond_destroy(&pool->wake);
     pthread_mutex_destroy(&pool->lock);
     free(pool->helpers);
+    free(pool->shares);
     free(pool);
 }
 
@@ -166,8 +181,11 @@ void q_pool_end(q_pool *pool) {
 void q_pool_run(q_pool *pool, q_item *item, void *context, uint32_t items) {
     pool->item = item;
     pool->context = context;
-    pool->items = items;
-    atomic_store(&pool->next, 0);
+    for (uint32_t i = 0; i < pool->threads; i++) {
+        atomic_store_explicit(&pool->shares[i].next, items * i / pool->threads,
+                              memory_order_relaxed);
+        pool->shares[i].end = items * (i + 1) / pool->threads;
+    }
     if (pool->started == 0 || items < 2) {
         work(pool, 0);
         return;

@@ -20,7 +20,8 @@ uint32_t q_pool_threads(const q_pool *pool);
 void q_pool_begin(q_pool *pool);
 void q_pool_end(q_pool *pool);
 
-/* Do items 0 .. items - 1, in any order and on any thread; returns when all are done. */
+/* Do items 0 .. items - 1 on any thread; returns when all are done. Thread t of T begins with items
+   from t / T of them on. */
 void q_pool_run(q_pool *pool, q_item *item, void *context, uint32_t items);
 
 #endif
