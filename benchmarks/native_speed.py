@@ -5,7 +5,8 @@
     python benchmarks/native_speed.py --model q-vit-160fps  a model of the zoo
 
 The geometries have random weights: the engine's speed does not depend on their values. Settings are
-measured in turns, round after round, so that whatever else the machine does hits all of them alike.
+measured in turns of some images, the first of each left out, so that whatever else the machine does
+hits all of them alike and each finds its own data in the caches.
 The peak is that of one core, by a loop of the kernel set's dot products on registers alone; next to
 it stands vpdpbusd's, for sets that go beyond it.
 """
@@ -30,6 +31,9 @@ from quasar_runtime.program import Program
 GEOMETRIES = {"tiny": 3, "small": 6, "base": 12}
 """Heads of the DeiT models; width is 64 a head, MLP 256 a head, 12 blocks."""
 
+TURN = 8
+"""Images that a setting is measured on before it is another's turn."""
+
 
 @dataclass
 class Setting:
@@ -39,6 +43,13 @@ class Setting:
     job: Job
     seconds: list[float] = field(default_factory=list)
     profiles: list[np.ndarray] = field(default_factory=list)
+
+    def turn(self) -> None:
+        """TURN images after one to warm up."""
+        self.run()
+        del self.seconds[-1], self.profiles[-1]
+        for _ in range(TURN):
+            self.run()
 
     def run(self) -> None:
         begin = time.perf_counter()
@@ -111,7 +122,7 @@ def operations(program: Program, setting: Setting) -> None:
 @click.option("--overlay", default="b8192", show_default=True)
 @click.option("--kernels", multiple=True, help="Kernel sets; by default all but scalar.")
 @click.option("--threads", multiple=True, type=int, default=(1, 2), show_default=True)
-@click.option("--rounds", default=60, show_default=True, help="Images for each setting.")
+@click.option("--rounds", default=8, show_default=True, help="Turns of 8 images a setting.")
 @click.option("--table/--no-table", default=True, help="Show what each operation takes.")
 def main(
     shape: str,
@@ -133,13 +144,12 @@ def main(
     total = int(macs(program).sum())
     sets = kernels or tuple(k for k in available_kernels() if k != "scalar")
     settings = {(k, t): open_setting(program, k, t) for k in sets for t in threads}
-    for _ in range(rounds + 3):
+    for _ in range(rounds):
         for setting in settings.values():
-            setting.run()
+            setting.turn()
     vpdpbusd = peak_macs("avx512vnni")
     click.echo(f"{model or 'DeiT-' + shape}: {total / 1e9:.3f} GMAC an image")
     for (name, count), setting in settings.items():
-        del setting.seconds[:3], setting.profiles[:3]  # warm-up
         middle, best = np.median(setting.seconds), min(setting.seconds)
         peak = peak_macs(name)
         shares = f"{100 * total / middle / peak / count:.0f} % of its peak" if peak else ""
