@@ -33,7 +33,7 @@ GELU_DEAD = -4.0
 """Below this GELU is 0 to the precision of its output; fc1's results need not reach further."""
 EVENNESS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Candidates for how far channels are evened: step ~ range^e / weight^(1 - e)."""
-CLIPPINGS = (1.0, 0.8, 0.6, 0.45)
+CLIPPINGS = (1.0, 0.6)
 """Candidates for the share of the largest value that fc1's and GELU's ranges keep."""
 RESIDUAL_HEADROOM = 1.5
 

@@ -225,9 +225,7 @@ def float_logits(checkpoint: Checkpoint, images: Tensor) -> Tensor:
     """The checkpoint's own logits: uint8 (N, S, S, 3) -> float32 (N, classes)."""
     t, width = checkpoint.tensors, checkpoint.width
     pixels = normalise(images, checkpoint.preset)
-    x = F.conv2d(
-        pixels, t["patch_embed.proj.weight"], t["patch_embed.proj.bias"], stride=PATCH
-    )
+    x = F.conv2d(pixels, t["patch_embed.proj.weight"], t["patch_embed.proj.bias"], stride=PATCH)
     x = x.flatten(2).transpose(1, 2)
     x = torch.cat([t["cls_token"].expand(len(x), -1, -1), x], 1) + t["pos_embed"]
     for i in range(checkpoint.depth):

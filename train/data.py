@@ -51,7 +51,9 @@ def list_pictures(source: Path) -> list[str]:
         raise DataError(f"no pictures at {source}; give a folder of class folders, or a tar of one")
     names = sorted(n for n in found if n.lower().endswith(SUFFIXES) and n.count("/") == 1)
     if not names:
-        raise DataError(f"{source.name} holds no <class>/<picture> with suffix {', '.join(SUFFIXES)}")
+        raise DataError(
+            f"{source.name} holds no <class>/<picture> with suffix {', '.join(SUFFIXES)}"
+        )
     return names
 
 

@@ -56,7 +56,9 @@ def requantisation(
     return m.astype(np.uint16), shift.astype(np.uint8)
 
 
-def emit_linear(layer: QuantLinear, out_step: Tensor | float, name: str, offset: float = 0.0) -> Linear:
+def emit_linear(
+    layer: QuantLinear, out_step: Tensor | float, name: str, offset: float = 0.0
+) -> Linear:
     """A matrix whose result i means i * out_step + offset (out_step: one, or one a row)."""
     step = array(layer.step)
     factor, negative = np.abs(step), step < 0
@@ -97,7 +99,7 @@ def emit_norm(channel_step: Tensor, residual_step: float, name: str) -> Norm:
 
 
 def emit_attention(block: QuantBlock, name: str) -> Attention:
-    """Scores: q_step * k_step / 8 nats a unit to steps of EXP. Outputs: a head's gain on the mean."""
+    """Scores: q_step * k_step / 8 nats a unit to steps of EXP. Results: a head's gain."""
     q, k, v = array(block.qkv_step).reshape(3, block.heads, HEAD_DIM)
     mixed = array(block.mixed_step).reshape(block.heads, HEAD_DIM)
     score = requantisation(
@@ -149,9 +151,7 @@ def emit(
             np.int16
         ),
         patch=patch,
-        blocks=[
-            emit_block(block, step, f"blocks.{i}") for i, block in enumerate(network.blocks)
-        ],
+        blocks=[emit_block(block, step, f"blocks.{i}") for i, block in enumerate(network.blocks)],
         norm=emit_norm(network.norm, step, "norm"),
         head=head,
         head_scale=scale.astype(np.float32),

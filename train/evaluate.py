@@ -1,4 +1,4 @@
-"""Accuracy: of the integer program on a device, of the float checkpoint, and nearness of the two."""
+"""Accuracy of the integer program and of the float checkpoint, and nearness of the two."""
 
 from __future__ import annotations
 

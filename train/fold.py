@@ -143,7 +143,9 @@ def fold_patch(checkpoint: Checkpoint) -> tuple[Tensor, Tensor]:
     t, preset = checkpoint.tensors, checkpoint.preset
     mean, std = torch.tensor(preset.mean), torch.tensor(preset.std)
     weight = t["patch_embed.proj.weight"].permute(0, 2, 3, 1).double()  # (row, column, colour)
-    bias = t["patch_embed.proj.bias"].double() + (weight * ((128 / 255 - mean) / std)).sum((1, 2, 3))
+    bias = t["patch_embed.proj.bias"].double() + (weight * ((128 / 255 - mean) / std)).sum(
+        (1, 2, 3)
+    )
     position = t["pos_embed"][0].double()
     position = position + torch.cat(
         [t["cls_token"][0].double(), bias.expand(len(position) - 1, -1)]

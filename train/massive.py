@@ -1,4 +1,4 @@
-"""Massive hidden units: a few MLP units of some checkpoints reach tens of times further than others.
+"""Massive hidden units: those few MLP units that reach tens of times further than the others.
 
 They are detectors: far below zero on almost all tokens, and hundreds on the few tokens that the
 network uses as attention sinks. One table and one scale serve a whole layer, so such a unit would
@@ -27,8 +27,8 @@ ROOM = 1.5
 
 
 MAGNITUDE = 0.5
-"""A tamed unit keeps this share of its size: as a sink it need only be large, and a smaller one leaves
-the residual and fc2's rows more precision."""
+"""A tamed unit keeps this share of its size: as a sink it need only be large, and a
+smaller one leaves the residual and fc2's rows more precision."""
 FLOOR = 0.1
 """Errors are relative to the unit's result and this many reaches of the reference unit."""
 

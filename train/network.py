@@ -119,7 +119,7 @@ class QuantBlock(nn.Module):
 
     norm1, norm2  (width,)              real value of 1 in LayerNorm's output, a channel
     qkv_step      (3 * heads * 64,)     real value of 1 in q, k and v, a channel
-    mixed_step    (heads * 64,)         real value of 1 in attention's output: v's over the head's gain
+    mixed_step    (heads * 64,)         real value of 1 in attention's output
     hidden_step, hidden_offset          fc1's result i means i * step + offset
     gelu_step, gelu_zero                GELU's result g means (g - zero) * step
     """

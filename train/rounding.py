@@ -24,23 +24,19 @@ from train.fold import Folded, normed, patches
 from train.network import QuantisedNetwork, QuantLinear, round_clamp
 
 DAMPING = 0.01
-"""Added to the covariance's diagonal, a share of its mean: the pull towards the original weights."""
+"""Added to the covariance's diagonal, a share of its mean: the pull to the original weights."""
 REFIT_TOKENS = 16
 """Weights are refitted where there are at least this many tokens an input."""
 COLUMNS = 96
 """Inputs rounded before the others' weights are brought up to date."""
 
 
-def round_columns(
-    weight: Tensor, covariance: Tensor, step: Tensor, limit: Tensor
-) -> Tensor:
+def round_columns(weight: Tensor, covariance: Tensor, step: Tensor, limit: Tensor) -> Tensor:
     """Integer weights (rows, inputs) for real ones, minimising the error at the output."""
     order = covariance.diagonal().argsort(descending=True)
     w = weight[:, order].double()
     h = covariance[order][:, order].double()
-    upper = torch.linalg.cholesky(
-        torch.cholesky_inverse(torch.linalg.cholesky(h)), upper=True
-    )
+    upper = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(h)), upper=True)
     step, limit = step.double(), limit.double()
     q = torch.empty_like(w)
     for first in range(0, w.shape[1], COLUMNS):

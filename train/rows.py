@@ -1,4 +1,8 @@
-"""Which rows are 8-bit: those whose rounding to 4 bits would change the network's output most."""
+"""Which rows are 8-bit: those whose 8 bits are worth most to the network's output for their cost.
+
+An 8-bit row costs twice a 4-bit row's multiplications, so a row of many inputs has to be worth more
+than one of few.
+"""
 
 from __future__ import annotations
 
@@ -39,16 +43,27 @@ def row_effects(network: QuantisedNetwork, folded: Folded, found: Statistics) ->
     return effects
 
 
-def choose_rows(effects: dict[str, Tensor], share8: float) -> dict[str, Tensor]:
-    """Bits (rows,) by matrix: the share8 of all rows with the greatest effects 8, the others 4.
+def choose_rows(
+    effects: dict[str, Tensor], costs: dict[str, int], share8: float
+) -> dict[str, Tensor]:
+    """Bits (rows,) by matrix: the share8 of all rows with the greatest effect for its cost 8, the
+    others 4. costs: inputs of a row, by matrix.
 
     DataError when share8 is outside 0 to 1.
     """
     if not 0 <= share8 <= 1:
         raise DataError(f"the share of 8-bit rows is {share8}, allowed are 0 to 1")
     names = list(effects)
-    everything = torch.cat([effects[n] for n in names])
+    everything = torch.cat([effects[n] / costs[n] for n in names])
     bits = torch.full(everything.shape, 4)
     bits[everything.argsort(descending=True, stable=True)[: round(share8 * len(bits))]] = 8
     return dict(zip(names, bits.split([len(effects[n]) for n in names]), strict=True))
 
+
+def row_costs(folded: Folded) -> dict[str, int]:
+    """Inputs of each matrix of the blocks: the multiplications of a row on one token."""
+    return {
+        f"blocks.{i}.{part}": getattr(block, part).weight.shape[1]
+        for i, block in enumerate(folded.blocks)
+        for part in INPUT_OF
+    }

@@ -1,0 +1,181 @@
+"""From a float checkpoint to an integer model that answers as it does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from export_cases import CLASSES, SIZE, random_checkpoint, random_images, random_tensors, write_tar
+from PIL import Image
+from safetensors.torch import save_file
+from torch.nn import functional as F
+
+from quasar_runtime import reference
+from quasar_runtime.compiler import compile_model
+from quasar_runtime.errors import DataError
+from quasar_runtime.model import Model
+from quasar_runtime.model_file import model_from_bytes, model_to_bytes, read_model
+from quasar_runtime.overlay import load_overlay
+from train.checkpoint import Checkpoint, float_logits, load_checkpoint
+from train.data import load_labels, load_pictures
+from train.distil import Schedule, distil
+from train.emit import emit
+from train.evaluate import nearness
+from train.export import Recipe, export, main, quantise
+from train.fold import fold, patches
+from train.network import QuantisedNetwork
+
+LABELS = [(f"n{i:08d}", f"class {i}") for i in range(CLASSES)]
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def _precision_restored() -> Iterator[None]:
+    """The command changes how PyTorch multiplies in this process."""
+    before = torch.backends.mkldnn.matmul.fp32_precision
+    yield
+    torch.backends.mkldnn.matmul.fp32_precision = before
+
+
+def integer_logits(model: Model, images: torch.Tensor) -> torch.Tensor:
+    """The program's logits, by the reference."""
+    program = compile_model(model, load_overlay("b1024"))
+    rows = []
+    for image in images.numpy():
+        output = reference.run(program, image)
+        rows.append(output[: 4 * program.classes].view("<i4") * program.scale)
+    return torch.from_numpy(np.stack(rows)).float()
+
+
+def relative_error(got: torch.Tensor, want: torch.Tensor) -> float:
+    """Root mean square difference over the deviation of what was wanted."""
+    return float((got - want).square().mean().sqrt() / want.std())
+
+
+@pytest.fixture(scope="module")
+def mix(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("mix") / "mix.tar"
+    write_tar(path, random_images(64, seed=1))
+    return path
+
+
+def make(checkpoint: Checkpoint, mix: Path, **recipe: float) -> Model:
+    settings = Recipe(calibration=48, **recipe)  # type: ignore[arg-type]
+    return export(checkpoint, mix, LABELS, settings, "small", "a command")[0]
+
+
+@pytest.mark.parametrize(("share8", "bound"), [(1.0, 0.08), (0.5, 0.3), (0.0, 0.45)])
+def test_the_integer_program_answers_as_the_float_checkpoint_does(
+    mix: Path, share8: float, bound: float
+) -> None:
+    checkpoint = random_checkpoint(seed=3, layer_scale=True)
+    images = random_images(16, seed=9)
+    model = make(checkpoint, mix, share8=share8)
+    error = relative_error(integer_logits(model, images), float_logits(checkpoint, images))
+    assert error < bound
+
+
+def test_the_quantised_network_predicts_the_integer_program(mix: Path) -> None:
+    checkpoint = random_checkpoint(seed=4)
+    network, _ = quantise(checkpoint, mix, Recipe(0.5, calibration=48))
+    model = emit(network, "small", checkpoint.preprocessing, LABELS)
+    images = random_images(8, seed=9)
+    with torch.no_grad():
+        predicted = network(patches(images))
+    assert relative_error(integer_logits(model, images), predicted) < 0.05
+
+
+def test_an_exported_model_survives_its_file_and_names_its_origin(mix: Path) -> None:
+    model = make(random_checkpoint(), mix, share8=0.25)
+    read = model_from_bytes(model_to_bytes(model))
+    rows = [m for n, m in read.linears().items() if n.startswith("blocks.")]
+    assert sum(m.rows8 for m in rows) == round(0.25 * sum(m.rows for m in rows))
+    assert read.patch.rows8 == read.patch.rows
+    assert read.head.rows8 == read.head.rows
+    assert read.provenance["weights"]["sha256"] == "0" * 64
+    assert "post-training" in read.provenance["method"]
+    assert read.provenance["calibration"]["images"] == 48
+
+
+def test_the_same_seed_gives_the_same_bytes(mix: Path) -> None:
+    first = make(random_checkpoint(), mix, share8=0.5, distil=32, seed=5)
+    second = make(random_checkpoint(), mix, share8=0.5, distil=32, seed=5)
+    assert model_to_bytes(first) == model_to_bytes(second)
+
+
+def test_distillation_brings_a_4_bit_network_nearer_to_its_teacher(mix: Path) -> None:
+    checkpoint = random_checkpoint(seed=6)
+    teacher = fold(checkpoint)
+    network: QuantisedNetwork = quantise(checkpoint, mix, Recipe(0.0, calibration=48))[0]
+    images = random_images(64, seed=2)
+    before = nearness(network, teacher, images).divergence
+    pictures = random_images(128, seed=3, size=SIZE + 16)
+    distil(network, teacher, pictures, SIZE, Schedule(images=1600, rate=1e-3))
+    assert nearness(network, teacher, images).divergence < 0.8 * before
+
+
+def test_labels_of_another_number_of_classes_are_refused(mix: Path) -> None:
+    with pytest.raises(DataError, match="9 labels for 10 classes"):
+        export(random_checkpoint(), mix, LABELS[:9], Recipe(1.0), "small", "")
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.5])
+def test_a_share_outside_0_to_1_is_refused(mix: Path, share: float) -> None:
+    with pytest.raises(DataError, match=r"share of 8-bit rows is .*allowed are 0 to 1"):
+        make(random_checkpoint(), mix, share8=share)
+
+
+def test_the_command_writes_a_model_and_measures_it(mix: Path, tmp_path: Path) -> None:
+    save_file(random_tensors(), tmp_path / "deit_small.safetensors")
+    entries = [{"index": i, "wnid": w, "name": n} for i, (w, n) in enumerate(LABELS)]
+    (tmp_path / "labels.json").write_text(json.dumps(entries))
+    for folder in ("n00000000", "n00000001"):
+        (tmp_path / "eval" / folder).mkdir(parents=True)
+        save = load_pictures(mix, random_checkpoint().preprocessing, count=1).images[0]
+        Image.fromarray(save).save(tmp_path / "eval" / folder / "a.png")
+    out = tmp_path / "small.safetensors"
+    arguments = [
+        *("--checkpoint", str(tmp_path / "deit_small.safetensors"), "--images", str(mix)),
+        *("--name", "small", "--out", str(out), "--bits", "8", "--calibration", "24"),
+        *("--labels", str(tmp_path / "labels.json"), "--evaluate", str(tmp_path / "eval")),
+    ]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    assert read_model(out).provenance["accuracy"]["images"] == 2
+    assert "top-1" in result.output
+
+
+@pytest.mark.parametrize("extra", [[], ["--bits", "8", "--share8", "0.5"]])
+def test_bits_and_share_are_alternatives(extra: list[str]) -> None:
+    arguments = ["--checkpoint", "a", "--images", "b", "--name", "c", "--out", "d", *extra]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    assert "either --bits or --share8" in result.output
+
+
+def test_a_missing_checkpoint_ends_in_one_line() -> None:
+    arguments = ["--checkpoint", "deit.safetensors", "--images", "b", "--name", "c", "--out", "d"]
+    result = CliRunner().invoke(main, [*arguments, "--bits", "8"])
+    assert result.exit_code == 1
+    assert "no checkpoint at deit.safetensors" in result.output
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data with the checkpoints is absent")
+def test_deit_tiny_in_8_bits_answers_as_in_float() -> None:
+    checkpoint = load_checkpoint(DATA / "deit_tiny_patch16_224.safetensors")
+    images = DATA / "imagenet_train_mix.tar"
+    labels = load_labels(DATA / "imagenet_classes.json")
+    model, report = export(checkpoint, images, labels, Recipe(1.0, calibration=32), "deit", "")
+    assert report.final.agreement > 0.9
+    pictures = load_pictures(images, checkpoint.preprocessing, count=8, prefixes=("imagen",))
+    sample = torch.from_numpy(pictures.images)
+    got, want = integer_logits(model, sample), float_logits(checkpoint, sample)
+    divergence = F.kl_div(
+        got.log_softmax(1), want.log_softmax(1), log_target=True, reduction="batchmean"
+    )
+    assert divergence < 0.05

@@ -1,0 +1,303 @@
+"""From a float checkpoint to a model file, by post-training quantisation.
+
+    python -m train.export --checkpoint deit_tiny_patch16_224.safetensors \\
+        --images imagenet_train_mix.tar --bits 8 --name deit-tiny-w8 --out deit-tiny-w8.safetensors
+
+fold -> tame massive units -> calibrate scales -> choose 8-bit rows -> round -> distil -> emit.
+docs/accuracy.md says what each step is worth.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+from torch import Tensor
+
+from quasar_runtime.errors import DataError, QuasarError
+from quasar_runtime.model import Model, Preprocessing
+from quasar_runtime.model_file import write_model
+from train.calibrate import build, observe, search_hidden_ranges
+from train.checkpoint import PRESETS, Checkpoint, load_checkpoint
+from train.data import list_pictures, load_labels, load_pictures
+from train.distil import Schedule, distil
+from train.emit import emit
+from train.evaluate import Accuracy, Nearness, nearness, program_accuracy, teacher_accuracy
+from train.fold import Folded, fold
+from train.massive import Tamed, tame
+from train.network import QuantisedNetwork
+from train.rounding import round_network
+from train.rows import choose_rows, row_costs, row_effects
+
+CALIBRATION_PREFIXES = ("nette", "woof", "imagen")
+"""Pictures of the training mix that were not made from 64-pixel ones; where a data set has no such
+names, all pictures count."""
+TAME_IMAGES = 32
+CLIP_IMAGES = 32
+HELD_OUT = 128
+CROP_ROOM = 32
+"""Pixels by which the distillation's pictures are larger than the network's."""
+THREADS = 2
+LICENCE = "derived from a checkpoint under Apache-2.0; Apache-2.0"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is made.
+
+    share8       share of the blocks' rows that are 8-bit, 0 to 1
+    calibration  images for scales and rounding
+    distil       images seen in distillation, 0 for none
+    rate         its learning rate
+    seed         of every random choice
+    """
+
+    share8: float
+    calibration: int = 256
+    distil: int = 0
+    rate: float = 5e-4
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found on the way: tamed units, clipped ranges, nearness to the float network on
+    held-out pictures after rounding and at the end, the rows' share of the work."""
+
+    tamed: list[Tamed]
+    clipped: dict[int, float]
+    rounded: Nearness
+    final: Nearness
+    macs8: float
+
+
+def set_up() -> None:
+    """Two threads, and bfloat16 products in float32 matrix multiplications where the CPU has them.
+
+    The integer products of the quantised network are exact all the same, the float network's
+    logits differ by about 0.01; accuracy of the float network is measured in full float32.
+    """
+    torch.set_num_threads(THREADS)
+    torch.backends.mkldnn.matmul.fp32_precision = "bf16"
+
+
+def prefixes(images: Path) -> tuple[str, ...]:
+    """Beginnings of the names of the pictures to use."""
+    names = [n.split("/")[1] for n in list_pictures(images)]
+    return CALIBRATION_PREFIXES if any(n.startswith(CALIBRATION_PREFIXES) for n in names) else ("",)
+
+
+def split_pictures(images: Path, how: Preprocessing, recipe: Recipe) -> tuple[Tensor, Tensor]:
+    """(calibration, held out): uint8 (N, S, S, 3), drawn with the seed, no picture twice."""
+    pictures = load_pictures(
+        images,
+        how,
+        count=recipe.calibration + HELD_OUT,
+        seed=recipe.seed,
+        prefixes=prefixes(images),
+    )
+    everything = torch.from_numpy(pictures.images)
+    generator = torch.Generator().manual_seed(recipe.seed)
+    order = torch.randperm(len(everything), generator=generator)
+    held = min(HELD_OUT, len(everything) // 4)
+    return everything[order[held:]], everything[order[:held]]
+
+
+def quantise(
+    checkpoint: Checkpoint, images: Path, recipe: Recipe
+) -> tuple[QuantisedNetwork, Report]:
+    """The quantised network of a checkpoint. DataError for a recipe or images that cannot be."""
+    if not 0 <= recipe.share8 <= 1:
+        raise DataError(f"the share of 8-bit rows is {recipe.share8}, allowed are 0 to 1")
+    calibration, held_out = split_pictures(images, checkpoint.preprocessing, recipe)
+    teacher, folded = fold(checkpoint), fold(checkpoint)
+    found = observe(folded, calibration[:TAME_IMAGES], recipe.seed)
+    tamed = tame(folded, found, calibration[:TAME_IMAGES])
+    found = observe(folded, calibration, recipe.seed)
+    network = build(folded, found, recipe.share8)
+    clipped = search_hidden_ranges(network, folded, found, calibration[:CLIP_IMAGES])
+    bits = choose_rows(row_effects(network, folded, found), row_costs(folded), recipe.share8)
+    round_network(network, folded, bits, calibration)
+    after_rounding = nearness(network, teacher, held_out)
+    if recipe.distil:
+        distil_network(network, teacher, checkpoint.image_size, images, recipe)
+    final = nearness(network, teacher, held_out) if recipe.distil else after_rounding
+    return network, Report(tamed, clipped, after_rounding, final, macs8(network))
+
+
+def distil_network(
+    network: QuantisedNetwork, teacher: Folded, size: int, images: Path, recipe: Recipe
+) -> None:
+    """Distil on all pictures of the training mix, at a size a little above the network's."""
+    how = Preprocessing(resize=size + CROP_ROOM, crop=size + CROP_ROOM)
+    pictures = torch.from_numpy(load_pictures(images, how, prefixes=prefixes(images)).images)
+    schedule = Schedule(recipe.distil, rate=recipe.rate, seed=recipe.seed)
+    distil(network, teacher, pictures, size, schedule)
+
+
+def macs8(network: QuantisedNetwork) -> float:
+    """The share of the blocks' weights that are in 8-bit rows, so of their work on one token."""
+    wide = total = 0
+    for block in network.blocks:
+        for layer in (block.qkv, block.proj, block.fc1, block.fc2):
+            rows, inputs = layer.weight.shape
+            wide += int((layer.bits == 8).sum()) * inputs
+            total += rows * inputs
+    return wide / total
+
+
+def provenance(
+    checkpoint: Checkpoint, images: Path, recipe: Recipe, report: Report, command: str
+) -> dict[str, Any]:
+    """Where the model comes from and how it was made; accuracy is added when it is measured."""
+    kind = {0.0: "all rows 4-bit", 1.0: "all rows 8-bit"}.get(
+        recipe.share8, f"{100 * recipe.share8:g} % of the rows 8-bit, the others 4-bit"
+    )
+    steps = "channel evening, range search, error-compensating rounding"
+    if recipe.distil:
+        steps += f", distillation from the float network on {recipe.distil} unlabelled views"
+    return {
+        "summary": f"{checkpoint.preset.weights.split(',')[0]}; {kind}; post-training quantisation",
+        "teacher": checkpoint.file.removesuffix(".safetensors"),
+        "weights": {
+            "from": checkpoint.preset.weights,
+            "file": checkpoint.file,
+            "sha256": checkpoint.sha256,
+            "licence": LICENCE,
+        },
+        "method": f"post-training quantisation without labels: {steps}; activations 8-bit; "
+        "patch embedding and classifier 8-bit",
+        "calibration": {
+            "data": images.name,
+            "pictures": list(prefixes(images)),
+            "images": recipe.calibration,
+            "distillation_views": recipe.distil,
+            "seed": recipe.seed,
+        },
+        "rows8": recipe.share8,
+        "macs8": round(report.macs8, 4),
+        "tamed_units": [asdict(t) for t in report.tamed],
+        "held_out": {
+            "images": HELD_OUT,
+            "kl_to_teacher": round(report.final.divergence, 5),
+            "agreement_with_teacher": round(report.final.agreement, 5),
+        },
+        "command": command,
+    }
+
+
+def accuracy_facts(model: Accuracy, teacher: Accuracy, dataset: str) -> dict[str, Any]:
+    """The accuracy entry of a model's provenance."""
+    return {
+        "dataset": dataset,
+        "images": model.images,
+        "top1": model.top1,
+        "top5": model.top5,
+        "teacher_top1": teacher.top1,
+        "teacher_top5": teacher.top5,
+        "measured_with": "the integer program",
+    }
+
+
+def export(
+    checkpoint: Checkpoint,
+    images: Path,
+    labels: list[tuple[str, str]],
+    recipe: Recipe,
+    name: str,
+    command: str,
+) -> tuple[Model, Report]:
+    """The whole way; the accuracy is not yet measured."""
+    if len(labels) != checkpoint.classes:
+        raise DataError(
+            f"{len(labels)} labels for {checkpoint.classes} classes; give the labels of the data "
+            "that the checkpoint was trained on"
+        )
+    network, report = quantise(checkpoint, images, recipe)
+    model = emit(network, name, checkpoint.preprocessing, labels)
+    model.provenance = provenance(checkpoint, images, recipe, report, command)
+    model.target = {"overlay": "b1024", "fps": None}
+    return model, report
+
+
+def measure(model: Model, checkpoint: Checkpoint, folder: Path, dataset: str) -> None:
+    """Add the integer program's and the teacher's accuracy on `folder` to the provenance."""
+    teacher = teacher_accuracy(checkpoint, folder, tuple(model.labels))
+    model.provenance["accuracy"] = accuracy_facts(program_accuracy(model, folder), teacher, dataset)
+
+
+@click.command()
+@click.option("--checkpoint", type=Path, required=True, help="Float weights, timm's names.")
+@click.option("--images", type=Path, required=True, help="Calibration: ImageFolder or tar of one.")
+@click.option("--name", required=True, help="The model's name.")
+@click.option("--out", type=Path, required=True, help="The model file to write.")
+@click.option("--bits", type=click.Choice(["4", "8"]), help="All rows of the blocks; or --share8.")
+@click.option("--share8", type=float, help="Share of the blocks' rows that are 8-bit, 0 to 1.")
+@click.option("--labels", type=Path, help="JSON; default: imagenet_classes.json beside --images.")
+@click.option("--preset", help=f"Preprocessing: {', '.join(PRESETS)}; default: by file name.")
+@click.option("--calibration", default=256, show_default=True, help="Images for calibration.")
+@click.option("--distil", default=0, show_default=True, help="Images seen in distillation.")
+@click.option("--rate", default=Recipe.rate, show_default=True, help="Distillation's rate.")
+@click.option("--seed", default=0, show_default=True, help="Seed of every random choice.")
+@click.option("--evaluate", type=Path, help="ImageFolder on which to measure the result.")
+@click.option("--dataset", help="What to call that data in the file; default: the folder's name.")
+def main(
+    checkpoint: Path,
+    images: Path,
+    name: str,
+    out: Path,
+    bits: str | None,
+    share8: float | None,
+    labels: Path | None,
+    preset: str | None,
+    calibration: int,
+    distil: int,
+    rate: float,
+    seed: int,
+    evaluate: Path | None,
+    dataset: str | None,
+) -> None:
+    """Quantise a float ViT or DeiT checkpoint into a model file."""
+    if (bits is None) == (share8 is None):
+        raise click.UsageError("give either --bits or --share8")
+    set_up()
+    share = float(bits == "8") if share8 is None else share8
+    recipe = Recipe(share, calibration, distil, rate, seed)
+    try:
+        source = load_checkpoint(checkpoint, preset)
+        names = load_labels(labels or images.parent / "imagenet_classes.json")
+        command = command_line(checkpoint.name, images.name, name, recipe)
+        model, report = export(source, images, names, recipe, name, command)
+        if evaluate:
+            measure(model, source, evaluate, dataset or evaluate.name)
+        write_model(model, out)
+    except QuasarError as e:
+        click.echo(f"error: {e}", err=True)
+        sys.exit(1)
+    click.echo(
+        f"{out}: {100 * report.final.agreement:.1f} % equal answers on held-out pictures, "
+        f"KL {report.final.divergence:.4f} (after rounding {report.rounded.divergence:.4f})"
+    )
+    if evaluate:
+        facts = model.provenance["accuracy"]
+        click.echo(
+            f"top-1 {facts['top1']:.1f} %, top-5 {facts['top5']:.1f} % of {facts['images']} images "
+            f"(float {facts['teacher_top1']:.1f}, {facts['teacher_top5']:.1f})"
+        )
+
+
+def command_line(checkpoint: str, images: str, name: str, recipe: Recipe) -> str:
+    """The command that makes the model again."""
+    return (
+        f"python -m train.export --checkpoint {checkpoint} --images {images} --name {name} "
+        f"--share8 {recipe.share8:g} --calibration {recipe.calibration} --distil {recipe.distil} "
+        f"--rate {recipe.rate:g} --seed {recipe.seed} --out {name}.safetensors"
+    )
+
+
+if __name__ == "__main__":
+    main()
