@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -62,6 +64,18 @@ def program_accuracy(model: Model, folder: Path) -> Accuracy:
     return Accuracy(evaluation.images, evaluation.top1 or 0.0, evaluation.top5 or 0.0)
 
 
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Matrix multiplications in full float32, whatever the export has chosen for itself."""
+    settings = torch.backends.mkldnn.matmul
+    before = settings.fp32_precision
+    settings.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        settings.fp32_precision = before
+
+
 @lru_cache(maxsize=4)
 def teacher_accuracy(
     checkpoint: Checkpoint, folder: Path, labels: tuple[tuple[str, str], ...]
@@ -72,7 +86,7 @@ def teacher_accuracy(
     for start in tqdm(range(0, len(samples), BATCH), "teacher", unit="batch", leave=False):
         batch = samples[start : start + BATCH]
         pixels = np.stack([load_image(s.path, checkpoint.preprocessing).pixels for s in batch])
-        with torch.inference_mode():
+        with full_precision(), torch.inference_mode():
             top = float_logits(checkpoint, torch.from_numpy(pixels)).topk(5, dim=1).indices
         right = top == torch.tensor([s.index for s in batch])[:, None]
         first, five = first + int(right[:, 0].sum()), five + int(right.any(1).sum())

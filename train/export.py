@@ -103,7 +103,7 @@ def split_pictures(images: Path, how: Preprocessing, recipe: Recipe) -> tuple[Te
     everything = torch.from_numpy(pictures.images)
     generator = torch.Generator().manual_seed(recipe.seed)
     order = torch.randperm(len(everything), generator=generator)
-    held = min(HELD_OUT, len(everything) // 4)
+    held = min(HELD_OUT, max(len(everything) - recipe.calibration, len(everything) // 4))
     return everything[order[held:]], everything[order[:held]]
 
 

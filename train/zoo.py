@@ -1,6 +1,6 @@
 """The zoo: every model of model_zoo/, made again by one command.
 
-    python -m train.zoo [NAME ...] [--data FOLDER] [--out FOLDER]
+    python -m train.zoo [NAME ...] [--data FOLDER] [--out FOLDER] [--measure]
 
 The names that hold a frame rate are the paper's targets, not measurements: see FPS_NOTE.
 """
@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import click
 
 from quasar_runtime.errors import DataError, QuasarError, did_you_mean
-from quasar_runtime.model_file import write_model
+from quasar_runtime.model import Model
+from quasar_runtime.model_file import read_model, write_model
 from quasar_runtime.zoo import build_index
-from train.checkpoint import load_checkpoint
+from train.checkpoint import Checkpoint, load_checkpoint
 from train.data import load_labels
 from train.export import Recipe, command_line, export, measure, set_up
 
@@ -54,10 +56,16 @@ ZOO = {
 }
 
 
+@cache
+def source(path: Path) -> Checkpoint:
+    """A checkpoint, read once, so that its own accuracy is measured once."""
+    return load_checkpoint(path)
+
+
 def make(name: str, data: Path, out: Path) -> None:
     """Make one model, measure it on the sample, write it into `out`."""
     entry = ZOO[name]
-    checkpoint = load_checkpoint(data / entry.checkpoint)
+    checkpoint = source(data / entry.checkpoint)
     command = command_line(entry.checkpoint, IMAGES, name, entry.recipe)
     labels = load_labels(data / "imagenet_classes.json")
     model, _ = export(checkpoint, data / IMAGES, labels, entry.recipe, name, command)
@@ -65,6 +73,20 @@ def make(name: str, data: Path, out: Path) -> None:
         model.target["note"] = FPS_NOTE
     measure(model, checkpoint, data / SAMPLE, DATASET)
     write_model(model, out / f"{name}.safetensors")
+    report(name, model)
+
+
+def measure_again(name: str, data: Path, out: Path) -> None:
+    """Measure a model that `out` holds, and write the figures into it."""
+    path = out / f"{name}.safetensors"
+    model = read_model(path)
+    measure(model, source(data / ZOO[name].checkpoint), data / SAMPLE, DATASET)
+    write_model(model, path)
+    report(name, model)
+
+
+def report(name: str, model: Model) -> None:
+    """One line on a model's accuracy."""
     facts = model.provenance["accuracy"]
     click.echo(f"{name}: top-1 {facts['top1']:.1f} % (float {facts['teacher_top1']:.1f})")
 
@@ -73,8 +95,9 @@ def make(name: str, data: Path, out: Path) -> None:
 @click.argument("names", nargs=-1)
 @click.option("--data", type=Path, default=Path("../shared/data"), show_default=True)
 @click.option("--out", type=Path, default=Path("model_zoo"), show_default=True)
-def main(names: tuple[str, ...], data: Path, out: Path) -> None:
-    """Make the zoo's models, or those NAMED, and the index."""
+@click.option("--measure", "only_measure", is_flag=True, help="Only measure the files again.")
+def main(names: tuple[str, ...], data: Path, out: Path, only_measure: bool) -> None:
+    """Make the zoo's models, or those of these NAMES, and the index."""
     set_up()
     try:
         for name in names:
@@ -83,7 +106,7 @@ def main(names: tuple[str, ...], data: Path, out: Path) -> None:
                     f"no model '{name}' in the zoo{did_you_mean(name, ZOO)} Known: {', '.join(ZOO)}"
                 )
         for name in names or ZOO:
-            make(name, data, out)
+            (measure_again if only_measure else make)(name, data, out)
         build_index(out)
     except QuasarError as e:
         click.echo(f"error: {e}", err=True)
