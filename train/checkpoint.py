@@ -29,6 +29,7 @@ EPSILON = 1e-6
 class Preset:
     """How a family of checkpoints wants its pictures: (byte / 255 - mean) / std, per colour."""
 
+    family: str
     resize: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -41,16 +42,18 @@ class Preset:
 
 PRESETS = {
     "deit": Preset(
+        "DeiT",
         256,
         (0.485, 0.456, 0.406),
         (0.229, 0.224, 0.225),
-        "DeiT (Touvron et al., Meta), trained on ImageNet-1k",
+        "Touvron et al. (Meta), trained on ImageNet-1k",
     ),
     "augreg": Preset(
+        "ViT AugReg",
         248,
         (0.5, 0.5, 0.5),
         (0.5, 0.5, 0.5),
-        "ViT AugReg (Steiner et al., Google), trained on ImageNet-21k, fine-tuned on ImageNet-1k",
+        "Steiner et al. (Google), trained on ImageNet-21k, fine-tuned on ImageNet-1k",
     ),
 }
 

@@ -42,7 +42,7 @@ HELD_OUT = 128
 CROP_ROOM = 32
 """Pixels by which the distillation's pictures are larger than the network's."""
 THREADS = 2
-LICENCE = "derived from a checkpoint under Apache-2.0; Apache-2.0"
+LICENCE = "Apache-2.0, as is the checkpoint from which the model is derived"
 
 
 @dataclass(frozen=True)
@@ -161,10 +161,10 @@ def provenance(
     if recipe.distil:
         steps += f", distillation from the float network on {recipe.distil} unlabelled views"
     return {
-        "summary": f"{checkpoint.preset.weights.split(',')[0]}; {kind}; post-training quantisation",
+        "summary": f"{checkpoint.preset.family}, {kind}; post-training quantisation",
         "teacher": checkpoint.file.removesuffix(".safetensors"),
         "weights": {
-            "from": checkpoint.preset.weights,
+            "from": f"{checkpoint.preset.family}, {checkpoint.preset.weights}",
             "file": checkpoint.file,
             "sha256": checkpoint.sha256,
             "licence": LICENCE,

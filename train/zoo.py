@@ -71,6 +71,7 @@ def make(name: str, data: Path, out: Path) -> None:
     model, _ = export(checkpoint, data / IMAGES, labels, entry.recipe, name, command)
     if entry.named_by_rate:
         model.target["note"] = FPS_NOTE
+        model.provenance["summary"] += "; the name's frame rate is not measured"
     measure(model, checkpoint, data / SAMPLE, DATASET)
     write_model(model, out / f"{name}.safetensors")
     report(name, model)
