@@ -1,6 +1,7 @@
-"""Generate the C header and the SystemVerilog package from `quasar_runtime.interface`.
+"""Generate the C header, the SystemVerilog package and the page of registers and descriptors
+from `quasar_runtime.interface`.
 
-python -m quasar_runtime.interface_emit           rewrite both, in a source checkout
+python -m quasar_runtime.interface_emit           rewrite them, in a source checkout
 python -m quasar_runtime.interface_emit --check   exit 1 when one is stale
 """
 
@@ -13,10 +14,12 @@ from typing import Any
 
 from quasar_runtime import interface as hw
 from quasar_runtime import tables
+from quasar_runtime.interface_page import page
 
 ROOT = Path(__file__).resolve().parent.parent
 C_HEADER = Path("quasar_runtime/native/quasar_interface.h")
 SV_PACKAGE = Path("hw_src/rtl/quasar_pkg.sv")
+PAGE = Path("docs/registers.md")
 ORIGIN = "Generated from quasar_runtime/interface.py by quasar_runtime.interface_emit."
 ENUMS: tuple[tuple[str, Iterable[Any]], ...] = (
     ("OPCODE", hw.Opcode),
@@ -147,7 +150,7 @@ def _sv_rules() -> list[str]:
                 test = f"(d.{f.name} % {width}'d{r.multiple}) != {width}'d0"
                 lines.append(_sv_report(test, misaligned, f.offset))
             tests = [f"d.{f.name} < {width}'d{r.low}"] if r.low else []
-            if r.high < 2**width - r.multiple:
+            if r.high < 2**width - 1:
                 tests.append(f"d.{f.name} > {width}'d{r.high}")
             if tests:
                 lines.append(_sv_report(" || ".join(tests), "BAD_FIELD", f.offset))
@@ -218,6 +221,7 @@ def outputs() -> Iterable[tuple[Path, str]]:
     """(path from the repository's root, text) of every generated file."""
     yield C_HEADER, c_header()
     yield SV_PACKAGE, sv_package()
+    yield PAGE, page(ORIGIN)
 
 
 def main(arguments: list[str]) -> int:

@@ -351,8 +351,8 @@ def test_inspect_shows_model_and_program(call):
 
 def test_devices_say_why_one_cannot_be_used(call):
     found = json.loads(call("devices", "--json").stdout)
-    assert [d["name"] for d in found] == ["board", "native", "reference"]
-    assert found[2] == {**found[2], "available": True, "reason": None}
+    assert [d["name"] for d in found] == ["board", "native", "rtl", "reference"]
+    assert found[3] == {**found[3], "available": True, "reason": None}
     assert all(d["available"] or d["reason"] for d in found)
     assert "reference" in call("devices", "-q").stdout.split()
     assert found[0]["reason"] is None or found[0]["reason"] in call("devices").stdout

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from quasar_runtime.device.base import Device
     from quasar_runtime.overlay import Overlay
 
-NAMES = ("board", "native", "reference")
-"""Every device, in the order in which 'auto' prefers them; 'reference' only when asked for."""
+NAMES = ("board", "native", "rtl", "reference")
+"""Every device, in the order in which 'auto' prefers them; the last two only when asked for."""
 DEFAULT_OVERLAY = "b1024"
 
 
@@ -56,7 +56,7 @@ def open_device(
 ) -> Device:
     """Open a device; the caller closes it.
 
-    name     'board', 'native', 'reference', or 'auto': the board where there is one, else native
+    name     one of NAMES, or 'auto': the board where there is one, else native
     overlay  for which programs will be compiled, by default b1024; the board takes its own
     threads  of the native device, by default all cores
     kernels  of the native device, by default the fastest this CPU runs
@@ -81,6 +81,10 @@ def open_device(
         from quasar_runtime.device.reference import ReferenceDevice
 
         return ReferenceDevice(build)
+    if name == "rtl":
+        from quasar_runtime.device.rtl import RtlDevice
+
+        return RtlDevice(build)
     from quasar_runtime.device.native import NativeDevice
 
     return NativeDevice(build, threads=threads, kernels=kernels)
@@ -131,6 +135,12 @@ def _native_facts() -> dict[str, str]:
     return {"kernels": ", ".join(available_kernels())}
 
 
+def _rtl_reason() -> str | None:
+    from quasar_runtime.device.rtl_build import unavailable
+
+    return unavailable()
+
+
 def _always() -> str | None:
     return None
 
@@ -138,6 +148,12 @@ def _always() -> str | None:
 _DESCRIPTIONS = {
     "board": "the accelerator on a ZCU102, through pynq",
     "native": "this machine's CPU, with SIMD kernels in C",
+    "rtl": "the accelerator's RTL, simulated cycle by cycle by Verilator",
     "reference": "the normative arithmetic in NumPy: slow, for comparison",
 }
-_REASONS = {"board": _board_reason, "native": _native_reason, "reference": _always}
+_REASONS = {
+    "board": _board_reason,
+    "native": _native_reason,
+    "rtl": _rtl_reason,
+    "reference": _always,
+}

@@ -1,0 +1,312 @@
+"""Cycles of whole images on the accelerator's RTL in simulation, and where they go.
+
+    python benchmarks/rtl_cycles.py                               DeiT-Tiny, 4-bit and 8-bit, b1024
+    python benchmarks/rtl_cycles.py deit-tiny:4 --overlay b8192
+    python benchmarks/rtl_cycles.py q-vit-160fps --overlay b1024  a model of the zoo
+    python benchmarks/rtl_cycles.py deit-tiny:4 --timeline docs/timeline.svg
+
+A model is a name of the zoo, a model file, or a DeiT geometry with random weights: deit-tiny or
+deit-small with :4 (all rows of the blocks 4-bit), :8 (8-bit) or :half. Every image's logits are
+compared with the reference. Cycles are those of the CYCLES register, START to interrupt.
+
+Useful are the multiply-accumulates that the network asks for, in 4-bit ones, an 8-bit one counting
+two; the peak is TOKENS * ROWS * DEPTH a cycle. The table of what the other cycles are adds up:
+
+    padding             array cycles on tokens of a tile that do not exist (CLS alone is one of
+                        TOKENS), on the last group's missing rows, on attention's keys rounded up
+    fill and drain      of LINEAR: from dispatch to the array and from it to the last write; the
+                        least rest of any LINEAR with the same epilogue
+    epilogue            groups whose results leave more slowly than the next tile is computed
+    weights             the rest of LINEAR: waiting for weights and row parameters
+    one token           of LINEARs on CLS alone, where a group is one tile: waiting for weights, row
+                        parameters and results, group by group
+    attention           of ATTENTION what is no array cycle: first K and V, softmax, drain
+    layernorm, load     whole operations; LOAD_IMAGE and LOAD_RESIDUAL overlap
+    store, end, gaps    STORE, END's wait for all writes, and the cycles between operations
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+
+from quasar_runtime import interface as hw
+from quasar_runtime import reference
+from quasar_runtime.compiler import compile_model
+from quasar_runtime.device.base import Job
+from quasar_runtime.device.rtl import RtlDevice
+from quasar_runtime.interface import Opcode
+from quasar_runtime.model import Model, random_model
+from quasar_runtime.overlay import Overlay, load_overlay
+from quasar_runtime.program import Program, digit_groups
+
+HEADS = {"tiny": 3, "small": 6}
+"""Heads of the DeiT geometries; width is 64 a head, MLP 256 a head, 12 blocks."""
+SHARES = {"4": 0.0, "8": 1.0, "half": 0.5}
+CAUSES = (
+    "useful",
+    "padding",
+    "fill and drain",
+    "epilogue",
+    "weights",
+    "one token",
+    "attention",
+    "layernorm",
+    "load",
+    "store, end, gaps",
+)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A descriptor's run: begin and end in cycles since START, array cycles, useful 4-bit MACs."""
+
+    name: str
+    kind: str
+    begin: int
+    end: int
+    array: int
+    macs: int
+
+    @property
+    def cycles(self) -> int:
+        return self.end - self.begin
+
+
+@dataclass(frozen=True)
+class Run:
+    """An image: its cycles, its operations, and where the cycles went (CAUSES, fractional)."""
+
+    model: str
+    overlay: Overlay
+    memory: str
+    equal: bool
+    cycles: int
+    seconds: float
+    bytes_moved: list[int]
+    operations: list[Operation]
+    causes: dict[str, float]
+
+    @property
+    def fps(self) -> float:
+        return self.overlay.clock_mhz * 1e6 / self.cycles
+
+    @property
+    def useful(self) -> float:
+        return self.causes["useful"] / self.cycles
+
+
+def load(name: str) -> Model:
+    """A zoo model, or a DeiT geometry such as 'deit-tiny:4'."""
+    shape, _, bits = name.removeprefix("deit-").partition(":")
+    if name.startswith("deit-") and bits:
+        if shape not in HEADS or bits not in SHARES:
+            raise click.BadParameter(f"{name}: geometries are deit-tiny, deit-small; :4, :8, :half")
+        heads = HEADS[shape]
+        return random_model(
+            0,
+            image_size=224,
+            width=64 * heads,
+            heads=[heads] * 12,
+            mlp=[256 * heads] * 12,
+            classes=1000,
+            share8=SHARES[bits],
+        )
+    from quasar_runtime.zoo import load_model
+
+    return load_model(name)
+
+
+def kind(name: str) -> str:
+    """'blocks.3.fc1' -> 'fc1', so that blocks add up."""
+    last = name.split(".")[-1]
+    return "norm" if last.startswith("norm") else last
+
+
+def lanes(overlay: Overlay) -> int:
+    """Digit rows a cycle through the epilogue: datapath.sv's LANES."""
+    return overlay.depth // 4
+
+
+def epilogue_cycles(program: Program, d: np.void) -> int:
+    """Array cycles that a LINEAR waits for its epilogue: tiles of a group begin no faster than the
+    group's results leave (row_parameters.sv: a slot of LANES digit rows takes a cycle, or LANES
+    when two of its rows go to the same memory column). For LINEARs on more than one token."""
+    o, outputs, rows8 = program.overlay, int(d["outputs"]), int(d["rows8"])
+    first = int(d["parameters"])
+    rows = program.data[first : first + outputs * hw.ROW_BYTES].view(hw.ROW_DTYPE)
+    digit = np.concatenate([2 * np.arange(rows8), 2 * rows8 + np.arange(outputs - rows8)])
+    slots: dict[int, list[int]] = defaultdict(list)
+    for slot, column in zip(digit // lanes(o), rows["channel"] % o.depth, strict=True):
+        slots[int(slot)].append(int(column))
+    cost: dict[int, int] = defaultdict(int)
+    for slot, columns in slots.items():
+        slow = len(set(columns)) < len(columns)
+        cost[slot * lanes(o) // o.rows] += lanes(o) if slow else 1
+    steps = int(d["inputs"]) // o.depth
+    return -(-int(d["tokens"]) // o.tokens) * sum(max(0, c - steps) for c in cost.values())
+
+
+def array_cycles(d: np.void, overlay: Overlay) -> int:
+    """Cycles in which an operation feeds the array."""
+    o = overlay
+    tiles = -(-int(d["tokens"]) // o.tokens)
+    if d["opcode"] == Opcode.LINEAR:
+        groups = digit_groups(int(d["outputs"]), int(d["rows8"]), o.rows)
+        return groups * tiles * (int(d["inputs"]) // o.depth)
+    if d["opcode"] == Opcode.ATTENTION:
+        scores = -(-int(d["keys"]) * 2 // o.rows) * (hw.HEAD_DIM // o.depth)
+        values = 2 * hw.HEAD_DIM // o.rows * -(-int(d["keys"]) // o.depth)
+        return int(d["heads"]) * tiles * (scores + values)
+    return 0
+
+
+def attribute(program: Program, operations: list[Operation], cycles: int) -> dict[str, float]:
+    """Where the cycles went, by CAUSES; they add up to `cycles`."""
+    causes = dict.fromkeys(CAUSES, 0.0)
+    peak = program.overlay.macs
+    rests: dict[int, list[int]] = defaultdict(list)  # of LINEARs, by epilogue
+    loads: list[tuple[int, int]] = []
+    for o, d in zip(operations, program.descriptors, strict=True):
+        opcode = Opcode(int(d["opcode"]))
+        causes["useful"] += o.macs / peak
+        causes["padding"] += o.array - o.macs / peak
+        if opcode == Opcode.LINEAR and d["tokens"] == 1:
+            causes["one token"] += o.cycles - o.array
+        elif opcode == Opcode.LINEAR:
+            pace = min(epilogue_cycles(program, d), o.cycles - o.array)
+            rests[int(d["mode"])].append(o.cycles - o.array - pace)
+            causes["epilogue"] += pace
+        elif opcode == Opcode.ATTENTION:
+            causes["attention"] += o.cycles - o.array
+        elif opcode == Opcode.LAYERNORM:
+            causes["layernorm"] += o.cycles
+        elif opcode in (Opcode.LOAD_IMAGE, Opcode.LOAD_RESIDUAL):
+            loads.append((o.begin, o.end))
+    for rest in rests.values():
+        causes["fill and drain"] += min(rest) * len(rest)
+        causes["weights"] += sum(rest) - min(rest) * len(rest)
+    reached = 0
+    for begin, end in sorted(loads):
+        causes["load"] += max(0, end - max(begin, reached))
+        reached = max(reached, end)
+    causes["store, end, gaps"] = cycles - sum(causes.values())
+    return causes
+
+
+def simulate(name: str, overlay: Overlay) -> Run:
+    """One image of random bytes through the RTL, compared with the reference."""
+    program = compile_model(load(name), overlay)
+    side = program.image_size
+    image = np.random.default_rng(0).integers(0, 256, (side, side, 3)).astype(np.uint8)
+    with RtlDevice(overlay) as device:
+        sizes = (program.data.size, image.size, program.output_bytes, program.profile_bytes)
+        memories = [device.allocate(size) for size in sizes]
+        memories[0].array[:] = program.data
+        memories[1].array[:] = image.reshape(-1)
+        areas = [value for m in memories for value in (m.address, m.array.size)]
+        begin = time.perf_counter()
+        device.submit(Job(program.count, *areas))
+        device.wait(3600)
+        seconds = time.perf_counter() - begin
+        cycles, moved, memory = device.cycles, device.bytes_moved(), device.describe()["memory"]
+        logits = program.classes * 4
+        expected = reference.run(program, image)[:logits]
+        equal = np.array_equal(memories[2].array[:logits], expected)
+        profile = memories[3].array.view(hw.PROFILE_DTYPE)
+        operations = [
+            Operation(n, kind(n), int(p["begin"]), int(p["end"]), array_cycles(d, overlay), macs)
+            for n, p, d, macs in zip(
+                program.names, profile, program.descriptors, program.macs, strict=True
+            )
+        ]
+    causes = attribute(program, operations, cycles)
+    return Run(name, overlay, memory, equal, cycles, seconds, moved, operations, causes)
+
+
+def whole(values: dict[str, float]) -> dict[str, int]:
+    """Rounded so that they add up to the rounded sum."""
+    ends = np.round(np.cumsum(list(values.values()))).astype(int)
+    return dict(zip(values, np.diff(ends, prepend=0).tolist(), strict=True))
+
+
+def report(run: Run) -> None:
+    o, read = run.overlay, sum(run.bytes_moved[:-1])
+    click.echo(
+        f"{run.model} on {o.name} ({o.tokens} x {o.rows} x {o.depth}) at {o.clock_mhz} MHz, "
+        f"memory {run.memory}: {run.cycles:,} cycles, {run.fps:.1f} FPS, "
+        f"{100 * run.useful:.1f} % useful"
+    )
+    click.echo(
+        f"  logits {'equal the reference' if run.equal else 'DIFFER FROM THE REFERENCE'}; "
+        f"{read:,} bytes read, {read * o.clock_mhz / run.cycles / 1e3:.2f} GB/s; "
+        f"simulated in {run.seconds:.1f} s, {run.cycles / run.seconds / 1e3:.0f} kcycles/s"
+    )
+    click.echo(f"\n  {'operation':<18}{'count':>6}{'cycles':>11}{'share':>8}{'useful':>8}")
+    kinds: dict[str, list[Operation]] = defaultdict(list)
+    for operation in run.operations:
+        kinds[operation.kind].append(operation)
+    for name, group in sorted(kinds.items(), key=lambda k: -sum(x.cycles for x in k[1])):
+        cycles, macs = sum(x.cycles for x in group), sum(x.macs for x in group)
+        share = f"{100 * cycles / run.cycles:.1f} %"
+        useful = f"{100 * macs / cycles / o.macs:.1f} %" if macs else ""
+        click.echo(f"  {name:<18}{len(group):>6}{cycles:>11,}{share:>8}{useful:>8}")
+    click.echo(f"\n  {'where the cycles go':<24}{'cycles':>11}{'share':>8}")
+    for name, cycles in whole(run.causes).items():
+        click.echo(f"  {name:<24}{cycles:>11,}{100 * cycles / run.cycles:>6.1f} %")
+    click.echo(f"  {'in all':<24}{run.cycles:>11,}{100:>6.1f} %\n")
+
+
+def as_dict(run: Run) -> dict[str, object]:
+    return {
+        "model": run.model,
+        "overlay": run.overlay.name,
+        "clock_mhz": run.overlay.clock_mhz,
+        "memory": run.memory,
+        "equal": run.equal,
+        "cycles": run.cycles,
+        "fps": round(run.fps, 2),
+        "useful": round(run.useful, 4),
+        "bytes_moved": run.bytes_moved,
+        "simulation_s": round(run.seconds, 2),
+        "causes": whole(run.causes),
+        "operations": [asdict(o) for o in run.operations],
+    }
+
+
+HELP = "\n\n".join(f"\b\n{part}" for part in (__doc__ or "").split("\n\n"))
+"""click leaves the line breaks of paragraphs that begin with a backspace."""
+
+
+@click.command(help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("models", nargs=-1)
+@click.option("--overlay", "overlays", multiple=True, default=("b1024",), show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Every operation, as JSON.")
+@click.option("--timeline", type=click.Path(path_type=Path), help="Draw the last run as SVG.")
+def main(
+    models: tuple[str, ...], overlays: tuple[str, ...], as_json: bool, timeline: Path | None
+) -> None:
+    runs = []
+    for overlay in overlays:
+        for model in models or ("deit-tiny:4", "deit-tiny:8"):
+            runs.append(simulate(model, load_overlay(overlay)))
+            if not as_json:
+                report(runs[-1])
+    if as_json:
+        click.echo(json.dumps([as_dict(run) for run in runs], indent=2))
+    if timeline:
+        from timeline import draw
+
+        timeline.write_text(draw(as_dict(runs[-1])), encoding="utf-8")
+    sys.exit(not all(run.equal for run in runs))
+
+
+if __name__ == "__main__":
+    main()

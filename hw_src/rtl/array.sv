@@ -1,0 +1,87 @@
+// The array: each cycle X[TOKENS][DEPTH] activations times W[ROWS][DEPTH] digits into TOKENS x ROWS
+// accumulators, output-stationary over a tile's steps; no bubble between tiles.
+//
+// A tile's accumulators are final for one cycle, marked by final_o with its tag: scores are taken
+// from them there. For the other kinds they move to a second register, captured_o, from which the
+// epilogue drains them while the next tile runs. The issuing unit spaces the last steps of tiles so
+// that a capture never overtakes the drain: the array itself has no backpressure.
+module array
+  import datapath_pkg::*;
+#(
+    parameter int unsigned TOKENS = 4,
+    parameter int unsigned ROWS   = 16,
+    parameter int unsigned DEPTH  = 16
+) (
+    input  logic                                         clk_i,
+    input  logic                                         rst_i,
+    input  logic                                         valid_i,
+    input  logic                                         first_i,
+    input  logic                                         last_i,
+    input  meta_t                                        meta_i,
+    input  logic  [TOKENS-1:0][DEPTH-1:0][          7:0] x_i,
+    input  logic  [  ROWS-1:0][DEPTH-1:0][          3:0] w_i,
+    output logic                                         final_o,
+    output meta_t                                        meta_o,
+    output logic  [TOKENS-1:0][ ROWS-1:0][ACC_BITS-1:0]  acc_o,
+    output logic  [TOKENS-1:0][ ROWS-1:0][ACC_BITS-1:0]  captured_o
+);
+  localparam int unsigned LATENCY = 1 + cell_latency(DEPTH);
+
+  logic [TOKENS-1:0][DEPTH-1:0][7:0] x_q;
+  logic [ROWS-1:0][DEPTH-1:0][3:0] w_q;
+  logic [TOKENS-1:0][ROWS-1:0][15:0] sum;
+
+  always_ff @(posedge clk_i) begin
+    x_q <= x_i;
+    w_q <= w_i;
+  end
+
+  for (genvar t = 0; t < TOKENS; t += 2) begin : g_token
+    for (genvar r = 0; r < ROWS; r += 2) begin : g_row
+      logic [1:0][1:0][15:0] part;
+      dot_cell #(
+          .DEPTH(DEPTH)
+      ) u_cell (
+          .clk_i,
+          .x_i  (x_q[t+:2]),
+          .w_i  (w_q[r+:2]),
+          .sum_o(part)
+      );
+      assign sum[t][r+:2]   = part[0];
+      assign sum[t+1][r+:2] = part[1];
+    end
+  end
+
+  // Tags, delayed as the sums are.
+  logic [LATENCY-1:0] valid_q, first_q, last_q;
+  meta_t meta_q[LATENCY+1];
+  logic final_q;
+  always_ff @(posedge clk_i) begin
+    valid_q <= {valid_q[LATENCY-2:0], valid_i};
+    first_q <= {first_q[LATENCY-2:0], first_i};
+    last_q <= {last_q[LATENCY-2:0], last_i};
+    meta_q[0] <= meta_i;
+    for (int unsigned i = 1; i <= LATENCY; i++) meta_q[i] <= meta_q[i-1];
+    final_q <= valid_q[LATENCY-1] & last_q[LATENCY-1];
+    if (rst_i) begin
+      valid_q <= '0;
+      final_q <= 1'b0;
+    end
+  end
+  assign final_o = final_q;
+  assign meta_o  = meta_q[LATENCY];
+
+  logic [TOKENS-1:0][ROWS-1:0][ACC_BITS-1:0] acc_q;
+  always_ff @(posedge clk_i) begin
+    if (valid_q[LATENCY-1]) begin
+      for (int unsigned t = 0; t < TOKENS; t++) begin
+        for (int unsigned r = 0; r < ROWS; r++) begin
+          acc_q[t][r] <= (first_q[LATENCY-1] ? '0 : acc_q[t][r]) +
+              ACC_BITS'($signed(sum[t][r]));
+        end
+      end
+    end
+    if (final_q && meta_q[LATENCY].kind != KIND_SCORE) captured_o <= acc_q;
+  end
+  assign acc_o = acc_q;
+endmodule

@@ -1,0 +1,588 @@
+// Everything between the sequencer and the on-chip memories: the units that execute LINEAR,
+// LAYERNORM and ATTENTION, the array and the epilogue that they share, and the memories, which the
+// control plane also reads and writes while no unit runs.
+//
+// A unit is started by start_i with its descriptor, which stays until done_o. It asks for its
+// parameters by itself, in this order: table then rows (LINEAR), gains, heads.
+module datapath
+  import quasar_pkg::*, datapath_pkg::*;
+#(
+    parameter int unsigned TOKENS = 4,
+    parameter int unsigned ROWS = 16,
+    parameter int unsigned DEPTH = 16,
+    parameter int unsigned ACT_WORDS = 4096,
+    parameter int unsigned RES_WORDS = 1024,
+    parameter int unsigned LOGITS = 1024,
+    parameter int unsigned PORT_BITS = 128,
+    // Digit rows a cycle that leave through the epilogue, and keys a cycle through the softmax.
+    parameter int unsigned LANES = DEPTH / 4,
+    parameter int unsigned EXP_ROWS = DEPTH >= 32 ? 8 : DEPTH / 8,
+    localparam int unsigned BANK_W = TOKENS > 1 ? $clog2(TOKENS) : 1,
+    localparam int unsigned ACT_ADDRESS = $clog2(ACT_WORDS),
+    localparam int unsigned RES_ADDRESS = $clog2(RES_WORDS),
+    localparam int unsigned LOGIT_ADDRESS = $clog2(LOGITS)
+) (
+    input  logic                                 clk_i,
+    input  logic                                 rst_i,
+    input  logic                                 start_i,
+    input  descriptor_t                          descriptor_i,
+    output logic                                 done_o,
+    output logic                                 fault_o,
+    output cause_e                               fault_cause_o,
+    output logic        [              31:0]     fault_address_o,
+    // parameters
+    output logic                                 p_req_valid_o,
+    input  logic                                 p_req_ready_i,
+    output logic        [              31:0]     p_req_offset_o,
+    output logic        [              31:0]     p_req_bytes_o,
+    input  logic                                 p_valid_i,
+    output logic                                 p_ready_o,
+    input  logic        [     PORT_BITS-1:0]     p_data_i,
+    // weights
+    input  logic                                 w_valid_i,
+    output logic                                 w_ready_o,
+    input  logic        [  ROWS*DEPTH*4-1:0]     w_data_i,
+    // loads
+    input  logic                                 la_we_i,
+    input  logic        [        BANK_W-1:0]     la_bank_i,
+    input  logic        [   ACT_ADDRESS-1:0]     la_word_i,
+    input  logic        [       DEPTH*8-1:0]     la_data_i,
+    input  logic                                 lr_we_i,
+    input  logic        [        BANK_W-1:0]     lr_bank_i,
+    input  logic        [   RES_ADDRESS-1:0]     lr_word_i,
+    input  logic        [      DEPTH*16-1:0]     lr_data_i,
+    // stores: data MEMORY_LATENCY cycles after the address
+    input  logic                                 sa_re_i,
+    input  logic        [        BANK_W-1:0]     sa_bank_i,
+    input  logic        [   ACT_ADDRESS-1:0]     sa_word_i,
+    output logic        [       DEPTH*8-1:0]     sa_data_o,
+    input  logic                                 sr_re_i,
+    input  logic        [        BANK_W-1:0]     sr_bank_i,
+    input  logic        [   RES_ADDRESS-1:0]     sr_word_i,
+    output logic        [      DEPTH*16-1:0]     sr_data_o,
+    input  logic                                 sl_re_i,
+    input  logic        [ LOGIT_ADDRESS-1:0]     sl_index_i,
+    output logic        [              31:0]     sl_data_o
+);
+  localparam int unsigned KV_BEATS = 2 * MAX_TOKENS * HEAD_DIM / (ROWS * DEPTH);
+  localparam int unsigned STREAM_BEATS = 2 * MAX_CHANNELS / DEPTH;
+  localparam int unsigned BEATS = STREAM_BEATS > 4 * KV_BEATS ? STREAM_BEATS : 4 * KV_BEATS;
+  localparam int unsigned WADDRESS = $clog2(BEATS);
+  localparam int unsigned CHUNKS = DEPTH / TOKENS;
+  localparam int unsigned COST_BITS = $clog2(ROWS) + 1;
+  localparam int unsigned SLOTS = ROWS / LANES;
+  localparam int unsigned SLOT_BITS = SLOTS > 1 ? $clog2(SLOTS) : 1;
+  localparam int unsigned EADDRESS = $clog2(2 * MAX_TOKENS / DEPTH);
+
+  if (TOKENS % 2 != 0 || ROWS % (2 * TOKENS) != 0 || DEPTH % (ROWS / 2) != 0 || DEPTH % TOKENS != 0)
+  begin : g_bad_shape
+    $error("the datapath needs even TOKENS, ROWS a multiple of 2 TOKENS, DEPTH of ROWS / 2");
+  end
+  if (LANES < 2 || LANES > 8 || LANES >= DEPTH || ROWS % LANES != 0 || (ROWS / 2) % EXP_ROWS != 0)
+  begin : g_bad_lanes
+    $error("LANES must be 2, 4 or 8 and divide ROWS; EXP_ROWS must divide ROWS / 2");
+  end
+  if (PORT_BITS != 128) begin : g_bad_port
+    $error("parameters come in beats of 128 bits");
+  end
+
+  logic linear, attention, norm, running_q;
+  assign linear = descriptor_i.opcode == OPCODE_LINEAR;
+  assign attention = descriptor_i.opcode == OPCODE_ATTENTION;
+  assign norm = descriptor_i.opcode == OPCODE_LAYERNORM;
+
+  // ---- Parameters: requests, and who takes the answer ----
+  logic table_mode, table_filling, rows_ready, gains_ready, heads_ready;
+  logic rows_fault, gains_fault, heads_fault;
+  cause_e rows_cause;
+  logic [31:0] rows_address, gains_address, heads_address;
+  logic table_ready, table_we;
+  logic [5:0] table_address;
+  logic [31:0] table_data;
+  assign table_mode = linear && descriptor_i.mode == EPILOGUE_TABLE;
+
+  parameter_request u_request (
+      .clk_i,
+      .rst_i,
+      .start_i,
+      .descriptor_i,
+      .req_valid_o(p_req_valid_o),
+      .req_ready_i(p_req_ready_i),
+      .req_offset_o(p_req_offset_o),
+      .req_bytes_o(p_req_bytes_o)
+  );
+  table_load u_table (
+      .clk_i,
+      .rst_i,
+      .start_i(start_i && table_mode),
+      .busy_o(table_filling),
+      .p_valid_i,
+      .p_ready_o(table_ready),
+      .p_data_i,
+      .we_o(table_we),
+      .address_o(table_address),
+      .data_o(table_data)
+  );
+  assign p_ready_o = table_filling ? table_ready : linear ? rows_ready : norm ? gains_ready :
+      heads_ready;
+
+  logic [1:0] rows_full;
+  logic [1:0][COST_BITS-1:0] rows_cost;
+  logic drain_parity, slow, slot_last, tile_done;
+  logic [SLOT_BITS-1:0] drain_slot;
+  logic [LANES-1:0] row_valid, row_wide;
+  lane_row_t [LANES-1:0] row;
+  meta_t tile_meta;
+  row_parameters #(
+      .ROWS (ROWS),
+      .DEPTH(DEPTH),
+      .LANES(LANES)
+  ) u_rows (
+      .clk_i,
+      .rst_i,
+      .start_i(start_i && linear),
+      .descriptor_i,
+      .serial_i(descriptor_i.mode == EPILOGUE_LOGITS),
+      .p_valid_i(p_valid_i && linear && !table_filling),
+      .p_ready_o(rows_ready),
+      .p_data_i,
+      .fault_o(rows_fault),
+      .fault_cause_o(rows_cause),
+      .fault_address_o(rows_address),
+      .full_o(rows_full),
+      .cost_o(rows_cost),
+      .release_i(tile_done && tile_meta.kind == KIND_LINEAR && tile_meta.group_last),
+      .release_parity_i(tile_meta.parity),
+      .parity_i(drain_parity),
+      .slot_i(drain_slot),
+      .slow_o(slow),
+      .slot_last_o(slot_last),
+      .valid_o(row_valid),
+      .wide_o(row_wide),
+      .row_o(row)
+  );
+
+  logic heads_full;
+  logic [3:0] drain_head, softmax_head;
+  head_t drain_head_parameters, softmax_head_parameters;
+  head_parameters u_heads (
+      .clk_i,
+      .rst_i,
+      .start_i(start_i && attention),
+      .descriptor_i,
+      .p_valid_i(p_valid_i && attention),
+      .p_ready_o(heads_ready),
+      .p_data_i,
+      .fault_o(heads_fault),
+      .fault_address_o(heads_address),
+      .full_o(heads_full),
+      .index_i({drain_head, softmax_head}),
+      .head_o({drain_head_parameters, softmax_head_parameters})
+  );
+
+  assign fault_o = rows_fault || gains_fault || heads_fault;
+  assign fault_cause_o = rows_fault ? rows_cause : CAUSE_BAD_FIELD;
+  assign fault_address_o = rows_fault ? rows_address : gains_fault ? gains_address : heads_address;
+
+  // ---- Issue: LINEAR or ATTENTION reads its operands ----
+  logic fill_we, l_issue, l_first, l_last, a_issue, a_first, a_last, a_numerators;
+  logic [WADDRESS-1:0] fill_address, l_waddress, a_waddress;
+  logic [ADDRESS_BITS-1:0] l_xaddress, a_xaddress;
+  logic [EADDRESS-1:0] e_address;
+  meta_t l_meta, a_meta;
+  linear_unit #(
+      .TOKENS(TOKENS),
+      .ROWS(ROWS),
+      .DEPTH(DEPTH),
+      .BEATS(BEATS),
+      .COST_BITS(COST_BITS)
+  ) u_linear (
+      .clk_i,
+      .rst_i,
+      .start_i(start_i && linear),
+      .descriptor_i,
+      .w_valid_i,
+      .w_ready_o,
+      .fill_we_o(fill_we),
+      .fill_address_o(fill_address),
+      .full_i(rows_full),
+      .cost_i(rows_cost),
+      .release_i(tile_done && tile_meta.kind == KIND_LINEAR && tile_meta.group_last),
+      .release_parity_i(tile_meta.parity),
+      .issue_o(l_issue),
+      .x_address_o(l_xaddress),
+      .w_address_o(l_waddress),
+      .first_o(l_first),
+      .last_o(l_last),
+      .meta_o(l_meta)
+  );
+
+  logic [1:0] k_full, v_full;
+  logic kv_release, score_release, numerators, softmax_parity;
+  attention_unit #(
+      .TOKENS(TOKENS),
+      .ROWS(ROWS),
+      .DEPTH(DEPTH),
+      .LANES(LANES),
+      .WADDRESS(WADDRESS)
+  ) u_attention (
+      .clk_i,
+      .rst_i,
+      .start_i(start_i && attention),
+      .descriptor_i,
+      .k_full_i(k_full & {2{heads_full}}),
+      .v_full_i(v_full),
+      .kv_release_o(kv_release),
+      .score_release_i(score_release),
+      .numerators_i(numerators),
+      .softmax_parity_i(softmax_parity),
+      .issue_o(a_issue),
+      .from_numerators_o(a_numerators),
+      .x_address_o(a_xaddress),
+      .e_address_o(e_address),
+      .w_address_o(a_waddress),
+      .first_o(a_first),
+      .last_o(a_last),
+      .meta_o(a_meta)
+  );
+
+  logic issue, array_reads_act, kv_read;
+  logic [WADDRESS-1:0] w_address;
+  logic [ADDRESS_BITS-1:0] kv_address, act_address;
+  assign issue = l_issue || a_issue;
+  assign w_address = l_issue ? l_waddress : a_waddress;
+  assign array_reads_act = l_issue || (a_issue && !a_numerators);
+  assign act_address = l_issue ? l_xaddress : array_reads_act ? a_xaddress : kv_address;
+
+  // ---- Memories ----
+  logic [TOKENS-1:0][DEPTH-1:0][7:0] act_rdata, wb_act_data, e_data, x;
+  logic [TOKENS-1:0][DEPTH-1:0] wb_act_we, wb_res_we;
+  logic [DEPTH-1:0][ACT_ADDRESS-1:0] wb_act_address;
+  logic [TOKENS-1:0][DEPTH-1:0][15:0] res_rdata, wb_res_data;
+  logic [DEPTH-1:0][RES_ADDRESS-1:0] res_raddress, wb_res_raddress, wb_res_waddress;
+  logic wb_res_re, ln_re, logit_we;
+  logic [ADDRESS_BITS-1:0] ln_address;
+  logic [CHANNEL_BITS-1:0] logit_index;
+  logic [31:0] logit_data;
+
+  for (genvar k = 0; k < DEPTH; k++) begin : g_column
+    assign res_raddress[k] = ln_re ? ln_address[RES_ADDRESS-1:0] : wb_res_raddress[k];
+  end
+  onchip #(
+      .TOKENS(TOKENS),
+      .DEPTH(DEPTH),
+      .ACT_WORDS(ACT_WORDS),
+      .RES_WORDS(RES_WORDS),
+      .LOGITS(LOGITS)
+  ) u_onchip (
+      .clk_i,
+      .la_we_i,
+      .la_bank_i,
+      .la_word_i,
+      .la_data_i,
+      .lr_we_i,
+      .lr_bank_i,
+      .lr_word_i,
+      .lr_data_i,
+      .sa_re_i,
+      .sa_bank_i,
+      .sa_word_i,
+      .sa_data_o,
+      .sr_re_i,
+      .sr_bank_i,
+      .sr_word_i,
+      .sr_data_o,
+      .sl_re_i,
+      .sl_index_i,
+      .sl_data_o,
+      .act_re_i(array_reads_act || kv_read),
+      .act_raddress_i(act_address[ACT_ADDRESS-1:0]),
+      .act_rdata_o(act_rdata),
+      .act_we_i(wb_act_we),
+      .act_waddress_i(wb_act_address),
+      .act_wdata_i(wb_act_data),
+      .res_re_i(wb_res_re || ln_re),
+      .res_raddress_i(res_raddress),
+      .res_rdata_o(res_rdata),
+      .res_we_i(wb_res_we),
+      .res_waddress_i(wb_res_waddress),
+      .res_wdata_i(wb_res_data),
+      .logit_we_i(logit_we),
+      .logit_index_i(logit_index[LOGIT_ADDRESS-1:0]),
+      .logit_data_i(logit_data)
+  );
+
+  // The weight memory takes the stream, a cycle late, or K and V.
+  logic [ROWS-1:0][CHUNKS-1:0] kv_we, weight_we;
+  logic [WADDRESS-1:0] kv_waddress, stream_address_q;
+  logic [ROWS-1:0][DEPTH-1:0][3:0] kv_wdata, stream_data_q, w;
+  logic stream_we_q;
+  always_ff @(posedge clk_i) begin
+    stream_we_q <= fill_we && !rst_i;
+    stream_address_q <= fill_address;
+    stream_data_q <= w_data_i;
+  end
+  assign weight_we = stream_we_q ? '1 : kv_we;
+  weight_memory #(
+      .TOKENS(TOKENS),
+      .ROWS  (ROWS),
+      .DEPTH (DEPTH),
+      .BEATS (BEATS)
+  ) u_weights (
+      .clk_i,
+      .re_i(issue),
+      .raddr_i(w_address),
+      .rdata_o(w),
+      .we_i(weight_we),
+      .waddr_i(stream_we_q ? stream_address_q : kv_waddress),
+      .wdata_i(stream_we_q ? stream_data_q : kv_wdata)
+  );
+  kv_fill #(
+      .TOKENS(TOKENS),
+      .ROWS(ROWS),
+      .DEPTH(DEPTH),
+      .WADDRESS(WADDRESS)
+  ) u_kv (
+      .clk_i,
+      .rst_i,
+      .start_i(start_i && attention),
+      .descriptor_i,
+      .k_full_o(k_full),
+      .v_full_o(v_full),
+      .release_i(kv_release),
+      .read_o(kv_read),
+      .grant_i(!array_reads_act),
+      .address_o(kv_address),
+      .rdata_i(act_rdata),
+      .we_o(kv_we),
+      .waddress_o(kv_waddress),
+      .wdata_o(kv_wdata)
+  );
+
+  // ---- The array ----
+  logic [MEMORY_LATENCY-1:0] issue_q, first_q, last_q, numerators_q;
+  meta_t meta_q[MEMORY_LATENCY];
+  always_ff @(posedge clk_i) begin
+    issue_q <= rst_i ? '0 : {issue_q[MEMORY_LATENCY-2:0], issue};
+    first_q <= {first_q[MEMORY_LATENCY-2:0], l_issue ? l_first : a_first};
+    last_q <= {last_q[MEMORY_LATENCY-2:0], l_issue ? l_last : a_last};
+    numerators_q <= {numerators_q[MEMORY_LATENCY-2:0], !l_issue && a_numerators};
+    meta_q[0] <= l_issue ? l_meta : a_meta;
+    for (int unsigned i = 1; i < MEMORY_LATENCY; i++) meta_q[i] <= meta_q[i-1];
+  end
+  assign x = numerators_q[MEMORY_LATENCY-1] ? e_data : act_rdata;
+
+  logic tile_final;
+  meta_t final_meta;
+  logic [TOKENS-1:0][ROWS-1:0][ACC_BITS-1:0] acc, captured;
+  array #(
+      .TOKENS(TOKENS),
+      .ROWS  (ROWS),
+      .DEPTH (DEPTH)
+  ) u_array (
+      .clk_i,
+      .rst_i,
+      .valid_i(issue_q[MEMORY_LATENCY-1]),
+      .first_i(first_q[MEMORY_LATENCY-1]),
+      .last_i(last_q[MEMORY_LATENCY-1]),
+      .meta_i(meta_q[MEMORY_LATENCY-1]),
+      .x_i(x),
+      .w_i(w),
+      .final_o(tile_final),
+      .meta_o(final_meta),
+      .acc_o(acc),
+      .captured_o(captured)
+  );
+
+  logic [1:0][TOKENS-1:0][15:0] mean_y;
+  logic [1:0][TOKENS-1:0][5:0] mean_shift;
+  softmax #(
+      .TOKENS(TOKENS),
+      .ROWS(ROWS),
+      .DEPTH(DEPTH),
+      .EXP_ROWS(EXP_ROWS)
+  ) u_softmax (
+      .clk_i,
+      .rst_i,
+      .start_i(start_i && attention),
+      .descriptor_i,
+      .score_i(tile_final),
+      .meta_i(final_meta),
+      .acc_i(acc),
+      .head_o(softmax_head),
+      .multiplier_i(softmax_head_parameters.score_multiplier[14:0]),
+      .shift_i(softmax_head_parameters.score_shift[4:0]),
+      .score_release_o(score_release),
+      .ready_o(numerators),
+      .parity_o(softmax_parity),
+      .drained_i(tile_done && tile_meta.kind == KIND_VALUE && tile_meta.group_last),
+      .drained_parity_i(tile_meta.parity),
+      .e_address_i(e_address),
+      .e_o(e_data),
+      .y_o(mean_y),
+      .shift_o(mean_shift)
+  );
+
+  // ---- Epilogue ----
+  logic [LANES-1:0] drain_valid, result_valid;
+  meta_t drain_meta;
+  logic drain_last, result_last;
+  lane_row_t [LANES-1:0] drain_row;
+  logic [TOKENS-1:0][LANES-1:0][31:0] drain_acc;
+  drain #(
+      .TOKENS(TOKENS),
+      .ROWS  (ROWS),
+      .LANES (LANES)
+  ) u_drain (
+      .clk_i,
+      .rst_i,
+      .final_i(tile_final),
+      .meta_i(final_meta),
+      .captured_i(captured),
+      .parity_o(drain_parity),
+      .slot_o(drain_slot),
+      .slow_i(slow),
+      .slot_last_i(slot_last),
+      .row_valid_i(row_valid),
+      .row_wide_i(row_wide),
+      .row_i(row),
+      .head_o(drain_head),
+      .head_multiplier_i(drain_head_parameters.out_multiplier[14:0]),
+      .head_shift_i(drain_head_parameters.out_shift[5:0]),
+      .tile_done_o(tile_done),
+      .tile_meta_o(tile_meta),
+      .valid_o(drain_valid),
+      .meta_o(drain_meta),
+      .last_o(drain_last),
+      .row_o(drain_row),
+      .acc_o(drain_acc)
+  );
+
+  logic ln_valid, ln_last;
+  logic [4:0] ln_tokens, result_tokens;
+  logic [ADDRESS_BITS-1:0] ln_base, result_base;
+  logic [CHANNEL_BITS-1:0] ln_channel;
+  logic [TOKENS-1:0][26:0] ln_scale;
+  logic [TOKENS-1:0][SUM_BITS-1:0] ln_offset;
+  logic [TOKENS-1:0][5:0] ln_shift;
+  logic [TOKENS-1:0][LANES-1:0][15:0] ln_x, result;
+  logic [LANES-1:0][14:0] ln_gain;
+  logic [LANES-1:0][CHANNEL_BITS-1:0] result_channel;
+  layernorm_unit #(
+      .TOKENS(TOKENS),
+      .DEPTH (DEPTH),
+      .LANES (LANES)
+  ) u_layernorm (
+      .clk_i,
+      .rst_i,
+      .start_i(start_i && norm),
+      .descriptor_i,
+      .p_valid_i(p_valid_i && norm),
+      .p_ready_o(gains_ready),
+      .p_data_i,
+      .fault_o(gains_fault),
+      .fault_address_o(gains_address),
+      .re_o(ln_re),
+      .address_o(ln_address),
+      .rdata_i(res_rdata),
+      .valid_o(ln_valid),
+      .last_o(ln_last),
+      .tokens_o(ln_tokens),
+      .base_o(ln_base),
+      .channel_o(ln_channel),
+      .scale_o(ln_scale),
+      .offset_o(ln_offset),
+      .shift_o(ln_shift),
+      .x_o(ln_x),
+      .gain_o(ln_gain)
+  );
+
+  epilogue #(
+      .TOKENS(TOKENS),
+      .LANES (LANES)
+  ) u_epilogue (
+      .clk_i,
+      .rst_i,
+      .descriptor_i,
+      .table_we_i(table_we),
+      .table_address_i(table_address),
+      .table_data_i(table_data),
+      .drain_valid_i(drain_valid),
+      .drain_meta_i(drain_meta),
+      .drain_last_i(drain_last),
+      .drain_row_i(drain_row),
+      .drain_acc_i(drain_acc),
+      .mean_y_i(mean_y),
+      .mean_shift_i(mean_shift),
+      .norm_valid_i(ln_valid),
+      .norm_last_i(ln_last),
+      .norm_tokens_i(ln_tokens),
+      .norm_base_i(ln_base),
+      .norm_channel_i(ln_channel),
+      .norm_scale_i(ln_scale),
+      .norm_offset_i(ln_offset),
+      .norm_shift_i(ln_shift),
+      .norm_x_i(ln_x),
+      .norm_gain_i(ln_gain),
+      .logit_we_o(logit_we),
+      .logit_index_o(logit_index),
+      .logit_data_o(logit_data),
+      .valid_o(result_valid),
+      .last_o(result_last),
+      .tokens_o(result_tokens),
+      .base_o(result_base),
+      .channel_o(result_channel),
+      .result_o(result)
+  );
+
+  logic done;
+  writeback #(
+      .TOKENS(TOKENS),
+      .DEPTH(DEPTH),
+      .LANES(LANES),
+      .ACT_ADDRESS(ACT_ADDRESS),
+      .RES_ADDRESS(RES_ADDRESS)
+  ) u_writeback (
+      .clk_i,
+      .rst_i,
+      .to_residual_i(linear && descriptor_i.mode == EPILOGUE_RESIDUAL && running_q),
+      .valid_i(result_valid),
+      .last_i(result_last),
+      .tokens_i(result_tokens),
+      .base_i(result_base),
+      .channel_i(result_channel),
+      .result_i(result),
+      .act_we_o(wb_act_we),
+      .act_address_o(wb_act_address),
+      .act_data_o(wb_act_data),
+      .res_re_o(wb_res_re),
+      .res_raddress_o(wb_res_raddress),
+      .res_rdata_i(res_rdata),
+      .res_we_o(wb_res_we),
+      .res_waddress_o(wb_res_waddress),
+      .res_data_o(wb_res_data),
+      .done_o(done)
+  );
+  always_ff @(posedge clk_i) begin
+    if (start_i) running_q <= 1'b1;
+    if (done || rst_i) running_q <= 1'b0;
+  end
+  assign done_o = done;
+
+`ifdef VERILATOR
+  always_ff @(posedge clk_i) begin
+    if (!rst_i) begin
+      one_at_a_time :
+      assert (!(start_i && running_q));
+      loads_while_idle :
+      assert (!(running_q && (la_we_i || lr_we_i || sa_re_i || sr_re_i)));
+      one_issuer :
+      assert (!(l_issue && a_issue));
+    end
+  end
+`endif
+
+  logic unused;
+  assign unused = ^{act_address, ln_address, logit_index, tile_meta, drain_head_parameters,
+                    softmax_head_parameters};
+endmodule

