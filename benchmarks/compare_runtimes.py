@@ -94,9 +94,11 @@ def onnxruntime_infer(path: Path, threads: int) -> Infer:
 
 
 def quasar_infer(model: str, threads: int, kernels: str | None) -> Infer:
-    from quasar_runtime import compile_model, load_model, load_overlay
+    from quasar_runtime.compiler import compile_model
     from quasar_runtime.device.base import Job
     from quasar_runtime.device.native import NativeDevice
+    from quasar_runtime.overlay import load_overlay
+    from quasar_runtime.zoo import load_model
 
     program = compile_model(load_model(model), load_overlay("b1024"))
     device = NativeDevice(program.overlay, threads=threads, kernels=kernels)
@@ -162,6 +164,8 @@ def compare(folder: Path, model: str, threads: int, rounds: int, images: int) ->
         else:
             print(f"  {name}: left out ({said})", file=sys.stderr)
             process.terminate()
+    if "quasar" not in workers:
+        raise SystemExit("there is nothing to compare with: quasar was left out")
     medians: dict[str, list[float]] = {name: [] for name in workers}
     for _ in range(rounds):
         for name, (pipe, _process) in workers.items():
