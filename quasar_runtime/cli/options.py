@@ -87,7 +87,7 @@ def device_options(command: Callable[..., Any]) -> Callable[..., Any]:
             show_default=True,
             metavar="NAME",
             shell_complete=complete_device,
-            help="auto, board, native or reference; see `quasar devices`.",
+            help="auto, board, native, rtl or reference; see `quasar devices`.",
         ),
     ):
         command = option(command)
