@@ -1,0 +1,158 @@
+"""The cycle model: what must hold of any accelerator's times, and the RTL's own times."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from quasar_runtime import interface as hw
+from quasar_runtime.compiler import compile_model
+from quasar_runtime.cycles import (
+    DDR,
+    Block,
+    Ddr,
+    Operation,
+    image_fps,
+    operations,
+    operations_cycles,
+    program_cycles,
+)
+from quasar_runtime.device.base import Job
+from quasar_runtime.device.rtl import MemoryModel, RtlDevice
+from quasar_runtime.device.rtl_build import unavailable
+from quasar_runtime.interface import Opcode
+from quasar_runtime.model import Model, random_model
+from quasar_runtime.overlay import load_overlay
+from quasar_runtime.program import Program
+
+OVERLAYS = ("b64", "b1024", "b8192")
+LOADS = (Opcode.LOAD_IMAGE, Opcode.LOAD_RESIDUAL)
+
+needs_rtl = pytest.mark.skipif(bool(unavailable()), reason=str(unavailable()))
+
+
+def model(seed: int, *, share8: float | None = None, **changes: object) -> Model:
+    geometry = {"image_size": 64, "width": 96, "heads": [2, 1], "mlp": [160, 256], "classes": 40}
+    return random_model(seed, share8=share8, **{**geometry, **changes})  # type: ignore[arg-type]
+
+
+def deit_tiny(overlay: str, rows8: float, ddr: Ddr = DDR) -> float:
+    """Cycles of DeiT-Tiny's geometry with that share of 8-bit rows."""
+    rows = [int(rows8 * n) for n in (192, 384, 192, 768, 192)]
+    o = load_overlay(overlay)
+    work = operations(o, 224, 192, [Block(3, 768, *rows)] * 12, 1000)
+    return operations_cycles(work, o, ddr).total
+
+
+def blocks_of(m: Model) -> list[Block]:
+    """A model's geometry as a search has it."""
+    blocks = []
+    for b in m.blocks:
+        queries = int((b.qkv.bits[: b.heads * hw.HEAD_DIM] == 8).sum())
+        rows8 = (b.proj.rows8, b.fc1.rows8, b.fc2.rows8)
+        blocks.append(Block(b.heads, b.mlp, queries, b.qkv.rows8 - queries, *rows8))
+    return blocks
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_operations_follow_each_other_and_only_the_loads_overlap(overlay: str) -> None:
+    program = compile_model(model(1), load_overlay(overlay))
+    cycles = program_cycles(program)
+    assert len(cycles.begin) == program.count
+    assert (cycles.spans > 0).all()
+    opcodes = [Opcode(int(d["opcode"])) for d in program.descriptors]
+    free = 0.0
+    for opcode, begin, end in zip(opcodes, cycles.begin, cycles.end, strict=True):
+        assert begin >= (0 if opcode in LOADS else free)
+        free = max(free, end)
+    assert cycles.total > free
+    assert image_fps(program) == pytest.approx(program.overlay.clock_mhz * 1e6 / cycles.total)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_no_operation_is_faster_than_the_array(overlay: str) -> None:
+    program = compile_model(model(2), load_overlay(overlay))
+    peak = np.array(program.macs) / program.overlay.macs
+    assert (program_cycles(program).spans >= peak).all()
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_a_geometry_has_the_cycles_of_its_program(overlay: str) -> None:
+    """Rows chosen at random clash as often as expected, give or take a percent."""
+    o = load_overlay(overlay)
+    for seed in range(4):
+        m = model(seed)
+        work = operations(o, m.image_size, m.width, blocks_of(m), m.classes)
+        program = compile_model(m, o)
+        assert [int(d["opcode"]) for d in program.descriptors] == [w.opcode for w in work]
+        expected = program_cycles(program)
+        found = operations_cycles(work, o)
+        assert found.total == pytest.approx(expected.total, rel=0.01)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_cycles_grow_with_the_share_of_8_bit_rows(overlay: str) -> None:
+    shares = [deit_tiny(overlay, share) for share in (0.0, 0.25, 0.5, 1.0)]
+    assert (np.diff(shares) > 0).all()
+    # Attention, LayerNorm, patches and classifier stay: less than twice as long.
+    assert 1.4 < shares[-1] / shares[0] < 2
+
+
+def test_a_larger_array_is_faster() -> None:
+    times = [deit_tiny(overlay, 0.5) for overlay in OVERLAYS]
+    assert times[0] > 8 * times[1] > 32 * times[2]
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_a_slower_memory_never_helps(overlay: str) -> None:
+    best = deit_tiny(overlay, 0.5)
+    for ddr in (Ddr(latency=400), Ddr(gigabytes=2), Ddr(port_gigabytes=1)):
+        assert deit_tiny(overlay, 0.5, ddr) >= best
+
+
+def test_a_starved_array_takes_as_long_as_its_weights() -> None:
+    o, ddr = load_overlay("b8192"), Ddr(gigabytes=0.5, port_gigabytes=0.5)
+    one = Operation(Opcode.LINEAR, 0, 1, 0, 1024, 4096, 4096)
+    spans = operations_cycles([one, one, Operation(Opcode.END)], o, ddr).spans
+    assert spans[1] == pytest.approx(1024 * 4096 / 0.5e9 * 300e6, rel=0.05)
+
+
+def measure(program: Program, memory: MemoryModel) -> tuple[np.ndarray, int]:
+    """(cycles of each descriptor, of the run) in simulation."""
+    with RtlDevice(program.overlay, memory=memory) as device:
+        sizes = (program.data.size, program.image_bytes, program.output_bytes)
+        memories = [device.allocate(size) for size in (*sizes, program.profile_bytes)]
+        memories[0].array[:] = program.data
+        memories[1].array[:] = 0
+        device.submit(Job(program.count, *(x for m in memories for x in (m.address, m.array.size))))
+        device.wait(120)
+        profile = memories[3].array.view(hw.PROFILE_DTYPE)
+        return (profile["end"] - profile["begin"]).astype(np.float64), device.cycles
+
+
+SUBNETS = {
+    "mixed": model(1, image_size=48),
+    "4-bit": model(2, image_size=32, width=160, share8=0.0),
+    "8-bit": model(3, image_size=48, width=128, heads=[1, 3], share8=1.0),
+    "wide": model(4, image_size=64, width=192, heads=[3], mlp=[384], share8=0.3),
+}
+
+
+@needs_rtl
+@pytest.mark.parametrize("name", SUBNETS)
+def test_cycles_are_those_of_the_rtl(name: str) -> None:
+    program = compile_model(SUBNETS[name], load_overlay("b64"))
+    spans, total = measure(program, MemoryModel())
+    modelled = program_cycles(program)
+    assert modelled.total == pytest.approx(total, rel=0.03)
+    long = spans > 0.01 * total
+    assert modelled.spans[long] == pytest.approx(spans[long], rel=0.1)
+
+
+@needs_rtl
+@pytest.mark.parametrize(("latency", "gigabytes"), [(20, 12.0), (400, 12.0), (150, 1.2)])
+def test_cycles_follow_the_memory(latency: int, gigabytes: float) -> None:
+    program = compile_model(SUBNETS["mixed"], load_overlay("b64"))
+    _, total = measure(program, MemoryModel(latency=latency, gigabytes=gigabytes))
+    modelled = program_cycles(program, Ddr(latency=latency, gigabytes=gigabytes))
+    assert modelled.total == pytest.approx(total, rel=0.05)
