@@ -206,7 +206,9 @@ def _check_ranges(
             return None
         return Violation(Cause.BAD_RANGE, number, f"{what} ends at {end}, past {size}")
 
-    def act(what: str, base: str, tokens: int, pitch: str, channels: int) -> Violation | None:
+    def region(
+        what: str, first: int, tokens: int, pitch: str, channels: int, words: int
+    ) -> Violation | None:
         width = int(d[pitch])
         if width * overlay.depth < channels:
             return Violation(
@@ -214,18 +216,14 @@ def _check_ranges(
                 number,
                 f"{pitch} is {width} words, too few for {channels} channels",
             )
-        end = int(d[base]) + region_words(tokens, width, overlay)
-        return over(f"{what} region", end, overlay.act_words)
+        return over(what, first + region_words(tokens, width, overlay), words)
+
+    def act(what: str, base: str, tokens: int, pitch: str, channels: int) -> Violation | None:
+        first = int(d[base])
+        return region(f"{what} region", first, tokens, pitch, channels, overlay.act_words)
 
     def res(tokens: int, pitch: str, channels: int) -> Violation | None:
-        width = int(d[pitch])
-        if width * overlay.depth < channels:
-            return Violation(
-                Cause.BAD_RANGE,
-                number,
-                f"{pitch} is {width} words, too few for {channels} channels",
-            )
-        return over("residual", region_words(tokens, width, overlay), overlay.res_words)
+        return region("residual", 0, tokens, pitch, channels, overlay.res_words)
 
     op = Opcode(int(d["opcode"]))
     tokens, keys = int(d["tokens"]), int(d["keys"])
