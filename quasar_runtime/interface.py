@@ -320,6 +320,41 @@ REGISTERS = (
 )
 REGISTER = {r.name: r for r in REGISTERS}
 
+
+@dataclass(frozen=True)
+class Bits:
+    """Bits `low` to `low + width - 1` of a register."""
+
+    name: str
+    low: int
+    width: int
+    doc: str
+
+
+_EVENTS = (Bits("DONE", 0, 1, "a run ended"), Bits("ERROR", 1, 1, "a run stopped with a cause"))
+BITS: dict[str, tuple[Bits, ...]] = {
+    "VERSION": (Bits("MINOR", 0, 16, "additions"), Bits("MAJOR", 16, 16, "breaking changes")),
+    "ARRAY": (
+        Bits("TOKENS", 0, 8, "tokens of the array"),
+        Bits("ROWS", 8, 8, "digit rows of the array"),
+        Bits("DEPTH", 16, 8, "inputs a cycle"),
+    ),
+    "CONTROL": (
+        Bits("START", 0, 1, "begins a run; clears itself"),
+        Bits("RESET", 1, 1, "ends a run and clears errors; clears itself"),
+    ),
+    "STATUS": (
+        Bits("IDLE", 0, 1, "no run, nothing under way"),
+        Bits("BUSY", 1, 1, "a run or a reset is under way"),
+        Bits("DONE", 2, 1, "the last run ended"),
+        Bits("ERROR", 3, 1, "ERROR_CAUSE holds a cause"),
+    ),
+    "ERROR_CAUSE": (Bits("CAUSE", 0, 8, "0, or why the run stopped"),),
+    "INTERRUPT_ENABLE": _EVENTS,
+    "INTERRUPT_STATUS": _EVENTS,
+}
+"""What the bits of a register mean. A register that is missing here is one number."""
+
 CONSTANTS: dict[str, int] = {
     "IDENTITY": IDENTITY,
     "VERSION_MAJOR": VERSION[0],

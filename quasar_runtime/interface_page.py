@@ -78,7 +78,15 @@ def page(origin: str) -> str:
         ("offset", "name", "access", "meaning"),
         ((f"0x{r.offset:02X}", f"`{r.name}`", r.access, r.doc) for r in hw.REGISTERS),
     )
-    lines += _flags("CONTROL", hw.Control) + _flags("STATUS", hw.Status)
+    lines += ["Bits of those that are more than one number:", ""]
+    lines += _table(
+        ("register", "bits", "name", "meaning"),
+        (
+            (f"`{name}`", _span(b.low, b.width), f"`{b.name}`", b.doc)
+            for name, bits in hw.BITS.items()
+            for b in bits
+        ),
+    )
     lines += ["## Error causes", ""]
     lines += _table(
         ("cause", "name", "when", "ERROR_ADDRESS"),
@@ -128,9 +136,8 @@ def _modes(modes: Iterable[tuple[enum.IntEnum, str]]) -> list[str]:
     return _table(("mode", "name", "result"), rows)
 
 
-def _flags(name: str, flags: type[enum.IntFlag]) -> list[str]:
-    bits = ", ".join(f"{f.value.bit_length() - 1} `{f.name}`" for f in flags)
-    return [f"Bits of `{name}`: {bits}.", ""]
+def _span(low: int, width: int) -> str:
+    return str(low) if width == 1 else f"{low} to {low + width - 1}"
 
 
 def _range(rule: hw.Rule) -> str:

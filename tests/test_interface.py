@@ -43,6 +43,15 @@ def test_registers_are_aligned_and_distinct() -> None:
     assert hw.REGISTERS[1].name == "VERSION"
 
 
+def test_bits_of_registers_do_not_overlap_and_agree_with_the_flags() -> None:
+    for name, bits in hw.BITS.items():
+        masks = [((1 << b.width) - 1) << b.low for b in bits]
+        assert sum(masks) == np.bitwise_or.reduce(masks) < 2**32, name
+    for name, flags in {"CONTROL": hw.Control, "STATUS": hw.Status}.items():
+        assert {b.name: 1 << b.low for b in hw.BITS[name]} == {str(f.name): f.value for f in flags}
+    assert set(hw.BITS) <= set(hw.REGISTER)
+
+
 def test_rules_name_known_fields_that_can_hold_their_range() -> None:
     for rules in hw.RULES.values():
         for name, rule in rules.items():
