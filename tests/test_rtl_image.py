@@ -1,0 +1,60 @@
+"""A picture through a zoo model on the accelerator at b1024: every buffer equals the reference's.
+
+One model, one picture: about two million cycles. The model has rows of both precisions in every
+matrix. Its program is traced, so that the result of each operation is stored and compared, not the
+logits alone.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rtl_cases import difference
+
+from quasar_runtime import reference
+from quasar_runtime.compiler import compile_model
+from quasar_runtime.device.base import Job
+from quasar_runtime.device.rtl import RtlDevice
+from quasar_runtime.device.rtl_build import unavailable
+from quasar_runtime.images import load_image
+from quasar_runtime.interface import Opcode
+from quasar_runtime.overlay import load_overlay
+from quasar_runtime.zoo import load_model
+
+pytestmark = pytest.mark.skipif(bool(unavailable()), reason=str(unavailable()))
+
+MODEL = "q-vit-250fps"
+PICTURE = Path(__file__).resolve().parents[1] / "examples" / "chelsea.jpg"
+WAIT = 1200.0
+
+
+def test_a_zoo_model_gives_the_reference_s_bytes_in_every_buffer() -> None:
+    overlay = load_overlay("b1024")
+    model = load_model(MODEL)
+    program = compile_model(model, overlay, trace=True)
+    pixels = load_image(PICTURE, model.preprocessing).pixels
+    expected = reference.run(program, pixels)
+    with RtlDevice(overlay) as device:
+        sizes = (program.data.size, pixels.size, program.output_bytes, program.profile_bytes)
+        memories = [device.allocate(size) for size in sizes]
+        memories[0].array[:] = program.data
+        memories[1].array[:] = pixels.reshape(-1)
+        memories[2].array[:] = 0
+        areas = [x for m, size in zip(memories, sizes, strict=True) for x in (m.address, size)]
+        device.submit(Job(program.count, *areas))
+        device.wait(WAIT)
+        found = memories[2].array.copy()
+    assert np.array_equal(found, expected), difference(program, found, expected)
+    logits = found[: 4 * model.classes].view("<i4") * model.head_scale
+    assert model.labels[int(np.argmax(logits))] == ("n02124075", "Egyptian cat")
+
+
+def test_every_result_on_the_chip_is_among_the_bytes_compared() -> None:
+    program = compile_model(load_model(MODEL), load_overlay("b1024"), trace=True)
+    silent = (Opcode.STORE, Opcode.END)
+    names = zip(program.names, program.descriptors["opcode"], strict=True)
+    results = {name for name, opcode in names if int(opcode) not in silent}
+    # The patches are added to the position values; the classifier's results are the logits.
+    assert results - set(program.traces) == {"position", "head"}
