@@ -7,7 +7,7 @@ executes its Tcl and compares every cell, connection and address with this descr
     zynq_ultra_ps_e_0 --M_AXI_HPM0_FPD--> control_interconnect --> axi_intc_0, quasar_0 (registers)
                       <--S_AXI_HPn_FPD--- memory_interconnect_i <-- quasar_0 (memory port i)
                       <--pl_ps_irq0------ axi_intc_0 <-- quasar_0
-    zynq_ultra_ps_e_0 --pl_clk0 (100 MHz)--> registers' side, clk_wiz_0 --(overlay's clock)--> quasar_0
+                      --pl_clk0 (100 MHz)--> registers' side, clk_wiz_0 --(its clock)--> quasar_0
 
 Memory port 0 reads and writes, the others only read.
 """
