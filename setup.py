@@ -31,7 +31,10 @@ class BuildWithData(build_py):
         if self.editable_mode:
             return
         target = Path(self.build_lib) / "quasar_runtime" / "_data"
-        patterns = {"model_zoo": ("*.safetensors", "index.json"), "overlays": ("*/overlay.json",)}
+        patterns = {
+            "model_zoo": ("*.safetensors", "index.json"),
+            "overlays": ("*/overlay.json", "*/*.bit", "*/*.hwh", "*/SHA256SUMS"),
+        }
         for folder, globs in patterns.items():
             for pattern in globs:
                 for source in (ROOT / folder).glob(pattern):
