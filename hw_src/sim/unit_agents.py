@@ -1,0 +1,288 @@
+"""The neighbours of the accelerator's modules: read and write ports, AXI slaves, memories."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from unit_bench import Agent, Bytes, Signal, Unit, lane
+
+BEAT = 16
+"""Bytes of a port's beat."""
+PAGE = 4096
+OKAY, SLVERR, DECERR = 0, 2, 3
+
+
+@dataclass
+class Names:
+    """Signals of a client of a read or write port, or of one lane of several."""
+
+    index: int | None = None
+    length_bits: int = 5
+    prefix: str = ""
+
+    def __call__(self, name: str, bits: int = 1) -> Signal:
+        name = self.prefix + name
+        return name if self.index is None else lane(name, self.index, bits)
+
+
+class ReadPort(Agent):
+    """What a client sees of axi_reader: bursts are granted when it pleases, data come in order and
+    cannot be refused. `bursts` holds (address, beats) as asked for."""
+
+    def __init__(
+        self,
+        memory: Bytes,
+        *,
+        base: int = 0,
+        names: Names | None = None,
+        shared_data: bool = False,
+        pause: float = 0.0,
+        latency: int = 3,
+        seed: int = 0,
+    ) -> None:
+        self.memory, self.base, self.names = memory, base, names or Names()
+        self.pause, self.latency, self.random = pause, latency, random.Random(seed + 2)
+        self.data: Signal = "data_i" if shared_data else self.names("data_i", 128)
+        self.bursts: list[tuple[int, int]] = []
+        self.waiting: deque[tuple[int, int]] = deque()  # cycle, address of a beat
+
+    def drive(self, unit: Unit) -> None:
+        unit.put(self.names("req_ready_i"), self.random.random() >= self.pause)
+        there = bool(self.waiting) and self.waiting[0][0] <= unit.cycle
+        valid = there and self.random.random() >= self.pause
+        unit.put(self.names("data_valid_i"), valid)
+        if valid:
+            address = self.waiting.popleft()[1]
+            unit.put(self.data, self.beat(address))
+
+    def beat(self, address: int) -> int:
+        at = address - self.base
+        assert 0 <= at <= self.memory.size - BEAT, f"a read of {address:#x} outside the memory"
+        return int.from_bytes(self.memory[at : at + BEAT].tobytes(), "little")
+
+    def sample(self, unit: Unit) -> None:
+        names = self.names
+        if unit.get(names("req_valid_o")) and unit.get(names("req_ready_i")):
+            address = unit.get(names("req_address_o", 64))
+            beats = unit.get(names("req_length_o", names.length_bits)) + 1
+            assert address % BEAT == 0
+            assert address % PAGE + beats * BEAT <= PAGE, (
+                f"a burst over a 4 KB border: {address:#x}"
+            )
+            self.bursts.append((address, beats))
+            self.waiting += [(unit.cycle + self.latency, address + BEAT * i) for i in range(beats)]
+
+
+class WritePort(Agent):
+    """What a client sees of axi_writer: bursts are granted, then their beats popped, in order."""
+
+    def __init__(self, memory: Bytes, *, base: int = 0, pause: float = 0.0, seed: int = 0) -> None:
+        self.memory, self.base = memory, base
+        self.pause, self.random = pause, random.Random(seed + 3)
+        self.bursts: list[tuple[int, int]] = []
+        self.beats: deque[int] = deque()
+
+    @property
+    def idle(self) -> bool:
+        return not self.beats
+
+    def drive(self, unit: Unit) -> None:
+        unit.put("req_ready_i", self.random.random() >= self.pause)
+        unit.put("pop_i", bool(self.beats) and self.random.random() >= self.pause)
+
+    def sample(self, unit: Unit) -> None:
+        if unit.get("pop_i"):
+            at = self.beats.popleft() - self.base
+            write(self.memory, at, unit.get("data_o"), unit.get("strobe_o"))
+        if unit.get("req_valid_o") and unit.get("req_ready_i"):
+            address, beats = unit.get("req_address_o"), unit.get("req_length_o") + 1
+            assert address % PAGE + beats * BEAT <= PAGE, (
+                f"a burst over a 4 KB border: {address:#x}"
+            )
+            self.bursts.append((address, beats))
+            self.beats += [address + BEAT * i for i in range(beats)]
+
+
+def write(memory: Bytes, at: int, data: int, strobe: int) -> None:
+    """Bytes of a beat whose strobes are on."""
+    for i in range(BEAT):
+        if strobe >> i & 1:
+            memory[at + i] = data >> 8 * i & 255
+
+
+class OnChip(Agent):
+    """A memory behind a read port: data two cycles after the address, noise else.
+
+    words   unsigned elements, (words,) or (words, columns): the port's data, column 0 lowest
+    address one signal, or one a column
+    """
+
+    def __init__(
+        self,
+        data: Signal,
+        address: Signal | Sequence[Signal],
+        enable: Signal | None,
+        words: npt.NDArray[np.int64],
+        bits: int,
+        *,
+        latency: int = 2,
+        seed: int = 0,
+    ) -> None:
+        self.words = words.reshape(len(words), -1)
+        self.data, self.enable, self.bits = data, enable, bits
+        one = isinstance(address, str) or not isinstance(address[1], (str, tuple))
+        self.address: list[Signal] = [address] if one else list(address)  # type: ignore[list-item,arg-type]
+        self.pipe: deque[int] = deque([0] * (latency - 1))
+        self.latency, self.next = latency, 0
+        self.random = random.Random(seed + 4)
+        self.reads = 0
+
+    def drive(self, unit: Unit) -> None:
+        unit.put(self.data, self.next)
+
+    def sample(self, unit: Unit) -> None:
+        columns = self.words.shape[1]
+        if self.enable is None or unit.get(self.enable):
+            where = [unit.get(a) for a in self.address]
+            per = columns // len(where)
+            values = [
+                int(self.words[w, c])
+                for i, w in enumerate(where)
+                for c in range(i * per, i * per + per)
+            ]
+            mask = (1 << self.bits) - 1
+            value = sum((v & mask) << self.bits * i for i, v in enumerate(values))
+            self.reads += 1
+        else:
+            value = self.random.getrandbits(self.bits * columns)
+        self.pipe.append(value)
+        self.next = self.pipe.popleft()
+
+
+@dataclass
+class Fault:
+    """Beat or response number `after` is answered with `response`, or the slave falls silent."""
+
+    after: int
+    response: int | None  # None: silent
+
+
+class AxiRead(Agent):
+    """An AXI4 slave for reads, in order: AR and R withheld at random."""
+
+    def __init__(
+        self,
+        memory: Bytes,
+        *,
+        base: int = 0,
+        index: int | None = None,
+        pause: float = 0.0,
+        latency: int = 4,
+        fault: Fault | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.memory, self.base, self.index = memory, base, index
+        self.pause, self.latency, self.fault = pause, latency, fault
+        self.random = random.Random(seed + 5)
+        self.waiting: deque[tuple[int, int, bool]] = deque()
+        self.bursts: list[tuple[int, int]] = []
+        self.offered = False
+        self.beats = 0
+
+    def signal(self, name: str, bits: int = 1) -> Signal:
+        name = f"m_axi_{name}"
+        return name if self.index is None else lane(name, self.index, bits)
+
+    def drive(self, unit: Unit) -> None:
+        unit.put(self.signal("arready_i"), self.random.random() >= self.pause)
+        silent = self.fault is not None and self.fault.response is None
+        silent = silent and self.fault is not None and self.beats >= self.fault.after
+        there = bool(self.waiting) and self.waiting[0][0] <= unit.cycle and not silent
+        self.offered = self.offered or (there and self.random.random() >= self.pause)
+        unit.put(self.signal("rvalid_i"), self.offered)
+        if self.offered:
+            _, address, last = self.waiting[0]
+            at = address - self.base
+            unit.put(
+                self.signal("rdata_i", 128),
+                int.from_bytes(self.memory[at : at + BEAT].tobytes(), "little"),
+            )
+            unit.put(self.signal("rlast_i"), last)
+            unit.put(self.signal("rresp_i", 2), self.response())
+
+    def response(self) -> int:
+        hit = self.fault is not None and self.fault.after == self.beats
+        return self.fault.response or OKAY if hit and self.fault else OKAY
+
+    def sample(self, unit: Unit) -> None:
+        if self.offered and unit.get(self.signal("rready_o")):
+            self.waiting.popleft()
+            self.offered = False
+            self.beats += 1
+        if unit.get(self.signal("arvalid_o")) and unit.get(self.signal("arready_i")):
+            address = unit.get(self.signal("araddr_o", 64))
+            beats = unit.get(self.signal("arlen_o", 8)) + 1
+            assert unit.get(self.signal("arsize_o", 3)) == 4
+            assert unit.get(self.signal("arburst_o", 2)) == 1
+            self.bursts.append((address, beats))
+            when = unit.cycle + self.latency
+            self.waiting += [(when, address + BEAT * i, i == beats - 1) for i in range(beats)]
+
+
+@dataclass
+class AxiWrite(Agent):
+    """An AXI4 slave for writes: AW, W and B withheld at random."""
+
+    memory: Bytes
+    base: int = 0
+    pause: float = 0.0
+    latency: int = 4
+    fault: Fault | None = None
+    seed: int = 0
+    bursts: list[tuple[int, int]] = field(default_factory=list)
+    answers: int = 0
+
+    def __post_init__(self) -> None:
+        self.random = random.Random(self.seed + 6)
+        self.beats: deque[tuple[int, bool]] = deque()
+        self.waiting: deque[int] = deque()
+        self.offered = False
+
+    def drive(self, unit: Unit) -> None:
+        fault = self.fault
+        unit.put("m_axi_awready_i", self.random.random() >= self.pause)
+        unit.put("m_axi_wready_i", self.random.random() >= self.pause)
+        silent = fault is not None and fault.response is None and self.answers >= fault.after
+        there = bool(self.waiting) and self.waiting[0] <= unit.cycle and not silent
+        self.offered = self.offered or (there and self.random.random() >= self.pause)
+        unit.put("m_axi_bvalid_i", self.offered)
+        hit = fault is not None and fault.after == self.answers
+        unit.put("m_axi_bresp_i", (fault.response or OKAY) if hit and fault else OKAY)
+
+    def sample(self, unit: Unit) -> None:
+        if self.offered and unit.get("m_axi_bready_o"):
+            self.waiting.popleft()
+            self.offered = False
+            self.answers += 1
+        if unit.get("m_axi_awvalid_o") and unit.get("m_axi_awready_i"):
+            address, beats = unit.get("m_axi_awaddr_o"), unit.get("m_axi_awlen_o") + 1
+            assert (unit.get("m_axi_awsize_o"), unit.get("m_axi_awburst_o")) == (4, 1)
+            self.bursts.append((address, beats))
+            self.beats += [(address + BEAT * i, i == beats - 1) for i in range(beats)]
+        if unit.get("m_axi_wvalid_o") and unit.get("m_axi_wready_i"):
+            assert self.beats, "data before their address"
+            address, last = self.beats.popleft()
+            assert bool(unit.get("m_axi_wlast_o")) == last
+            write(
+                self.memory,
+                address - self.base,
+                unit.get("m_axi_wdata_o"),
+                unit.get("m_axi_wstrb_o"),
+            )
+            if last:
+                self.waiting.append(unit.cycle + self.latency)
