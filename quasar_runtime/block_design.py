@@ -29,7 +29,7 @@ DESIGN = "quasar"
 PROCESSOR = "zynq_ultra_ps_e_0"
 ACCELERATOR = "quasar_0"
 INTERRUPT_CONTROLLER = "axi_intc_0"
-ACCELERATOR_VLNV = "quasar-vit:accelerator:quasar:1.0"
+ACCELERATOR_VLNV = "quasar_vit:accelerator:quasar:1.0"
 REGISTERS_PORT = "s_axil"
 """The accelerator's AXI4-Lite interface; its memory ports are m_axi_0, m_axi_1, ..."""
 
