@@ -122,7 +122,7 @@ class Unit:
             ctypes.c_uint64(1),
         )
         if done:
-            raise AssertionError(f"cycle {self.cycle}: {self.library.unit_message(self.handle)}")
+            raise AssertionError(f"cycle {self.cycle}: {self._message()}")
         self.cycle += 1
 
     def settle(self) -> None:
@@ -157,37 +157,47 @@ class Unit:
                     return self.cycle - begin - more
             assert self.cycle - begin < limit, f"not done after {limit} cycles"
 
-    def pipeline(self, columns: Mapping[str, npt.NDArray[np.int64]]) -> dict[str, list[int]]:
-        """Outputs of every cycle while the inputs named take a new value each cycle.
+    def pipeline(
+        self, columns: Mapping[str, npt.NDArray[np.int64]]
+    ) -> dict[str, npt.NDArray[np.int64]]:
+        """Inputs that change every cycle, and the outputs of the same cycles.
 
-        A value may be a row (n, lanes) of a packed port whose bits the lanes divide.
+        columns  one value a cycle for each input that changes, all of the same length; the others
+                 stay as they are. Ports of at most 64 bits; outputs are unsigned.
         """
         count = len(next(iter(columns.values())))
         rows = np.tile(np.frombuffer(bytes(self.inputs), np.uint8), (count, 1))
         for name, values in columns.items():
             _, offset, width = self.ports[name]
             size = -(-width // 8)
-            raw = np.ascontiguousarray(values.astype("<i8") & np.int64(2 ** min(width, 63) - 1))
+            raw = values.astype("<i8") & np.int64(2**width - 1 if width < 64 else -1)
             rows[:, offset : offset + size] = raw.view(np.uint8).reshape(count, 8)[:, :size]
         out = np.zeros((count, len(self.outputs)), np.uint8)
+        self._advance(rows, out)
+        found = {}
+        for name, (is_input, offset, width) in self.ports.items():
+            if not is_input and width <= 64:
+                raw = np.zeros((count, 8), np.uint8)
+                raw[:, : -(-width // 8)] = out[:, offset : offset + -(-width // 8)]
+                found[name] = raw.view("<i8").reshape(-1)
+        return found
+
+    def _advance(self, rows: Bytes, out: Bytes) -> None:
+        """A cycle for each row of inputs and outputs."""
         done = self.library.unit_step(
             self.handle,
             rows.ctypes.data_as(ctypes.c_void_p),
             rows.shape[1],
             out.ctypes.data_as(ctypes.c_void_p),
             out.shape[1],
-            ctypes.c_uint64(count),
+            ctypes.c_uint64(len(rows)),
         )
-        assert not done, self.library.unit_message(self.handle)
-        self.cycle += count
-        found = {}
-        for name, (is_input, offset, width) in self.ports.items():
-            if not is_input and width <= 64:
-                size = -(-width // 8)
-                raw = np.zeros((count, 8), np.uint8)
-                raw[:, :size] = out[:, offset : offset + size]
-                found[name] = raw.view("<i8").reshape(-1)
-        return found
+        if done:
+            raise AssertionError(f"cycle {self.cycle}: {self._message()}")
+        self.cycle += len(rows)
+
+    def _message(self) -> str:
+        return str(self.library.unit_message(self.handle).decode())
 
 
 class Agent:
