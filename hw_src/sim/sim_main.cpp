@@ -107,14 +107,17 @@ public:
         return response;
     }
 
+    // Record the cycles [begin, end), counted from now. Cycle c lies at c ns of the file's time, its
+    // rising edge half a nanosecond later, so that a viewer's time axis counts cycles.
     int trace(const char* path, uint64_t begin, uint64_t end) {
 #if defined(TRACE_FST) || defined(TRACE_VCD)
-        if (!trace_) {
-            context_.traceEverOn(true);
-            trace_ = std::make_unique<TraceFile>();
-            top_->trace(trace_.get(), 99);
-        }
+        context_.traceEverOn(true);
+        trace_ = std::make_unique<TraceFile>();
+        trace_->set_time_unit("100ps");
+        trace_->set_time_resolution("100ps");
+        top_->trace(trace_.get(), 99);
         trace_->open(path);
+        trace_zero_ = cycle_;
         trace_begin_ = begin;
         trace_end_ = end;
         return trace_->isOpen() ? 0 : -1;
@@ -123,10 +126,12 @@ public:
         return -1;
 #endif
     }
-    void close_trace() {
+    // Complete the file; the cycles that it holds.
+    uint64_t close_trace() {
 #if defined(TRACE_FST) || defined(TRACE_VCD)
         if (trace_ && trace_->isOpen()) trace_->close();
 #endif
+        return traced_;
     }
 
 private:
@@ -186,8 +191,15 @@ private:
 
     void dump(unsigned phase) {
 #if defined(TRACE_FST) || defined(TRACE_VCD)
-        if (trace_ && trace_->isOpen() && cycle_ >= trace_begin_ && cycle_ < trace_end_)
-            trace_->dump(cycle_ * 2 + phase);
+        if (!trace_ || !trace_->isOpen()) return;
+        const uint64_t now = cycle_ - trace_zero_;
+        if (now < trace_begin_) return;
+        if (now >= trace_end_) {
+            close_trace();
+            return;
+        }
+        trace_->dump(now * 10 + phase * 5);
+        traced_ += phase;
 #else
         (void)phase;
 #endif
@@ -202,9 +214,10 @@ private:
     uint64_t cycle_ = 0;
     std::string message_;
     bool broken_ = false;
+    uint64_t traced_ = 0;
 #if defined(TRACE_FST) || defined(TRACE_VCD)
     std::unique_ptr<TraceFile> trace_;
-    uint64_t trace_begin_ = 0, trace_end_ = 0;
+    uint64_t trace_zero_ = 0, trace_begin_ = 0, trace_end_ = 0;
 #endif
 };
 
@@ -264,5 +277,5 @@ const char* sim_message(Simulation* s) { return s->message(); }
 int sim_trace(Simulation* s, const char* path, uint64_t begin, uint64_t end) {
     return s->trace(path, begin, end);
 }
-void sim_close_trace(Simulation* s) { s->close_trace(); }
+uint64_t sim_close_trace(Simulation* s) { return s->close_trace(); }
 }

@@ -49,11 +49,14 @@ class Device(ABC):
     name       'native', 'rtl' or 'board'
     overlay    the parameters for which programs must be compiled
     tick_hz    ticks a second of the profile area: the accelerator's clock, or 1e9 where it holds ns
+    timeout    seconds that a run may take where nobody says how many; infinite for a simulation,
+               which has a deadline in cycles
     """
 
     name: str
     overlay: Overlay
     tick_hz: float
+    timeout: float = 30.0
 
     @abstractmethod
     def allocate(self, size: int) -> Memory:

@@ -8,6 +8,7 @@ its cycle counts and its faults are those of the hardware.
 from __future__ import annotations
 
 import ctypes
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -17,8 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from quasar_runtime import interface as hw
+from quasar_runtime.cycles import Ddr, program_cycles
 from quasar_runtime.device.base import Device, Job, Memory
 from quasar_runtime.device.rtl_build import Build, library
+from quasar_runtime.device.rtl_watch import Progress, Waves
 from quasar_runtime.errors import (
     ArenaError,
     DeviceClosed,
@@ -29,12 +32,17 @@ from quasar_runtime.errors import (
 )
 from quasar_runtime.interface import Cause, Control, Status
 from quasar_runtime.overlay import Overlay
+from quasar_runtime.program import Program, check
 from quasar_runtime.resources import data_folder
 
 STALL_CYCLES = 65536
 """TIMEOUT register: cycles that a memory port may stay silent."""
 FIRST_ADDRESS, GAP = 0x8_0000_0000, 0x1_0000
 """Where memories begin (the ZCU102's upper DDR), and what lies unmapped between them."""
+EVERYTHING = 2**40
+"""Bytes of the areas whose size is not known yet."""
+SLACK = 10
+"""A run may take so many times the predicted cycles: one that takes more hangs."""
 SLICE = 0.05
 """Seconds of simulation between looks at the clock, at Python's signals and at `progress`."""
 RESET_CYCLES = 200_000
@@ -87,12 +95,13 @@ class RtlDevice(Device):
 
     memory       the external memory's behaviour
     checked      build with assertions, and with random bits as first contents
-    trace        record the signals to this .fst or .vcd file: (path, first cycle, last cycle + 1),
-                 cycles counted since the device was opened
-    progress     called about 20 times a second with the cycles of the run so far
-    cycle_limit  cycles after which a run has taken too long, besides the seconds of `wait`
+    waves        signals to record; `waves_recorded` says after closing how many cycles they hold
+    progress     called about 20 times a second while a run is simulated, and when it ends
+    cycle_limit  cycles after which a run has taken too long; by default ten times what the cycle
+                 model predicts for the program that was loaded
     sources      folder of the SystemVerilog, by default hw_src/rtl
-    report       gets a line for each step of a build, by default standard error's terminal
+    report       gets a line for each step of a build and an empty one at its end, by default
+                 standard error's terminal
 
     Opening builds the simulation unless the cache has it (a minute or two). DeviceNotFound when
     Verilator or g++ is missing, DeviceError when the build fails, OverlayError when the registers
@@ -100,6 +109,7 @@ class RtlDevice(Device):
     """
 
     name = "rtl"
+    timeout = math.inf
 
     def __init__(
         self,
@@ -107,8 +117,8 @@ class RtlDevice(Device):
         *,
         memory: MemoryModel | None = None,
         checked: bool = False,
-        trace: tuple[Path, int, int] | None = None,
-        progress: Callable[[int], None] | None = None,
+        waves: Waves | None = None,
+        progress: Callable[[Progress], None] | None = None,
         cycle_limit: int | None = None,
         sources: Path | None = None,
         report: Callable[[str], None] | None = None,
@@ -121,27 +131,27 @@ class RtlDevice(Device):
         self.cycles_per_second = 0.0
         self._memories: list[Memory] = []
         self._next = FIRST_ADDRESS
+        self.waves = waves
+        self.waves_recorded = 0
+        self._recording = False
+        self._predicted: dict[int, int | None] = {}  # by the program's address
+        self._expected: int | None = None  # of the run under way
         self._running = False
         self._handle: int | None = None
-        suffix = trace[0].suffix.removeprefix(".") if trace else ""
-        if trace and suffix not in ("fst", "vcd"):
-            raise DeviceError(f"a trace goes to a .fst or .vcd file, not to {trace[0]}")
+        if waves:
+            waves.path.open("wb").close()  # an error now, not after the build and a long run
         sources = sources or data_folder("hw_src") / "rtl"
-        build = Build(overlay, sources.resolve(), suffix, checked)
+        build = Build(overlay, sources.resolve(), waves.format if waves else "", checked)
         self._library = _open_library(library(build, report or _to_terminal))
-        self._open(trace)
+        self._open()
 
-    def _open(self, trace: tuple[Path, int, int] | None) -> None:
+    def _open(self) -> None:
         """A simulation in reset, and a look at what it says it is."""
         handle = self._library.sim_new(ctypes.byref(self._config()))
         if not handle:
             raise DeviceError("an assertion failed in reset; this is a bug in hw_src")
         self._handle = handle
         try:
-            if trace:
-                path, begin, end = trace
-                if self._library.sim_trace(handle, str(path).encode(), begin, end):
-                    raise DeviceError(f"cannot write the trace {path}")
             self._identify()
         except BaseException:
             self.close()
@@ -204,6 +214,28 @@ class RtlDevice(Device):
         self._library.sim_unmap(self._require_open(), memory.address)
         self._memories.remove(memory)
 
+    def load(self, program: int, program_bytes: int, count: int) -> None:
+        """Predict the program's cycles, for its deadline and for `progress`."""
+        self._predicted[program] = self._predict(program, program_bytes, count)
+
+    def _predict(self, address: int, size: int, count: int) -> int | None:
+        """Cycles of the program at an address, None for one that the accelerator will refuse."""
+        for memory in self._memories:
+            data = memory.array[address - memory.address :][:size]
+            if memory.address <= address and data.size == size >= count * hw.DESCRIPTOR_BYTES:
+                break
+        else:
+            return None
+        program = Program(
+            self.overlay, data, ("",) * count, (0,) * count, 0, 0, np.zeros(0, np.float32), 0
+        )
+        if check(program.descriptors, self.overlay, size, EVERYTHING, EVERYTHING):
+            return None
+        m = self.memory
+        ddr = Ddr(m.latency, m.gigabytes, m.port_gigabytes)
+        # A withheld handshake is a lost cycle at worst.
+        return int(program_cycles(program, ddr).total / (1 - m.backpressure))
+
     def submit(self, job: Job) -> None:
         """Write the job's registers and start. DeviceError while another run is under way."""
         status = self._read("STATUS")
@@ -220,11 +252,22 @@ class RtlDevice(Device):
             self._write(f"{name.upper()}_BYTES", size)
         self._write("INTERRUPT_STATUS", 3)
         self._write("INTERRUPT_ENABLE", 3)
+        self._expected = self._predicted.get(job.program)
+        self._open_waves()
         self._write("CONTROL", Control.START)
         self._running = True
 
+    def _open_waves(self) -> None:
+        """Begin the recording with the first run's start."""
+        if self.waves and not self._recording:
+            path = str(self.waves.path).encode()
+            window = self.waves.begin, self.waves.end
+            if self._library.sim_trace(self._require_open(), path, *window):
+                raise DeviceError(f"cannot write the waves to {self.waves.path}")
+            self._recording = True
+
     def wait(self, timeout: float) -> None:
-        """Simulate until the interrupt, for at most `timeout` seconds and `cycle_limit` cycles."""
+        """Simulate until the interrupt, for at most `timeout` seconds and the limit of cycles."""
         self._require_open()
         if not self._running:
             return
@@ -237,9 +280,11 @@ class RtlDevice(Device):
         self._running = False
         if late:
             self.reset()
+            predicted = "" if self._expected is None else f", predicted {self._expected} in all"
             raise DeviceTimeout(
                 f"the run did not end within {late} (at descriptor {state['ERROR_DESCRIPTOR']} of "
-                f"{state['DESCRIPTOR_COUNT']}, {_cycles(state)} cycles); allow more time",
+                f"{state['DESCRIPTOR_COUNT']} after {_cycles(state)} cycles{predicted}); allow "
+                "more, or record waves to see where it waits",
                 state,
             )
         self._write("INTERRUPT_STATUS", state["INTERRUPT_STATUS"])
@@ -250,21 +295,31 @@ class RtlDevice(Device):
         """Step until the interrupt; None, or the limit that was reached, in words."""
         handle, count, done = self._require_open(), 1000, 0
         begin = time.monotonic()
-        now, limit = begin, self.cycle_limit
-        while not self._library.sim_irq(handle):
-            if now - begin >= timeout:
-                return f"{timeout:g} s"
-            if limit is not None and done >= limit:
-                return f"{limit} cycles"
-            if limit is not None:
-                count = min(count, limit - done)
+        now, limit = begin, self._limit()
+        late = None
+        while late is None and not self._library.sim_irq(handle):
+            count = min(count, limit - done)
             done += self._checked(self._library.sim_run(handle, count))
             before, now = now, time.monotonic()
             self.cycles_per_second = done / max(now - begin, 1e-9)
             count = max(1000, min(4 * count, int(count * SLICE / max(now - before, 1e-6))))
-            if self.progress:
-                self.progress(done)
-        return None
+            if now - begin >= timeout:
+                late = f"{timeout:g} s"
+            elif done >= limit:
+                late = f"{limit} cycles"
+            self._tell(done, running=True)
+        self._tell(done, running=False)
+        return None if self._library.sim_irq(handle) else late
+
+    def _limit(self) -> int:
+        """Cycles that a run may take."""
+        if self.cycle_limit is not None:
+            return self.cycle_limit
+        return sys.maxsize if self._expected is None else SLACK * self._expected
+
+    def _tell(self, cycles: int, running: bool) -> None:
+        if self.progress:
+            self.progress(Progress(cycles, self._expected, self.cycles_per_second, running))
 
     @property
     def cycles(self) -> int:
@@ -306,7 +361,7 @@ class RtlDevice(Device):
     def close(self) -> None:
         handle, self._handle = self._handle, None
         if handle is not None:
-            self._library.sim_close_trace(handle)
+            self.waves_recorded = self._library.sim_close_trace(handle)
             self._library.sim_delete(handle)
         self._memories.clear()
 
@@ -364,7 +419,7 @@ def _open_library(path: Path) -> ctypes.CDLL:
         "sim_clear_faults": (None, [handle]),
         "sim_message": (ctypes.c_char_p, [handle]),
         "sim_trace": (ctypes.c_int, [handle, ctypes.c_char_p, u64, u64]),
-        "sim_close_trace": (None, [handle]),
+        "sim_close_trace": (u64, [handle]),
     }
     for name, (result, arguments) in signatures.items():
         function = getattr(lib, name)

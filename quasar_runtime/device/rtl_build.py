@@ -2,7 +2,8 @@
 
 Everything is cached by content under QUASAR_CACHE (default ~/.cache/quasar): a library's folder is
 named after the hash of all sources, the overlay's parameters, the flags and the tools. A second
-process waits for the first one's build; a build that fails leaves nothing.
+process waits for the first one's build; a build that fails or is interrupted leaves nothing, and
+one that is killed a folder that the next one removes.
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ import hashlib
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
-import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
+from typing import IO
 
 from quasar_runtime.errors import DeviceError, DeviceNotFound
 from quasar_runtime.overlay import Overlay
@@ -107,11 +110,20 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "quasar"
 
 
+def cached(build: Build) -> bool:
+    """Whether the cache has the simulation; False where it cannot be built."""
+    compiler = _compiler()
+    if _verilator() is None or compiler is None:
+        return False
+    return _library_path(build, _target(compiler)).is_file()
+
+
 def library(build: Build, report: Report) -> Path:
     """The shared library of a build, made when the cache has none.
 
-    `report` gets a line for each step. DeviceNotFound when a tool is missing, DeviceError when one
-    fails, with the first of its errors.
+    `report` gets a line for each step, again every second with the time that has gone by, and an
+    empty one at the end. DeviceNotFound when a tool is missing, DeviceError when one fails, with
+    the first of its errors.
     """
     verilator, compiler = _verilator(), _compiler()
     if verilator is None:
@@ -119,21 +131,63 @@ def library(build: Build, report: Report) -> Path:
     if compiler is None:
         raise DeviceNotFound("device 'rtl' needs a C++ compiler; install g++")
     target = _target(compiler)
-    folder = cache_folder() / "rtl"
-    name = f"{build.overlay.name}{'-checked' if build.checked else ''}"
-    name += f"-{build.trace}" if build.trace else ""
-    result = folder / f"{name}-{_fingerprint(build, target)}.so"
+    result = _library_path(build, target)
     if result.is_file():
         return result
-    folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder / f"{result.stem}.lock"):
-        if not result.is_file():
-            tools = Tools(verilator, compiler, target, folder, report)
-            with tempfile.TemporaryDirectory(dir=folder, prefix="build-") as work:
-                copied = _snapshot(build, Path(work))
-                result = folder / f"{name}-{_fingerprint(copied, target)}.so"
-                os.replace(tools.build(copied, Path(work)), result)
+    steps = Steps(build.overlay.name, report)
+    try:
+        with _locked(result.with_suffix(".lock"), steps):
+            if not result.is_file():
+                tools = Tools(verilator, compiler, target, result.parent, steps)
+                with _work(result.with_suffix(".build")) as work:
+                    copied = _snapshot(build, work)
+                    result = _library_path(copied, target)
+                    os.replace(tools.build(copied, work), result)
+    finally:
+        steps.end()
     return result
+
+
+def _library_path(build: Build, target: str) -> Path:
+    """Where the cache keeps a build, named after its content."""
+    name = f"{build.overlay.name}{'-checked' if build.checked else ''}"
+    name += f"-{build.trace}" if build.trace else ""
+    return cache_folder() / "rtl" / f"{name}-{_fingerprint(build, target)}.so"
+
+
+@contextmanager
+def _work(folder: Path) -> Iterator[Path]:
+    """An empty folder to build in, which goes afterwards. The lock beside it is held: what lies in
+    it was left by a build that was killed."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class Steps:
+    """The steps of a build as lines: which one, and for how long the build has been at work."""
+
+    def __init__(self, overlay: str, report: Report) -> None:
+        self._head = f"rtl: building the simulation of '{overlay}', "
+        self._report = report
+        self._begin = time.monotonic()
+        self._step = ""
+
+    def __call__(self, step: str) -> None:
+        """Begin a step."""
+        self._step = step
+        self.tick()
+
+    def tick(self) -> None:
+        """Say the step again, with the time."""
+        self._report(f"{self._head}{time.monotonic() - self._begin:.0f} s: {self._step}")
+
+    def end(self) -> None:
+        if self._step:
+            self._report("")
 
 
 def _snapshot(build: Build, work: Path) -> Build:
@@ -163,12 +217,12 @@ class Tools:
     compiler: str
     target: str
     folder: Path
-    report: Report
+    step: Steps
 
     def build(self, build: Build, work: Path) -> Path:
         """Verilate, compile and link in the folder `work`; returns the library there."""
         sim = data_folder("hw_src") / "sim"
-        self.report(f"rtl: translating the RTL of overlay '{build.overlay.name}' to C++")
+        self.step("translating the RTL to C++")
         command: list[str | Path] = [self.verilator / "bin" / "verilator_bin"]
         command += ["--cc", "--prefix", "Vquasar", "-Mdir", work, "-O3", "--output-split", "20000"]
         command += ["--no-timing", "-Wno-lint", "-Wno-style"]
@@ -182,7 +236,7 @@ class Tools:
         sources = [*sorted(work.glob("Vquasar*.cpp")), sim / "sim_main.cpp"]
         objects = []
         for number, source in enumerate(sources, 1):
-            self.report(f"rtl: compiling {number} of {len(sources)}")
+            self.step(f"compiling file {number} of {len(sources)}")
             # A checked build runs a few short programs: what counts is when it is there.
             slow = build.checked or "__Slow" in source.name or "__Syms" in source.name
             objects.append(self._compile(source, work, ["-O1" if slow else "-O3", *flags]))
@@ -196,12 +250,12 @@ class Tools:
     def _runtime(self, name: str) -> Path:
         """An object of Verilator's own runtime, compiled once a machine."""
         result = self.folder / f"{Path(name).stem}-{self.target}.o"
-        with _locked(self.folder / f"{result.stem}.lock"):
+        with _locked(result.with_suffix(".lock"), self.step):
             if not result.is_file():
-                self.report(f"rtl: compiling {name}")
-                with tempfile.TemporaryDirectory(dir=self.folder, prefix="build-") as work:
+                self.step(f"compiling {name}")
+                with _work(result.with_suffix(".build")) as work:
                     source = self.verilator / "include" / name
-                    os.replace(self._compile(source, Path(work), ["-O2", *CXX_FLAGS]), result)
+                    os.replace(self._compile(source, work, ["-O2", *CXX_FLAGS]), result)
         return result
 
     def _compile(self, source: Path, work: Path, flags: list[str]) -> Path:
@@ -212,23 +266,47 @@ class Tools:
         return result
 
     def _run(self, command: list[str | Path], work: Path) -> None:
-        done = subprocess.run(
-            [str(part) for part in command],
-            cwd=work,
-            env=_environment(self.verilator),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            lines = [line for line in done.stderr.splitlines() if "rror" in line]
-            if any("lz4.h" in line or "zlib.h" in line for line in lines):
-                lines = ["an FST trace needs the headers of lz4 and zlib; install them or use .vcd"]
+        messages = work / "messages.txt"
+        with (
+            messages.open("w") as stderr,
+            subprocess.Popen(
+                [str(part) for part in command],
+                cwd=work,
+                env=_environment(self.verilator),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=stderr,
+                start_new_session=True,
+            ) as process,
+        ):
+            try:
+                while not _ended(process):
+                    self.step.tick()
+            except BaseException:
+                os.killpg(process.pid, signal.SIGKILL)  # with the compiler proper, its child
+                raise
+        if process.returncode:
             raise DeviceError(
                 f"building the simulation failed: {Path(command[0]).name} exited with "
-                f"{done.returncode}: {'; '.join(lines[:3]) or done.stderr[-400:]}"
+                f"{process.returncode}: {_first_errors(messages.read_text(errors='replace'))}"
             )
+
+
+def _ended(process: subprocess.Popen[bytes]) -> bool:
+    """Whether a process has ended, after at most a second."""
+    try:
+        process.wait(timeout=1)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _first_errors(text: str) -> str:
+    """What went wrong, from a tool's messages."""
+    lines = [line for line in text.splitlines() if "rror" in line]
+    if any("lz4.h" in line or "zlib.h" in line for line in lines):
+        return "FST needs the headers of lz4 and zlib; install liblz4-dev and zlib1g-dev or use VCD"
+    return "; ".join(lines[:3]) or text[-400:]
 
 
 def _verilator() -> Path | None:
@@ -261,18 +339,27 @@ def _fingerprint(build: Build, target: str) -> str:
         f"{target} {build.parameters} {build.trace} {build.checked} {FAST} {CHECKED}".encode()
     )
     sim = data_folder("hw_src") / "sim"
-    files = {*build.sources.glob("*.sv"), *build.packages, *sim.glob("*.cpp"), *sim.glob("*.h")}
+    files = {*build.sources.glob("*.sv"), *build.packages, sim / "sim_main.cpp", *sim.glob("*.h")}
     for path in [Path(__file__), *sorted(files, key=lambda p: p.name)]:
         digest.update(f"\n{path.name} {path.stat().st_size}\n".encode() + path.read_bytes())
     return digest.hexdigest()[:20]
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a file lock: other processes that build the same thing wait."""
+def _locked(path: Path, step: Steps) -> Iterator[None]:
+    """Hold a file lock: other processes that build the same thing wait. A killed process holds
+    none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.flock(file, fcntl.LOCK_UN)
+        while not _lock(file):
+            step("waiting for another process that builds it")
+            time.sleep(0.2)
+        yield  # closing the file unlocks it
+
+
+def _lock(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
