@@ -46,8 +46,6 @@ if TYPE_CHECKING:
 
     from quasar_runtime.overlay import Overlay
 
-TIMEOUT = 30.0
-"""Default deadline of one run, in seconds."""
 RING = 4
 """Default number of pictures that are decoded ahead."""
 
@@ -60,7 +58,8 @@ class Session:
              which then stays open after the session
     overlay  name or Overlay to compile for, by default b1024; the board takes its own
     threads  of the native device, by default all cores
-    timeout  seconds that one run may take before DeviceTimeout
+    timeout  seconds that one run may take before DeviceTimeout; by default the device's own: 30, or
+             on the rtl device as long as its deadline in cycles allows
     ring     pictures decoded ahead of the one that runs
 
     Attributes: `name` of the model, `labels` (wnid, name) of each class, its `preprocessing`,
@@ -77,15 +76,14 @@ class Session:
         *,
         overlay: str | Overlay | None = None,
         threads: int | None = None,
-        timeout: float = TIMEOUT,
+        timeout: float | None = None,
         ring: int = RING,
     ) -> None:
-        if not (math.isfinite(timeout) and timeout > 0):
+        if timeout is not None and not (math.isfinite(timeout) and timeout > 0):
             raise ValueError(f"timeout is {timeout}, expected a positive number of seconds")
         if ring < 1:
             raise ValueError(f"ring is {ring}, expected at least 1")
         self._closed = True  # until there is something to close
-        self._timeout = timeout
         self._lock = threading.RLock()
         self._pool: ThreadPoolExecutor | None = None
         if isinstance(model, Model):
@@ -100,6 +98,7 @@ class Session:
             if isinstance(device, str)
             else device
         )
+        self._timeout = self.device.timeout if timeout is None else timeout
         self._arena: Arena | None = None
         self._closed = False
         try:

@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from quasar_runtime.cli.options import device_options, model_option, output_options
+from quasar_runtime.cli.opened import open_session
+from quasar_runtime.cli.options import (
+    DeviceOptions,
+    device_options,
+    model_option,
+    output_options,
+)
 from quasar_runtime.cli.output import Output
 from quasar_runtime.cli.verb import HELP_OPTIONS, Verb
 
@@ -45,10 +51,7 @@ def bench(
     runs: int,
     warmup: int,
     trace: str | None,
-    device: str,
-    threads: int | None,
-    overlay: str | None,
-    timeout: float,
+    on: DeviceOptions,
     out: Output,
 ) -> None:
     """Measure latency, throughput and the time of every operation.
@@ -57,10 +60,9 @@ def bench(
     """
     from quasar_runtime.bench import measure, steps
     from quasar_runtime.images import expand
-    from quasar_runtime.session import Session
 
     with (
-        Session(model, device, overlay=overlay, threads=threads, timeout=timeout) as session,
+        open_session(model, on, out) as session,
         out.bar(steps(runs, warmup), "runs") as step,
     ):
         found = measure(session, list(expand(images)), runs=runs, warmup=warmup, each=step)

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import click
 
-from quasar_runtime.cli.options import device_options, model_option, output_options
+from quasar_runtime.cli.opened import open_session
+from quasar_runtime.cli.options import (
+    DeviceOptions,
+    device_options,
+    model_option,
+    output_options,
+)
 from quasar_runtime.cli.output import Output
 from quasar_runtime.cli.verb import BAD_INPUT, HELP_OPTIONS, Verb, print_error
 
@@ -33,10 +39,7 @@ def evaluate(
     labels: str | None,
     resume: str | None,
     per_class: bool,
-    device: str,
-    threads: int | None,
-    overlay: str | None,
-    timeout: float,
+    on: DeviceOptions,
     out: Output,
 ) -> None:
     """Measure top-1 and top-5 accuracy on labelled pictures.
@@ -46,9 +49,8 @@ def evaluate(
     """
     from quasar_runtime.datasets import read_dataset
     from quasar_runtime.evaluate import Evaluation
-    from quasar_runtime.session import Session
 
-    with Session(model, device, overlay=overlay, threads=threads, timeout=timeout) as session:
+    with open_session(model, on, out) as session:
         dataset = read_dataset(folder, session.labels, labels)
         for note in dataset.notes:
             out.warn(note)

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from quasar_runtime.cli.options import device_options, model_option, output_options
+from quasar_runtime.cli.opened import open_session
+from quasar_runtime.cli.options import (
+    DeviceOptions,
+    device_options,
+    model_option,
+    output_options,
+)
 from quasar_runtime.cli.output import Output
 from quasar_runtime.cli.verb import BAD_INPUT, HELP_OPTIONS, Verb, print_error
 
@@ -31,10 +37,7 @@ def infer(
     model: str,
     top: int,
     profile: bool,
-    device: str,
-    threads: int | None,
-    overlay: str | None,
-    timeout: float,
+    on: DeviceOptions,
     out: Output,
 ) -> None:
     """Say what is in pictures.
@@ -42,13 +45,11 @@ def infer(
     IMAGE is a file, a folder (with its subfolders), or - for standard input. A picture that cannot
     be read is reported and the others go on.
     """
-    from quasar_runtime.session import Session
-
     answers, failed = [], False
     # On a terminal the answers themselves show the progress.
     watched = replace(out, quiet=out.quiet or sys.stdout.isatty())
     with (
-        Session(model, device, overlay=overlay, threads=threads, timeout=timeout) as session,
+        open_session(model, on, out) as session,
         watched.bar(None, "images") as step,
     ):
         sources = [_standard_input() if image == "-" else image for image in images]

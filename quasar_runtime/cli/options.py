@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import dataclass, fields
 from typing import Any
 
 import click
@@ -62,36 +64,96 @@ def overlay_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+@dataclass(frozen=True)
+class DeviceOptions:
+    """Which device, and how it is used: what `device_options` passes on."""
+
+    device: str
+    threads: int | None
+    overlay: str | None
+    timeout: float | None
+    max_cycles: int | None
+    vcd: str | None
+    fst: str | None
+    window: tuple[int, int] | None
+
+
+def _window(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> tuple[int, int] | None:
+    """START:END in cycles, where START may be missing."""
+    if value is None:
+        return None
+    found = re.fullmatch(r"(\d*):(\d+)", value)
+    begin, end = (int(found[1] or 0), int(found[2])) if found else (0, 0)
+    if begin >= end:
+        raise click.BadParameter(f"'{value}' is no window of cycles; give START:END, as 0:20000")
+    return begin, end
+
+
+_DEVICE_OPTIONS = (
+    click.option(
+        "--device",
+        "-d",
+        default="auto",
+        show_default=True,
+        metavar="NAME",
+        shell_complete=complete_device,
+        help="auto, board, native, rtl or reference; see `quasar devices`.",
+    ),
+    click.option(
+        "--threads",
+        "-t",
+        type=click.IntRange(min=1),
+        help="Threads of the native device.  [default: all cores]",
+    ),
+    overlay_option,
+    click.option(
+        "--timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="SECONDS",
+        help="Longest that one picture may take on the device.  [default: 30; rtl: none]",
+    ),
+    click.option(
+        "--max-cycles",
+        type=click.IntRange(min=1),
+        metavar="CYCLES",
+        help="rtl: most cycles of one picture.  [default: ten times the predicted ones]",
+    ),
+    click.option(
+        "--vcd",
+        type=click.Path(dir_okay=False),
+        metavar="FILE",
+        help="rtl: record all signals to a VCD file.",
+    ),
+    click.option(
+        "--fst",
+        type=click.Path(dir_okay=False),
+        metavar="FILE",
+        help="rtl: the same as FST, which is smaller.",
+    ),
+    click.option(
+        "--window",
+        callback=_window,
+        metavar="START:END",
+        help="Cycles to record, counted from the first picture's start.  [default: 0:20000]",
+    ),
+)
+
+
 def device_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--device, --threads, --overlay and --timeout"""
-    for option in (
-        click.option(
-            "--timeout",
-            type=click.FloatRange(min=0, min_open=True),
-            default=30.0,
-            show_default=True,
-            metavar="SECONDS",
-            help="Longest that one picture may take on the device.",
-        ),
-        overlay_option,
-        click.option(
-            "--threads",
-            "-t",
-            type=click.IntRange(min=1),
-            help="Threads of the native device.  [default: all cores]",
-        ),
-        click.option(
-            "--device",
-            "-d",
-            default="auto",
-            show_default=True,
-            metavar="NAME",
-            shell_complete=complete_device,
-            help="auto, board, native, rtl or reference; see `quasar devices`.",
-        ),
-    ):
-        command = option(command)
-    return command
+    """--device and what it takes, passed on as `on`"""
+
+    def with_device(*args: Any, **kwargs: Any) -> Any:
+        on = DeviceOptions(
+            **{field.name: kwargs.pop(field.name) for field in fields(DeviceOptions)}
+        )
+        return command(*args, on=on, **kwargs)
+
+    wrapped = _like(command, with_device)
+    for option in reversed(_DEVICE_OPTIONS):
+        wrapped = option(wrapped)
+    return wrapped
 
 
 def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -100,10 +162,14 @@ def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
     def with_output(*args: Any, json: bool, quiet: bool, **kwargs: Any) -> Any:
         return command(*args, out=Output(json, quiet), **kwargs)
 
-    with_output.__doc__ = command.__doc__
-    with_output.__name__ = command.__name__
-    with_output.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
     quiet = click.option("--quiet", "-q", is_flag=True, help="Print the bare answer.")
     return click.option("--json", is_flag=True, help="Print JSON, for programs.")(
-        quiet(with_output)
+        quiet(_like(command, with_output))
     )
+
+
+def _like(command: Callable[..., Any], wrapped: Callable[..., Any]) -> Callable[..., Any]:
+    """`wrapped` with the name, the help and the parameters that `command` has so far."""
+    wrapped.__doc__, wrapped.__name__ = command.__doc__, command.__name__
+    wrapped.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
+    return wrapped

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from quasar_runtime.device.rtl_watch import Progress
     from quasar_runtime.results import LayerTime
 
 
@@ -73,16 +74,60 @@ class Output:
             rows.append((layer.name, f"{us:.1f}", f"{layer.share:.1%}", f"{mega:.2f}", speed))
         self.table(["operation", "us", "share", "MMAC", "GMAC/s"], rows)
 
+    @property
+    def _watched(self) -> bool:
+        """Whether bars are shown: at a terminal, unless only the answer is wanted."""
+        return not (self.json or self.quiet) and sys.stderr.isatty()
+
+    def step(self, text: str) -> None:
+        """A step of something that takes minutes, in place of the step before; '' ends them."""
+        if self._watched:
+            click.echo(f"\r\x1b[K{text}", nl=False, err=True)
+
     @contextmanager
     def bar(self, total: int | None, unit: str, done: int = 0) -> Iterator[Callable[[], None]]:
         """A progress bar on stderr when somebody watches it; yields what moves it on by one."""
-        if self.quiet or not sys.stderr.isatty():
+        if not self._watched:
             yield lambda: None
             return
         from tqdm import tqdm
 
         with tqdm(total=total, initial=done, unit=f" {unit}", leave=False) as bar:
             yield lambda: _advance(bar)
+
+    @contextmanager
+    def cycles(self) -> Iterator[Callable[[Progress], None] | None]:
+        """A bar of cycles for each run of a simulation, with the time that is left; yields what the
+        rtl device calls."""
+        bar = _CycleBar()
+        try:
+            yield bar if self._watched else None
+        finally:
+            bar.close()
+
+
+class _CycleBar:
+    """A bar that appears with a run's first cycles and goes with its end."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+
+    def __call__(self, progress: Progress) -> None:
+        if not progress.running:
+            self.close()
+            return
+        if self._bar is None:
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=progress.expected, unit=" cycles", unit_scale=True, leave=False)
+            self._bar.start_t -= progress.cycles / progress.cycles_per_second
+        self._bar.n = progress.cycles
+        self._bar.refresh()
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
 
 
 def _advance(bar: Any) -> None:

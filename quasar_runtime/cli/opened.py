@@ -1,0 +1,79 @@
+"""A session as the options ask for it; on the rtl device with its progress on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from quasar_runtime.cli.options import DeviceOptions
+from quasar_runtime.cli.output import Output
+
+if TYPE_CHECKING:
+    from quasar_runtime.device.rtl_watch import Waves
+    from quasar_runtime.session import Session
+
+WINDOW = (0, 20_000)
+"""Cycles that are recorded where nobody says which: a start, and no file that fills a disk."""
+
+
+@contextmanager
+def open_session(model: str, on: DeviceOptions, out: Output) -> Iterator[Session]:
+    """The session of a verb; closed afterwards, whatever happens."""
+    from quasar_runtime.session import Session
+
+    if on.device == "rtl":
+        with _simulated(model, on, out) as session:
+            yield session
+        return
+    for name in ("max_cycles", "vcd", "fst", "window"):
+        if getattr(on, name) is not None:
+            option = "--" + name.replace("_", "-")
+            raise click.UsageError(f"{option} is for the simulation; add --device rtl")
+    with Session(
+        model, on.device, overlay=on.overlay, threads=on.threads, timeout=on.timeout
+    ) as session:
+        yield session
+
+
+@contextmanager
+def _simulated(model: str, on: DeviceOptions, out: Output) -> Iterator[Session]:
+    from quasar_runtime.device import DEFAULT_OVERLAY
+    from quasar_runtime.device.rtl import RtlDevice
+    from quasar_runtime.overlay import load_overlay
+    from quasar_runtime.session import Session
+    from quasar_runtime.zoo import load_model
+
+    waves = _waves(on)
+    loaded = load_model(model)  # a wrong name is known before a build of minutes
+    overlay = load_overlay(on.overlay or DEFAULT_OVERLAY)
+    with out.cycles() as progress:
+        device = RtlDevice(
+            overlay, cycle_limit=on.max_cycles, waves=waves, progress=progress, report=out.step
+        )
+        with device, Session(loaded, device, timeout=on.timeout) as session:
+            yield session
+    if waves and device.waves_recorded < waves.end - waves.begin:
+        out.warn(
+            f"{waves.path} holds {device.waves_recorded} cycles of the window {waves.begin}:"
+            f"{waves.end}; the run ended before"
+        )
+
+
+def _waves(on: DeviceOptions) -> Waves | None:
+    """What is to be recorded."""
+    from quasar_runtime.device.rtl_watch import Waves
+
+    if on.vcd and on.fst:
+        raise click.UsageError("--vcd and --fst are one recording; give one of them")
+    begin, end = on.window or WINDOW
+    if on.vcd:
+        return Waves(Path(on.vcd), begin, end, "vcd")
+    if on.fst:
+        return Waves(Path(on.fst), begin, end, "fst")
+    if on.window:
+        raise click.UsageError("--window says what to record; add --vcd FILE or --fst FILE")
+    return None
