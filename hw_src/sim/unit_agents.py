@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import numpy as np
-import numpy.typing as npt
 from unit_bench import Agent, Bytes, Signal, Unit, lane
 
 BEAT = 16
@@ -116,52 +114,30 @@ def write(memory: Bytes, at: int, data: int, strobe: int) -> None:
 
 
 class OnChip(Agent):
-    """A memory behind a read port: data two cycles after the address, noise else.
+    """A memory's read port: data `latency` cycles after the address, noise where nothing is read.
 
-    words   unsigned elements, (words,) or (words, columns): the port's data, column 0 lowest
-    address one signal, or one a column
+    read  the value at the address that a unit shows, or None when it does not read
     """
 
     def __init__(
         self,
         data: Signal,
-        address: Signal | Sequence[Signal],
-        enable: Signal | None,
-        words: npt.NDArray[np.int64],
-        bits: int,
+        read: Callable[[Unit], int | None],
         *,
         latency: int = 2,
         seed: int = 0,
     ) -> None:
-        self.words = words.reshape(len(words), -1)
-        self.data, self.enable, self.bits = data, enable, bits
-        one = isinstance(address, str) or not isinstance(address[1], (str, tuple))
-        self.address: list[Signal] = [address] if one else list(address)  # type: ignore[list-item,arg-type]
-        self.pipe: deque[int] = deque([0] * (latency - 1))
-        self.latency, self.next = latency, 0
+        self.data, self.read = data, read
         self.random = random.Random(seed + 4)
-        self.reads = 0
+        self.pipe: deque[int] = deque([0] * latency)
 
     def drive(self, unit: Unit) -> None:
-        unit.put(self.data, self.next)
+        unit.put(self.data, self.pipe.popleft())
 
     def sample(self, unit: Unit) -> None:
-        columns = self.words.shape[1]
-        if self.enable is None or unit.get(self.enable):
-            where = [unit.get(a) for a in self.address]
-            per = columns // len(where)
-            values = [
-                int(self.words[w, c])
-                for i, w in enumerate(where)
-                for c in range(i * per, i * per + per)
-            ]
-            mask = (1 << self.bits) - 1
-            value = sum((v & mask) << self.bits * i for i, v in enumerate(values))
-            self.reads += 1
-        else:
-            value = self.random.getrandbits(self.bits * columns)
-        self.pipe.append(value)
-        self.next = self.pipe.popleft()
+        value = self.read(unit)
+        noise = self.random.getrandbits(unit.bits(self.data))
+        self.pipe.append(noise if value is None else value)
 
 
 @dataclass
