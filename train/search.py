@@ -1,0 +1,434 @@
+"""The search: of a space's subnets, those that no other beats in both loss and frame rate.
+
+    python -m train.search OUT --effects effects.npz --space vit_tiny_rows --overlay b1024 \\
+        --target 140 --target 160
+
+NSGA-II over the whole network at once: a subnet's genes are its width, its depth and one a block
+(heads, MLP width, four shares of 8-bit rows), and the array's shape where there is a choice. The
+search takes two predictors, a loss and a cost, and knows nothing of training or hardware. Trials
+live in an Optuna storage: a search can be stopped, carried on, and worked on by several processes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import optuna
+from optuna.distributions import BaseDistribution, IntDistribution
+from optuna.trial import FrozenTrial, TrialState
+from tqdm import tqdm
+
+from quasar_runtime.errors import QuasarError
+from quasar_runtime.overlay import load_overlay
+from train.cost import Cost, CostModel, OverlayCost
+from train.predictor import RowLoss
+from train.space import SHARES, Block, Space, Subnet
+
+STUDY = "search"
+FOUND = "found"
+"""The user attribute of a trial that holds its candidate."""
+
+Loss = Callable[[Subnet], float]
+"""How much worse than its teacher a subnet is; 0 is best."""
+
+
+class SearchError(QuasarError):
+    """A search that cannot reach what is asked, or whose storage does not go with it."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A subnet on an overlay, as the two predictors rate it."""
+
+    subnet: Subnet
+    overlay: str
+    loss: float
+    fps: float
+    cycles: float
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "overlay": self.overlay,
+            "loss": self.loss,
+            "fps": round(self.fps, 2),
+            "cycles": round(self.cycles),
+            "share8": round(self.subnet.share8(), 4),
+            "subnet": self.subnet.to_dict(),
+        }
+
+
+@dataclass(frozen=True)
+class Settings:
+    """targets: frame rates for which a subnet is wanted; slower ones than the least are not rated.
+    trials: of the whole study, those of earlier runs and other workers included."""
+
+    targets: tuple[float, ...]
+    trials: int = 1000
+    population: int = 48
+    seed: int = 0
+
+
+class Genome:
+    """Subnets of a space, on one of several overlays, as Optuna's parameters and back.
+
+    A block is one integer, its choices the digits of a number of mixed radix, so that a child takes
+    whole blocks from its parents.
+    """
+
+    def __init__(self, space: Space, overlays: Sequence[str]) -> None:
+        self.space, self.overlays = space, list(overlays)
+        hidden = len(space.hidden(space.widths[0]))
+        self.radix = (len(space.heads), hidden, *(len(space.shares) for _ in SHARES))
+        self.genes = {
+            "overlay": len(self.overlays),
+            "width": len(space.widths),
+            "depth": len(space.depths),
+            **{f"block {i}": math.prod(self.radix) for i in range(space.depths[-1])},
+        }
+
+    def encode(self, subnet: Subnet, overlay: str) -> dict[str, int]:
+        """Parameters of a subnet. Blocks beyond its depth repeat the last one."""
+        space, hidden = self.space, self.space.hidden(subnet.width)
+        genes = {
+            "overlay": self.overlays.index(overlay),
+            "width": space.widths.index(subnet.width),
+            "depth": space.depths.index(subnet.depth),
+        }
+        for i in range(space.depths[-1]):
+            b = subnet.blocks[min(i, subnet.depth - 1)]
+            shares = [space.shares.index(getattr(b, share)) for share in SHARES]
+            digits = (space.heads.index(b.heads), hidden.index(b.mlp), *shares)
+            genes[f"block {i}"] = self._number(digits)
+        return genes
+
+    def decode(self, genes: Mapping[str, int]) -> tuple[Subnet, str]:
+        """(subnet, overlay) of parameters."""
+        space = self.space
+        width = space.widths[genes["width"]]
+        blocks = []
+        for i in range(space.depths[genes["depth"]]):
+            heads, mlp, *shares = self._digits(genes[f"block {i}"])
+            chosen = [space.shares[s] for s in shares]
+            blocks.append(Block(space.heads[heads], space.hidden(width)[mlp], *chosen))
+        return Subnet(width, tuple(blocks)), self.overlays[genes["overlay"]]
+
+    def child(self, parents: Sequence[Mapping[str, int]], rng: random.Random) -> dict[str, int]:
+        """A child of two parents: each gene from either, then one or more choices moved by a step
+        (in a block, of one of its digits)."""
+        one, two = rng.sample(list(parents), 2) if len(parents) > 1 else (parents[0], parents[0])
+        genes = {name: rng.choice((one, two))[name] for name in self.genes}
+        several = [name for name, count in self.genes.items() if count > 1]
+        for name in rng.sample(several, min(len(several), 1 + int(rng.expovariate(0.7)))):
+            genes[name] = self._moved(name, genes[name], rng)
+        return genes
+
+    def _moved(self, name: str, value: int, rng: random.Random) -> int:
+        if not name.startswith("block"):
+            return _step(value, self.genes[name], rng)
+        digits = list(self._digits(value))
+        movable = [i for i, base in enumerate(self.radix) if base > 1]
+        i = rng.choice(movable)
+        digits[i] = _step(digits[i], self.radix[i], rng)
+        return self._number(digits)
+
+    def _number(self, digits: Sequence[int]) -> int:
+        value = 0
+        for digit, base in zip(digits, self.radix, strict=True):
+            value = value * base + digit
+        return value
+
+    def _digits(self, value: int) -> list[int]:
+        digits = []
+        for base in reversed(self.radix):
+            value, digit = divmod(value, base)
+            digits.append(digit)
+        return digits[::-1]
+
+
+def _step(value: int, count: int, rng: random.Random) -> int:
+    """The choice beside `value`, or, one time in four, any other."""
+    if rng.random() < 0.25:
+        return (value + rng.randrange(1, count)) % count
+    near = [v for v in (value - 1, value + 1) if 0 <= v < count]
+    return rng.choice(near)
+
+
+class Sampler(optuna.samplers.NSGAIISampler):
+    """NSGA-II whose generations are bred by the genome.
+
+    A trial's randomness is its own, so that a search carried on makes the same choices. The first
+    generation has the space's ends, `start`, and random subnets.
+    """
+
+    def __init__(self, genome: Genome, settings: Settings, start: Sequence[Subnet]) -> None:
+        super().__init__(population_size=settings.population, seed=settings.seed)
+        self.genome, self.seed = genome, settings.seed
+        space = genome.space
+        self.first = [space.smallest()] * len(genome.overlays) + [space.largest(), *start]
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        counts = self.genome.genes.items()
+        return {name: IntDistribution(0, count - 1) for name, count in counts if count > 1}
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, int]:
+        rng = random.Random(f"{self.seed} {trial.number}")
+        parents = self.get_parent_population(study, self.get_trial_generation(study, trial))
+        if parents:
+            ordered = sorted(parents, key=lambda parent: parent.number)
+            genes = self.genome.child([parent.params for parent in ordered], rng)
+        else:
+            known = trial.number < len(self.first)
+            subnet = self.first[trial.number] if known else self.genome.space.sample(rng)
+            overlays = self.genome.overlays
+            genes = self.genome.encode(subnet, overlays[trial.number % len(overlays)])
+        return {name: genes[name] for name in search_space}
+
+
+class Search:
+    """A study in a storage. `storage` is an Optuna URL such as sqlite:///front.db, or None."""
+
+    def __init__(
+        self,
+        space: Space,
+        loss: Loss,
+        costs: Mapping[str, CostModel],
+        settings: Settings,
+        storage: str | None = None,
+    ) -> None:
+        self.space, self.loss, self.costs, self.settings = space, loss, costs, settings
+        self.genome = Genome(space, list(costs))
+        self.rated: dict[Subnet, float] = {}
+        require_reachable(space, costs, settings.targets)
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.study = optuna.create_study(
+            storage=storage,
+            study_name=STUDY,
+            directions=["minimize", "maximize"],
+            load_if_exists=True,
+        )
+        self._claim()
+
+    def _claim(self) -> None:
+        """Write into the storage what is searched, or compare with what it says."""
+        choices = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self.space).items()}
+        mine = {
+            **choices,
+            "overlays": list(self.costs),
+            "targets": list(self.settings.targets),
+            "population": self.settings.population,
+        }
+        theirs = self.study.user_attrs
+        for key, value in mine.items():
+            if key not in theirs:
+                self.study.set_user_attr(key, value)
+            elif theirs[key] != value:
+                raise SearchError(
+                    f"the storage holds a search with {key} {theirs[key]}, not {value}; give the "
+                    "same settings to carry it on, or another folder for a new one"
+                )
+
+    def run(self, start: Sequence[Subnet] = ()) -> list[Candidate]:
+        """Rate subnets until the study has its trials; returns the front, fastest first.
+
+        `start` are subnets to begin with, besides the space's ends and random ones.
+        """
+        trials = self._trials()
+        self.rated.update((c.subnet, c.loss) for c in map(_candidate, trials) if c)
+        self.study.sampler = Sampler(self.genome, self.settings, start)
+        bar = tqdm(total=self.settings.trials, initial=len(trials), desc="search", unit="subnet")
+        with bar:
+            while (done := len(self._trials())) < self.settings.trials:
+                bar.update(done - bar.n)
+                self._trial()
+            bar.update(done - bar.n)
+        return self.front()
+
+    def front(self) -> list[Candidate]:
+        """What no other candidate beats in both loss and frame rate, fastest first."""
+        return pareto([c for c in map(_candidate, self._trials()) if c])
+
+    def _trials(self) -> list[FrozenTrial]:
+        return self.study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+
+    def _trial(self) -> None:
+        trial = self.study.ask()
+        genes = {
+            name: trial.suggest_int(name, 0, count - 1) for name, count in self.genome.genes.items()
+        }
+        subnet, overlay = self.genome.decode(genes)
+        cost = self.costs[overlay](subnet)
+        slow = min(self.settings.targets) / cost.fps - 1
+        trial.set_constraint("room", cost.excess)
+        trial.set_constraint("rate", slow)
+        if cost.excess > 0 or slow > 0:
+            self.study.tell(trial, [math.inf, cost.fps])
+            return
+        found = Candidate(subnet, overlay, self._rate(subnet), cost.fps, cost.cycles)
+        trial.set_user_attr(FOUND, found.to_dict())
+        self.study.tell(trial, [found.loss, found.fps])
+
+    def _rate(self, subnet: Subnet) -> float:
+        if subnet not in self.rated:
+            self.rated[subnet] = float(self.loss(subnet))
+        return self.rated[subnet]
+
+
+def _candidate(trial: FrozenTrial) -> Candidate | None:
+    """What a trial found; None where it was not rated."""
+    data = trial.user_attrs.get(FOUND)
+    if data is None:
+        return None
+    subnet = Subnet.from_dict(data["subnet"])
+    return Candidate(subnet, data["overlay"], *(data[k] for k in ("loss", "fps", "cycles")))
+
+
+def pareto(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Those that no other beats in loss and frame rate, fastest first; one of equals."""
+    front: list[Candidate] = []
+    for c in sorted(candidates, key=lambda c: (-c.fps, c.loss)):
+        if not front or c.loss < front[-1].loss:
+            front.append(c)
+    return front
+
+
+def choose(front: Sequence[Candidate], fps: float) -> Candidate:
+    """The one of least loss that reaches a frame rate. SearchError when none does."""
+    fast = [c for c in front if c.fps >= fps]
+    if not fast:
+        best = max((c.fps for c in front), default=0.0)
+        raise SearchError(
+            f"no subnet found reaches {fps:g} FPS, the fastest {best:.1f}; search longer, or ask "
+            "for less"
+        )
+    return min(fast, key=lambda c: c.loss)
+
+
+def require_reachable(
+    space: Space, costs: Mapping[str, CostModel], targets: Sequence[float]
+) -> None:
+    """SearchError, with the best that can be reached, for targets that no subnet can meet.
+
+    The smallest subnet is the fastest and needs the least room.
+    """
+    smallest: dict[str, Cost] = {name: cost(space.smallest()) for name, cost in costs.items()}
+    fitting = {name: cost for name, cost in smallest.items() if cost.misfit() is None}
+    if not fitting:
+        name, cost = min(smallest.items(), key=lambda item: item[1].excess)
+        raise SearchError(
+            f"no subnet of space '{space.name}' fits: on {name} its smallest {cost.misfit()}; "
+            "choose a larger overlay, or a space with smaller networks"
+        )
+    name, best = max(fitting.items(), key=lambda item: item[1].fps)
+    if max(targets) > best.fps:
+        raise SearchError(
+            f"no subnet of space '{space.name}' reaches {max(targets):g} FPS: the smallest has "
+            f"{best.fps:.1f} on {name}; ask for no more, or choose a larger overlay or a space "
+            "with smaller networks"
+        )
+
+
+def save(front: Sequence[Candidate], settings: Settings, space: Space, folder: Path) -> None:
+    """Write the front, what it has for each target, and a plot:
+    front.json, subnet-<target>fps.json, front.svg."""
+    chosen = {f"{t:g}": choose(front, t) for t in settings.targets}
+    data = {
+        "space": space.name,
+        "trials": settings.trials,
+        "seed": settings.seed,
+        "chosen": {target: c.to_dict() for target, c in chosen.items()},
+        "front": [c.to_dict() for c in front],
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "front.json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    for target, c in chosen.items():
+        path = folder / f"subnet-{target}fps.json"
+        path.write_text(json.dumps(c.to_dict(), indent=1) + "\n", encoding="utf-8")
+    plot(front, chosen, folder / "front.svg")
+
+
+def plot(front: Sequence[Candidate], chosen: Mapping[str, Candidate], path: Path) -> None:
+    """The front, the targets and what was chosen for each."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    matplotlib.rcParams["svg.hashsalt"] = "quasar"
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
+    for name in sorted({c.overlay for c in front}):
+        mine = [c for c in front if c.overlay == name]
+        axes.plot([c.fps for c in mine], [c.loss for c in mine], ".", label=name)
+    for target, c in chosen.items():
+        axes.axvline(float(target), color="0.85", zorder=0)
+        axes.plot([c.fps], [c.loss], "o", mfc="none", mec="black")
+        axes.annotate(f"{target} FPS", (c.fps, c.loss), (4, 6), textcoords="offset points")
+    axes.set(xlabel="frames a second", ylabel="loss")
+    axes.legend()
+    figure.savefig(path, metadata={"Date": None})
+    pyplot.close(figure)
+
+
+def overlay_costs(space: Space, names: Sequence[str]) -> dict[str, CostModel]:
+    """Costs on overlays of this repository."""
+    return {name: OverlayCost.of(space, load_overlay(name)) for name in names}
+
+
+@click.command()
+@click.argument("out", type=Path)
+@click.option("--space", "space_name", default="vit_tiny", show_default=True, help="Or a .yaml.")
+@click.option("--effects", type=Path, help="Loss: row effects, from python -m train.predictor.")
+@click.option("--overlay", "names", multiple=True, default=("b1024",), show_default=True)
+@click.option("--target", "targets", type=float, multiple=True, required=True, help="FPS wanted.")
+@click.option("--trials", default=2000, show_default=True, help="Subnets rated in all.")
+@click.option("--population", default=48, show_default=True)
+@click.option("--seed", default=0, show_default=True)
+def main(
+    out: Path,
+    space_name: str,
+    effects: Path,
+    names: tuple[str, ...],
+    targets: tuple[float, ...],
+    trials: int,
+    population: int,
+    seed: int,
+) -> None:
+    """Search a space; write the front and a subnet for each target into the folder OUT.
+
+    Run it again to carry on, with more trials to go further, or several times at once to share the
+    work: trials are kept in OUT/search.db.
+    """
+    try:
+        space = Space.load(space_name)
+        loss = RowLoss.load(effects)
+        settings = Settings(targets, trials, population, seed)
+        out.mkdir(parents=True, exist_ok=True)
+        study = Search(
+            space, loss, overlay_costs(space, names), settings, f"sqlite:///{out / 'search.db'}"
+        )
+        front = study.run(loss.greedy(space))
+        save(front, settings, space, out)
+    except QuasarError as e:
+        click.echo(f"error: {e}", err=True)
+        sys.exit(1)
+    for target in targets:
+        c = choose(front, target)
+        click.echo(
+            f"{target:g} FPS: loss {c.loss:.5f} at {c.fps:.1f} FPS on {c.overlay}, "
+            f"{100 * c.subnet.share8():.0f} % of the work in 8 bits"
+        )
+
+
+if __name__ == "__main__":
+    main()
