@@ -56,6 +56,7 @@ setup(
         "quasar_runtime.cli",
         "quasar_runtime.device",
         "quasar_runtime.native",
+        "quasar_runtime.pynq_sim",
     ],
     package_data={"quasar_runtime": ["py.typed"], "quasar_runtime.native": ["*.c", "*.h"]},
     cmdclass={"build_py": BuildWithData},
