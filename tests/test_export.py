@@ -26,7 +26,7 @@ from train.data import load_labels, load_pictures
 from train.distil import Schedule, distil
 from train.emit import emit
 from train.evaluate import nearness
-from train.export import Recipe, export, main, quantise
+from train.export import ROW_GROUP, Recipe, export, main, quantise
 from train.fold import fold, patches
 from train.network import QuantisedNetwork
 
@@ -94,7 +94,7 @@ def test_an_exported_model_survives_its_file_and_names_its_origin(mix: Path) -> 
     model = make(random_checkpoint(), mix, share8=0.25)
     read = model_from_bytes(model_to_bytes(model))
     rows = [m for n, m in read.linears().items() if n.startswith("blocks.")]
-    assert sum(m.rows8 for m in rows) == round(0.25 * sum(m.rows for m in rows))
+    assert abs(sum(m.rows8 for m in rows) - 0.25 * sum(m.rows for m in rows)) <= ROW_GROUP / 2
     assert read.patch.rows8 == read.patch.rows
     assert read.head.rows8 == read.head.rows
     assert read.provenance["weights"]["sha256"] == "0" * 64

@@ -208,6 +208,14 @@ def test_the_rows_with_the_greatest_effects_are_8_bit() -> None:
         assert int((chosen == 8).sum()) == round(5 * share)
 
 
+def test_rows_change_precision_in_groups() -> None:
+    effects = {"a": torch.tensor([5.0, 1.0, 4.0, 0.5]), "b": torch.tensor([3.0, 3.5])}
+    bits = choose_rows(effects, {"a": 1, "b": 1}, 0.5, 2)
+    assert bits["a"].tolist() == [8, 4, 8, 4]
+    assert bits["b"].tolist() == [8, 8]
+    assert choose_rows(effects, {"a": 1, "b": 1}, 0.3, 2)["b"].tolist() == [4, 4]
+
+
 def test_a_row_that_the_output_does_not_hear_has_no_effect() -> None:
     checkpoint = random_checkpoint()
     checkpoint.tensors["blocks.0.mlp.fc2.weight"][:, 7] = 0.0

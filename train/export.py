@@ -42,6 +42,8 @@ HELD_OUT = 128
 CROP_ROOM = 32
 """Pixels by which the distillation's pictures are larger than the network's."""
 THREADS = 2
+ROW_GROUP = 32
+"""Rows of a matrix that change precision together: digit rows of the widest array, `b8192`."""
 LICENCE = "Apache-2.0, as is the checkpoint from which the model is derived"
 
 
@@ -120,7 +122,8 @@ def quantise(
     found = observe(folded, calibration, recipe.seed)
     network = build(folded, found, recipe.share8)
     clipped = search_hidden_ranges(network, folded, found, calibration[:CLIP_IMAGES])
-    bits = choose_rows(row_effects(network, folded, found), row_costs(folded), recipe.share8)
+    effects = row_effects(network, folded, found)
+    bits = choose_rows(effects, row_costs(folded), recipe.share8, ROW_GROUP)
     round_network(network, folded, bits, calibration)
     after_rounding = nearness(network, teacher, held_out)
     if recipe.distil:

@@ -44,20 +44,32 @@ def row_effects(network: QuantisedNetwork, folded: Folded, found: Statistics) ->
 
 
 def choose_rows(
-    effects: dict[str, Tensor], costs: dict[str, int], share8: float
+    effects: dict[str, Tensor], costs: dict[str, int], share8: float, group: int = 1
 ) -> dict[str, Tensor]:
     """Bits (rows,) by matrix: the share8 of all rows with the greatest effect for its cost 8, the
     others 4. costs: inputs of a row, by matrix.
+
+    A matrix's rows, in the order of their effects, change precision `group` at a time, and the
+    share is met to the nearest group: an array of R digit rows takes as long for 8-bit rows that do
+    not fill its groups of R as for those that do.
 
     DataError when share8 is outside 0 to 1.
     """
     if not 0 <= share8 <= 1:
         raise DataError(f"the share of 8-bit rows is {share8}, allowed are 0 to 1")
-    names = list(effects)
-    everything = torch.cat([effects[n] / costs[n] for n in names])
-    bits = torch.full(everything.shape, 4)
-    bits[everything.argsort(descending=True, stable=True)[: round(share8 * len(bits))]] = 8
-    return dict(zip(names, bits.split([len(effects[n]) for n in names]), strict=True))
+    units: list[tuple[float, str, Tensor]] = []
+    for name, effect in effects.items():
+        rows = effect.argsort(descending=True, stable=True).split(group)
+        units += [(float(effect[r].mean()) / costs[name], name, r) for r in rows]
+    units.sort(key=lambda unit: -unit[0])
+    bits = {name: torch.full((len(effect),), 4) for name, effect in effects.items()}
+    wanted = round(share8 * sum(len(effect) for effect in effects.values()))
+    for _, name, rows in units:
+        if 2 * wanted < len(rows):
+            break
+        bits[name][rows] = 8
+        wanted -= len(rows)
+    return bits
 
 
 def row_costs(folded: Folded) -> dict[str, int]:
