@@ -17,13 +17,11 @@ if reason := unavailable():
 
 sys.path.insert(0, str(data_folder("hw_src") / "sim"))
 
-import unit_agents as agents
-import unit_bench as bench
+import unit_agents as agents  # noqa: F401 - for the tests
+import unit_bench as bench  # noqa: F401
 
 THROTTLES = [(0.0, 0.0), (0.6, 0.0), (0.0, 0.6), (0.5, 0.5)]
 """How often the two sides of a module pause: neither, either, both."""
-
-__all__ = ["THROTTLES", "agents", "bench", "descriptor", "integer", "random_bytes"]
 
 
 def integer(data: npt.NDArray[np.generic] | np.void) -> int:
@@ -41,3 +39,34 @@ def descriptor(**fields: int) -> int:
 
 def random_bytes(size: int, seed: int = 0) -> npt.NDArray[np.uint8]:
     return np.random.default_rng(seed).integers(0, 256, size).astype(np.uint8)
+
+
+META = {
+    "kind": 2,
+    "parity": 1,
+    "head": 4,
+    "group": 8,
+    "base": 24,
+    "tokens": 5,
+    "group_last": 1,
+    "op_last": 1,
+}
+"""datapath_pkg's meta_t, first member highest."""
+LANE_ROW = {"bias": 32, "multiplier": 15, "shift": 6, "channel": 12}
+KIND_LINEAR, KIND_SCORE, KIND_VALUE = 0, 1, 2
+
+
+def packed(layout: dict[str, int], **values: int) -> int:
+    """A packed struct of the RTL; members that are not named are 0."""
+    result = 0
+    for name, bits in layout.items():
+        result = result << bits | int(values.get(name, 0)) & ((1 << bits) - 1)
+    return result
+
+
+def unpacked(layout: dict[str, int], value: int) -> dict[str, int]:
+    result = {}
+    for name, bits in reversed(layout.items()):
+        result[name] = value & ((1 << bits) - 1)
+        value >>= bits
+    return result
