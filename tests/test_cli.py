@@ -353,12 +353,12 @@ def test_inspect_shows_model_and_program(call):
 
 
 def test_devices_say_why_one_cannot_be_used(call):
-    found = json.loads(call("devices", "--json").stdout)
+    found = json.loads(call("devices", "--no-build", "--json").stdout)
     assert [d["name"] for d in found] == ["board", "native", "rtl", "reference"]
     assert found[3] == {**found[3], "available": True, "reason": None}
     assert all(d["available"] or d["reason"] for d in found)
-    assert "reference" in call("devices", "-q").stdout.split()
-    assert found[0]["reason"] is None or found[0]["reason"] in call("devices").stdout
+    assert "reference" in call("devices", "--no-build", "-q").stdout.split()
+    assert found[0]["reason"] is None or found[0]["reason"] in call("devices", "--no-build").stdout
 
 
 def test_version_is_printed(call):
@@ -489,10 +489,19 @@ def test_options_of_the_simulation_make_sense_only_there(call, pictures, verb, o
 
 @pytest.fixture
 def rtl(call):
-    reason = next(d for d in json.loads(call("devices", "--json").stdout) if d["name"] == "rtl")
+    reason = next(
+        d for d in json.loads(call("devices", "--no-build", "--json").stdout) if d["name"] == "rtl"
+    )
     if not reason["available"]:
         pytest.skip(reason["reason"])
     return ["-d", "rtl", "--overlay", "b64"]
+
+
+def test_devices_builds_the_simulation(call, rtl):
+    call("devices", *rtl[2:])
+    device = json.loads(call("devices", "--json", "--no-build").stdout)[2]
+    assert device["facts"]["verilator"]
+    assert "b64" in device["facts"]["built"].split(", ")
 
 
 def test_the_simulated_accelerator_answers_as_the_reference_does(call, pictures, rtl):

@@ -19,6 +19,8 @@ else
     command -v aarch64-linux-gnu-gcc >/dev/null || need gcc-aarch64-linux-gnu
     [ -e /usr/aarch64-linux-gnu/lib/libc.a ] || need libc6-dev-arm64-cross
     command -v qemu-aarch64 >/dev/null || need qemu-user
+    [ -e /usr/include/lz4.h ] || need liblz4-dev # FST waves of the simulation
+    [ -e /usr/include/zlib.h ] || need zlib1g-dev
 fi
 [ -n "$missing" ] || exit 0
 

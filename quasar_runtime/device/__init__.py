@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import platform
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,12 +91,23 @@ def open_device(
     return NativeDevice(build, threads=threads, kernels=kernels)
 
 
+def build_simulation(overlay: str, report: Callable[[str], None]) -> None:
+    """Build the rtl device's simulation of an overlay unless the cache has it.
+
+    `report` gets a line for each step, and again every second. DeviceError when the build fails,
+    DeviceNotFound where the accelerator cannot be simulated, OverlayError for an unknown overlay.
+    """
+    from quasar_runtime.device.rtl_build import library, standard
+
+    library(standard(_overlay(overlay)), report)
+
+
 def available_devices() -> list[DeviceInfo]:
     """Every device that Quasar knows, and why it cannot be used where it cannot."""
     found = []
     for name in NAMES:
         reason = _REASONS[name]()
-        facts = _native_facts() if name == "native" and reason is None else {}
+        facts = _FACTS[name]() if name in _FACTS and reason is None else {}
         found.append(DeviceInfo(name, _DESCRIPTIONS[name], reason, facts))
     return found
 
@@ -135,6 +147,15 @@ def _native_facts() -> dict[str, str]:
     return {"kernels": ", ".join(available_kernels())}
 
 
+def _rtl_facts() -> dict[str, str]:
+    """Looks which simulations are built; builds none."""
+    from quasar_runtime.device.rtl_build import cached, standard, version
+    from quasar_runtime.overlay import load_overlay, overlay_names
+
+    built = [name for name in overlay_names() if cached(standard(load_overlay(name)))]
+    return {"verilator": version(), "built": ", ".join(built) or "none"}
+
+
 def _rtl_reason() -> str | None:
     from quasar_runtime.device.rtl_build import unavailable
 
@@ -157,3 +178,4 @@ _REASONS = {
     "rtl": _rtl_reason,
     "reference": _always,
 }
+_FACTS = {"native": _native_facts, "rtl": _rtl_facts}

