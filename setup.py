@@ -1,4 +1,4 @@
-"""Packaging: the engine is compiled by cffi, the zoo and the overlays travel inside the package."""
+"""Packaging: the engine is compiled by cffi; zoo, overlays and RTL travel inside the package."""
 
 import shutil
 from pathlib import Path
@@ -24,7 +24,7 @@ EXTRAS = {
 
 
 class BuildWithData(build_py):
-    """build_py that also copies the zoo and the overlays to `quasar_runtime/_data`."""
+    """build_py that also copies the zoo, the overlays and the RTL to `quasar_runtime/_data`."""
 
     def run(self) -> None:
         super().run()
@@ -34,6 +34,7 @@ class BuildWithData(build_py):
         patterns = {
             "model_zoo": ("*.safetensors", "index.json"),
             "overlays": ("*/overlay.json", "*/*.bit", "*/*.hwh", "*/SHA256SUMS"),
+            "hw_src": ("rtl/*.sv", "sim/sim_main.cpp", "sim/*.h"),
         }
         for folder, globs in patterns.items():
             for pattern in globs:

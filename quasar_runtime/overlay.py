@@ -31,6 +31,8 @@ class Overlay:
     res_words            words of the residual memory, tokens * depth int16 each
     logits               entries of the logit memory
     read_ports           AXI ports that read weights
+
+    OverlayError unless tokens, rows and depth are powers of two.
     """
 
     name: str
@@ -43,6 +45,16 @@ class Overlay:
     logits: int
     read_ports: int
     description: str = ""
+
+    def __post_init__(self) -> None:
+        for key in ("tokens", "rows", "depth"):
+            value = getattr(self, key)
+            if value & (value - 1):
+                near = 1 << value.bit_length()
+                raise OverlayError(
+                    f"overlay '{self.name}': {key} is {value}, expected a power of two, such as "
+                    f"{near // 2} or {near}; the RTL's addresses are made of bits"
+                )
 
     @property
     def macs(self) -> int:
@@ -91,12 +103,10 @@ def parse_overlay(text: str, where: str) -> Overlay:
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
             raise OverlayError(f"{where}: {key} is {value!r}, expected an integer {low} to {high}")
         values[key] = value
-    if values["depth"] not in (8, 16, 32) or values["rows"] % 2:
-        raise OverlayError(
-            f"{where}: depth {values['depth']}, rows {values['rows']}; "
-            "depth must be 8, 16 or 32 and rows even"
-        )
     name = data.get("name")
     if not isinstance(name, str) or not name:
         raise OverlayError(f"{where}: name is {name!r}, expected a string")
-    return Overlay(name=name, description=str(data.get("description", "")), **values)
+    try:
+        return Overlay(name=name, description=str(data.get("description", "")), **values)
+    except OverlayError as e:
+        raise OverlayError(f"{where}: {e}") from None

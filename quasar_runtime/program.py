@@ -7,6 +7,7 @@
     profile   begin and end of every descriptor, two uint64
 
 `check` is the rule book that every device enforces: field ranges, on-chip regions, memory ranges.
+`require` also proves what no device can see in a single descriptor.
 """
 
 from __future__ import annotations
@@ -163,6 +164,71 @@ def check_parameters(
     return None
 
 
+def check_operands(
+    data: npt.NDArray[np.uint8], descriptors: npt.NDArray[np.void], overlay: Overlay
+) -> Violation | None:
+    """The first ATTENTION whose K or V may be too large for the array, in a table that `check` and
+    `check_parameters` accept.
+
+    K and V enter the array as 8-bit weights do, 16 h + l with digits in [-8, 7]: at most 119. So
+    whichever operation wrote them last must have kept its results there. What no operation of this
+    table wrote is not looked at.
+    """
+    limits = np.zeros((overlay.act_words, overlay.tokens), np.uint8)
+    for number, d in enumerate(descriptors):
+        op = Opcode(int(d["opcode"]))
+        if op == Opcode.END:
+            break
+        if op == Opcode.ATTENTION:
+            channels = int(d["heads"]) * hw.HEAD_DIM
+            for what in ("k", "v"):
+                first = int(d[f"channel_{what}"])
+                keys = _cells(
+                    d["source_kv"], d["kv_pitch"], d["keys"], first, first + channels, overlay
+                )
+                most = int(limits[keys].max())
+                if most > hw.CONSTANTS["WEIGHT8_MAX"]:
+                    return Violation(
+                        Cause.BAD_FIELD,
+                        number,
+                        f"{what.upper()} may hold values up to {most}, allowed up to "
+                        f"{hw.CONSTANTS['WEIGHT8_MAX']}; let the LINEAR that writes it clamp there",
+                    )
+        written = _written(data, d, op)
+        if written:
+            tokens, channels, most = written
+            first, pitch = d["destination"], d["destination_pitch"]
+            limits[_cells(first, pitch, tokens, 0, channels, overlay)] = most
+    return None
+
+
+def _written(data: npt.NDArray[np.uint8], d: np.void, op: Opcode) -> tuple[int, int, int] | None:
+    """(tokens, channels, largest magnitude) of what an operation writes to ACT, if it does."""
+    tokens, most = int(d["tokens"]), hw.CONSTANTS["ACTIVATION_MAX"]
+    if op == Opcode.LOAD_IMAGE:
+        return (int(d["image_size"]) // hw.PATCH) ** 2 + 1, hw.PATCH_CHANNELS, most
+    if op == Opcode.LAYERNORM:
+        return tokens, int(d["inputs"]), most
+    if op == Opcode.ATTENTION:
+        return tokens, int(d["heads"]) * hw.HEAD_DIM, most
+    if op != Opcode.LINEAR or d["mode"] not in (Epilogue.REQUANTISE, Epilogue.TABLE):
+        return None
+    outputs, first = int(d["outputs"]), int(d["parameters"])
+    rows = data[first : first + outputs * hw.ROW_BYTES].view(hw.ROW_DTYPE)
+    # A channel that no row writes keeps what it held.
+    whole = np.unique(rows["channel"]).size == outputs
+    return tokens, outputs, int(d["clamp"]) if whole and d["mode"] == Epilogue.REQUANTISE else most
+
+
+def _cells(
+    first: int, pitch: int, tokens: int, begin: int, end: int, overlay: Overlay
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """(words, banks) of ACT that hold channels [begin, end) of a region's tokens."""
+    token = np.arange(int(tokens))[:, None]
+    column = np.arange(begin // overlay.depth, -(-end // overlay.depth))
+    return int(first) + token // overlay.tokens * int(pitch) + column, token % overlay.tokens
+
+
 def require(
     data: npt.NDArray[np.uint8],
     count: int,
@@ -174,6 +240,7 @@ def require(
     descriptors = data[: count * hw.DESCRIPTOR_BYTES].view(hw.DESCRIPTOR_DTYPE)
     found = check(descriptors, overlay, data.size, image_bytes, output_bytes)
     found = found or check_parameters(data, descriptors)
+    found = found or check_operands(data, descriptors, overlay)
     if found:
         raise ProgramError(f"descriptor {found.descriptor}: {found.message} ({found.cause.name})")
 

@@ -1,4 +1,5 @@
-"""Where the zoo and the overlays lie: beside the package in a checkout, inside it installed."""
+"""Where the zoo, the overlays and the RTL lie: beside the package in a checkout, inside it
+installed."""
 
 from __future__ import annotations
 
@@ -9,10 +10,10 @@ PACKAGE = Path(__file__).resolve().parent
 
 
 def data_folder(kind: str) -> Path:
-    """The folder of `kind`, 'model_zoo' or 'overlays'.
+    """The folder of `kind`, 'model_zoo', 'overlays' or 'hw_src'.
 
-    The environment variable QUASAR_MODEL_ZOO or QUASAR_OVERLAYS takes precedence; then the copy
-    that the installed package carries; then the source checkout.
+    The environment variable QUASAR_MODEL_ZOO, QUASAR_OVERLAYS or QUASAR_HW_SRC takes precedence;
+    then the copy that the installed package carries; then the source checkout.
     """
     override = os.environ.get(f"QUASAR_{kind.upper()}")
     if override:

@@ -27,6 +27,11 @@ def overlay(tokens: int = 4, rows: int = 16, depth: int = 16) -> Overlay:
     return Overlay("test", tokens, rows, depth, 300, 2**17, 2**15, 1024, 1)
 
 
+def random_overlay(rng: np.random.Generator) -> Overlay:
+    """An overlay of up to 16 tokens, 128 digit rows and a depth of 8, 16 or 32."""
+    return overlay(*(2 ** int(rng.integers(low, high)) for low, high in ((0, 5), (1, 8), (3, 6))))
+
+
 def image_for(program: Program, seed: int = 0) -> npt.NDArray[np.uint8]:
     """Random pixels (side, side, 3), zeros among them."""
     side = program.image_size
@@ -66,10 +71,7 @@ def random_program(seed: int) -> Program:
         share8=[None, 0.0, 1.0][int(rng.integers(3))],
         classes=int(rng.integers(1, 100)),
     )
-    array = overlay(
-        int(rng.integers(1, 17)), 2 * int(rng.integers(1, 65)), int(rng.choice([8, 16, 32]))
-    )
-    return compile_model(model, array, trace=True)
+    return compile_model(model, random_overlay(rng), trace=True)
 
 
 @dataclass

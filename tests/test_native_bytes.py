@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from native_cases import Table, image_for, overlay, random_linear, random_program, run
+from native_cases import (
+    Table,
+    image_for,
+    overlay,
+    random_linear,
+    random_overlay,
+    random_program,
+    run,
+)
 
 from quasar_runtime import arithmetic as ar
 from quasar_runtime import interface as hw
@@ -71,7 +79,7 @@ def hand_made(seed: int) -> Program:
     pitches with gaps, row counts of any remainder, permuted and repeated channels, extreme
     requantisations."""
     rng = np.random.default_rng(seed)
-    o = overlay(int(rng.integers(1, 9)), 2 * int(rng.integers(1, 17)), int(rng.choice([8, 16, 32])))
+    o = random_overlay(rng)
     t = Table(o)
     side = int(rng.choice([1, 2, 4, 6]))
     tokens, width = side * side + 1, 32 * int(rng.integers(1, 17))
@@ -114,11 +122,11 @@ def hand_made(seed: int) -> Program:
     where |= {"source": base, "source_pitch": norm_pitch}
     base += words(tokens, norm_pitch)
     heads = int(rng.integers(1, 4))
-    rows, limit = 3 * 64 * heads, int(rng.integers(119, 128))
+    rows = 3 * 64 * heads
     qkv_pitch = pitch(rows)
     qkv = random_linear(rng, rows, width, rng.uniform())
     qkv.shift[:] = np.clip(14 + np.log2(width), 0, 40)
-    where |= {"destination": base, "destination_pitch": qkv_pitch, "clamp": limit}
+    where |= {"destination": base, "destination_pitch": qkv_pitch, "clamp": 119}
     t.linear(qkv, Epilogue.REQUANTISE, rng.permutation(rows), **where)
     t.store(Source.ACT, tokens, rows, qkv_pitch, base)
     mixed, mixed_pitch = base + words(tokens, qkv_pitch), pitch(64 * heads)
@@ -181,7 +189,7 @@ def test_the_longest_row_and_the_most_tokens(kernels: str) -> None:
     base = -(-tokens // 8) * 24
     wide = random_linear(rng, 4096, 768, 0.5)
     wide.shift[:], wide.multiplier[:] = 24, 2**14
-    where = {"tokens": tokens, "source": 0, "source_pitch": 24, "clamp": 127}
+    where = {"tokens": tokens, "source": 0, "source_pitch": 24, "clamp": 119}
     t.linear(
         wide,
         Epilogue.REQUANTISE,
@@ -195,6 +203,7 @@ def test_the_longest_row_and_the_most_tokens(kernels: str) -> None:
     back.shift[:] = rng.integers(18, 30, 64)
     end = base + -(-tokens // 8) * 128
     where |= {"source": base, "source_pitch": 128, "destination": end, "destination_pitch": 2}
+    where["clamp"] = 127
     t.linear(back, Epilogue.REQUANTISE, np.arange(64), **where)
     t.store(Source.ACT, tokens, 64, 2, end)
     heads = np.zeros(1, hw.HEAD_DTYPE)

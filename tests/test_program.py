@@ -11,7 +11,13 @@ from quasar_runtime import interface as hw
 from quasar_runtime.errors import ProgramError
 from quasar_runtime.interface import Cause, Epilogue, Opcode, Source
 from quasar_runtime.overlay import load_overlay
-from quasar_runtime.program import Violation, check, digit_groups, region_words, require
+from quasar_runtime.program import (
+    Violation,
+    check,
+    digit_groups,
+    region_words,
+    require,
+)
 
 OVERLAY = replace(load_overlay("b64"), act_words=2000, res_words=500, logits=100)
 """Words of 2 tokens x 8 channels; 4 digit rows."""
@@ -293,6 +299,63 @@ def test_require_raises_with_descriptor_and_cause():
     data = program({**LEGAL["layernorm"], "shift": 0, "parameters": 2**16})
     with pytest.raises(ProgramError, match=r"descriptor 0: shift is 0, .* \(BAD_FIELD\)"):
         require(data, 2, OVERLAY, 2**20, 2**20)
+
+
+QKV = {**LEGAL["requantise"], "tokens": 5, "outputs": 384, "destination_pitch": 48}
+QKV |= {"destination": 0, "weights": 2**15, "parameters": 2**16}
+"""Q, K and V of two heads for five tokens, in ACT words 0 to 143 of an overlay of 2 x 8."""
+
+
+def attend(*writers: dict[str, int], channels=None, **changes: int) -> str | None:
+    """What is wrong with attention on a region behind some operations that write it."""
+    attention = {**LEGAL["attention"], "tokens": 5, "keys": 5, "source": 0, "source_kv": 0}
+    attention |= {"destination": 1000, "parameters": 2**14, **changes}
+    data = np.zeros(2**18, np.uint8)
+    rows = data[2**16 :][: 384 * hw.ROW_BYTES].view(hw.ROW_DTYPE)
+    rows["channel"] = np.arange(384) if channels is None else channels
+    descriptors = table(*writers, attention)
+    data[: descriptors.nbytes] = descriptors.view(np.uint8)
+    try:
+        require(data, len(descriptors), OVERLAY, 2**20, 2**20)
+    except ProgramError as e:
+        return str(e)
+    return None
+
+
+def test_k_and_v_must_fit_the_arrays_digits():
+    assert attend(QKV) is None
+    found = attend({**QKV, "clamp": 120})
+    assert found.startswith("descriptor 1: K may hold values up to 120, allowed up to 119")
+    assert found.endswith("(BAD_FIELD)")
+    table_mode = {**QKV, "mode": Epilogue.TABLE, "lookup": 2**17}
+    assert "up to 127" in attend(table_mode)  # a table's values are not limited
+
+
+@pytest.mark.parametrize(("first", "allowed"), [(0, True), (128, False), (256, False)])
+def test_only_k_and_v_are_limited_and_each_is(first, allowed):
+    """128 of the 384 channels are written again with a larger clamp: Q, K or V."""
+    wide = {**QKV, "clamp": 127, "outputs": 128, "destination": first // 8}
+    found = attend(QKV, wide)
+    assert (found is None) == allowed
+    if found:
+        assert f": {' KV'[first // 128]} may hold values up to 127" in found
+
+
+def test_the_last_writer_of_a_token_counts():
+    wide, narrow = {**QKV, "clamp": 127}, QKV
+    assert attend(wide, narrow) is None
+    assert attend(narrow, wide) is not None
+    four = {**narrow, "tokens": 4}  # the fifth token shares its words with a sixth
+    assert attend(wide, four) is not None
+    assert attend(wide, four, keys=4) is None
+
+
+def test_a_channel_that_no_row_writes_may_hold_anything():
+    twice = np.arange(384)
+    twice[300] = 301
+    found = attend(QKV, channels=twice)
+    assert "K may hold values up to 127" in found
+    assert attend(QKV, channels=np.random.default_rng(0).permutation(384)) is None
 
 
 def test_sizes_are_rounded_up_to_whole_tiles():
