@@ -19,6 +19,7 @@ else
     command -v aarch64-linux-gnu-gcc >/dev/null || need gcc-aarch64-linux-gnu
     [ -e /usr/aarch64-linux-gnu/lib/libc.a ] || need libc6-dev-arm64-cross
     command -v qemu-aarch64 >/dev/null || need qemu-user
+    command -v tclsh >/dev/null || need tcl
     [ -e /usr/include/lz4.h ] || need liblz4-dev # FST waves of the simulation
     [ -e /usr/include/zlib.h ] || need zlib1g-dev
 fi
@@ -34,5 +35,5 @@ if command -v apt-get >/dev/null && { [ -z "$as_root" ] || $as_root true 2>/dev/
         $missing >/dev/null && exit 0
 fi
 echo "missing packages:$missing; install them with: sudo apt-get install$missing" >&2
-# The tests that need the cross tools skip with a reason; the base packages are needed.
+# The tests that need the cross tools or tclsh skip with a reason; the base packages are needed.
 [ "$kind" = test ]
