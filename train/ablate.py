@@ -1,0 +1,239 @@
+"""Ablations: what each choice of the method is worth, one command each.
+
+    python -m train.ablate rows --checkpoint CHECKPOINT --images IMAGES [--evaluate SAMPLE]
+
+compares, at equal cycles on an overlay and with the same quantisation otherwise, the three ways of
+saying which weights have 8 bits: row by row in the order of their effects, whole matrices, and as
+many random rows.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+from torch import Tensor
+
+from quasar_runtime.compiler import compile_model
+from quasar_runtime.cycles import program_cycles
+from quasar_runtime.errors import QuasarError
+from quasar_runtime.interface import HEAD_DIM
+from quasar_runtime.model import Model
+from quasar_runtime.overlay import Overlay, load_overlay
+from train.calibrate import build, observe, search_hidden_ranges
+from train.checkpoint import Checkpoint, load_checkpoint
+from train.cost import OverlayCost
+from train.data import load_labels
+from train.emit import emit
+from train.evaluate import nearness, program_accuracy
+from train.export import (
+    CLIP_IMAGES,
+    ROW_GROUP,
+    TAME_IMAGES,
+    Recipe,
+    set_up,
+    split_pictures,
+)
+from train.fold import fold
+from train.massive import tame
+from train.rounding import round_network
+from train.rows import choose_rows, row_costs, row_effects
+from train.search import SearchError
+from train.space import MATRICES, Block, Subnet
+
+CYCLE_UNIT = 256
+"""Cycles are counted in these when whole matrices are packed into a budget."""
+
+Bits = dict[str, Tensor]
+"""By matrix, (rows,) of 8 or 4."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One way of assigning bits: cycles and fps of its program, divergence from and agreement with
+    the float network on held-out pictures, top-1 where a sample was given."""
+
+    way: str
+    cycles: float
+    fps: float
+    divergence: float
+    agreement: float
+    top1: float | None
+
+
+class Quantiser:
+    """A checkpoint calibrated once; `model` quantises it for any assignment of bits."""
+
+    def __init__(self, checkpoint: Checkpoint, images: Path, labels: list[tuple[str, str]]) -> None:
+        self.checkpoint, self.labels, recipe = checkpoint, labels, Recipe(share8=0.5)
+        preprocessing = checkpoint.preprocessing
+        self.calibration, self.held_out = split_pictures(images, preprocessing, recipe)
+        few = self.calibration[:TAME_IMAGES]
+        self.teacher, self.folded = fold(checkpoint), fold(checkpoint)
+        tame(self.folded, observe(self.folded, few, recipe.seed), few)
+        found = observe(self.folded, self.calibration, recipe.seed)
+        self.network = build(self.folded, found, recipe.share8)
+        search_hidden_ranges(self.network, self.folded, found, self.calibration[:CLIP_IMAGES])
+        self.effects = row_effects(self.network, self.folded, found)
+        self.costs = row_costs(self.folded)
+
+    def outcome(self, way: str, bits: Bits, overlay: Overlay, sample: Path | None) -> Outcome:
+        """Quantise with `bits` and measure."""
+        network = copy.deepcopy(self.network)
+        round_network(network, self.folded, bits, self.calibration)
+        near = nearness(network, self.teacher, self.held_out)
+        model: Model = emit(network, "ablation", self.checkpoint.preprocessing, self.labels)
+        cycles = program_cycles(compile_model(model, overlay))
+        top1 = program_accuracy(model, sample).top1 if sample else None
+        return Outcome(way, cycles.total, cycles.fps, near.divergence, near.agreement, top1)
+
+
+def subnet_of(bits: Bits) -> Subnet:
+    """The subnet that has as many 8-bit rows, for its cost."""
+    depth = len(bits) // len(MATRICES)
+    width = len(bits["blocks.0.proj"])
+    blocks = []
+    for i in range(depth):
+        rows = {m: bits[f"blocks.{i}.{m}"] for m in MATRICES}
+        shares = [float((rows[m] == 8).float().mean()) for m in MATRICES]
+        blocks.append(Block(len(rows["qkv"]) // (3 * HEAD_DIM), len(rows["fc1"]), *shares))
+    return Subnet(width, tuple(blocks))
+
+
+def ranked_rows(
+    effects: dict[str, Tensor],
+    costs: dict[str, int],
+    cycles_of: Callable[[Bits], float],
+    most: float,
+) -> Bits:
+    """Row by row: the largest share of 8-bit rows, in the order of effect for cost, that takes at
+    most so many cycles."""
+    total = sum(len(e) for e in effects.values()) // ROW_GROUP
+    low, high = 0, total
+    while low < high:
+        middle = (low + high + 1) // 2
+        bits = choose_rows(effects, costs, middle / total, ROW_GROUP)
+        low, high = (middle, high) if cycles_of(bits) <= most else (low, middle - 1)
+    return choose_rows(effects, costs, low / total, ROW_GROUP)
+
+
+def whole_matrices(
+    effects: dict[str, Tensor], cycles_of: Callable[[Bits], float], most: float
+) -> Bits:
+    """Whole matrices in 8 bits: the set with the greatest effect that takes at most so many cycles.
+
+    What a matrix's 8 bits add to the cycles hardly depends on the others': a knapsack, solved
+    exactly in units of CYCLE_UNIT cycles, each rounded up.
+    """
+    plain = {name: torch.full((len(e),), 4) for name, e in effects.items()}
+    base = cycles_of(plain)
+    room = int((most - base) // CYCLE_UNIT)
+    if room < 0:
+        raise SearchError(f"all rows 4-bit take {base:.0f} cycles, {most:.0f} are allowed")
+    best = np.zeros(room + 1)
+    taken: list[np.ndarray] = []
+    sizes = []
+    for name, effect in effects.items():
+        alone = {**plain, name: torch.full((len(effect),), 8)}
+        size = -int(-(cycles_of(alone) - base) // CYCLE_UNIT)
+        with_it = np.full(room + 1, -np.inf)
+        with_it[size:] = best[: room + 1 - size] + float(effect.sum())
+        taken.append(with_it > best)
+        best = np.maximum(best, with_it)
+        sizes.append(size)
+    bits, left = dict(plain), room
+    for name, take, size in reversed(list(zip(effects, taken, sizes, strict=True))):
+        if take[left]:
+            bits[name] = torch.full_like(plain[name], 8)
+            left -= size
+    return bits
+
+
+def random_rows(bits: Bits, seed: int) -> Bits:
+    """As many 8-bit rows in every matrix, any of them."""
+    generator = torch.Generator().manual_seed(seed)
+    return {name: b[torch.randperm(len(b), generator=generator)] for name, b in bits.items()}
+
+
+def compare_rows(
+    quantiser: Quantiser, overlay: Overlay, fps: float, sample: Path | None, seed: int
+) -> list[Outcome]:
+    """The three ways at the cycles of a frame rate."""
+    image, classes = quantiser.checkpoint.image_size, quantiser.checkpoint.classes
+    cost = OverlayCost(overlay, image, classes)
+
+    def cycles_of(bits: Bits) -> float:
+        return cost(subnet_of(bits)).cycles
+
+    most = overlay.clock_mhz * 1e6 / fps
+    ranked = ranked_rows(quantiser.effects, quantiser.costs, cycles_of, most)
+    ways = {
+        "rows by effect": ranked,
+        "whole matrices": whole_matrices(quantiser.effects, cycles_of, most),
+        "as many random rows": random_rows(ranked, seed),
+    }
+    return [quantiser.outcome(way, bits, overlay, sample) for way, bits in ways.items()]
+
+
+def table(outcomes: list[Outcome]) -> str:
+    """Markdown."""
+    lines = [
+        "| bits | cycles | FPS | divergence | equal answers | top-1 |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for o in outcomes:
+        top1 = "" if o.top1 is None else f"{o.top1:.1f}"
+        lines.append(
+            f"| {o.way} | {o.cycles:,.0f} | {o.fps:.1f} | {o.divergence:.4f} | "
+            f"{100 * o.agreement:.1f} % | {top1} |"
+        )
+    return "\n".join(lines)
+
+
+@click.group()
+def main() -> None:
+    """Measure what a choice of the method is worth."""
+
+
+@main.command()
+@click.option("--checkpoint", type=Path, required=True, help="Float weights, timm's names.")
+@click.option("--images", type=Path, required=True, help="ImageFolder or tar of one.")
+@click.option("--labels", type=Path, help="JSON; default: imagenet_classes.json beside --images.")
+@click.option("--evaluate", type=Path, help="ImageFolder for top-1, of which nothing is chosen.")
+@click.option("--overlay", default="b1024", show_default=True)
+@click.option("--fps", default=160.0, show_default=True, help="Cycles: those of this frame rate.")
+@click.option("--seed", default=0, show_default=True, help="Of the random rows.")
+@click.option("--json", "path", type=Path, help="Write the outcomes here.")
+def rows(
+    checkpoint: Path,
+    images: Path,
+    labels: Path | None,
+    evaluate: Path | None,
+    overlay: str,
+    fps: float,
+    seed: int,
+    path: Path | None,
+) -> None:
+    """Row-wise mix against whole matrices and against random rows, at equal cycles."""
+    set_up()
+    try:
+        names = load_labels(labels or images.parent / "imagenet_classes.json")
+        quantiser = Quantiser(load_checkpoint(checkpoint), images, names)
+        outcomes = compare_rows(quantiser, load_overlay(overlay), fps, evaluate, seed)
+    except QuasarError as e:
+        click.echo(f"error: {e}", err=True)
+        sys.exit(1)
+    if path:
+        path.write_text(json.dumps([asdict(o) for o in outcomes], indent=1) + "\n")
+    click.echo(table(outcomes))
+
+
+if __name__ == "__main__":
+    main()
