@@ -24,7 +24,7 @@ module fifo #(
 
   // One bit more than an address: equal is empty, equal but for the top bit is full.
   logic [ADDRESS_BITS:0] write_q, read_q;
-  logic [WIDTH-1:0] memory[DEPTH];
+  (* ram_style = "distributed" *) logic [WIDTH-1:0] memory[DEPTH];
 
   assign valid_o = write_q != read_q;
   assign ready_o = (write_q ^ read_q) != {1'b1, {ADDRESS_BITS{1'b0}}};

@@ -22,7 +22,7 @@ module fifo_block #(
 
   // One bit more than an address: equal is empty, equal but for the top bit is full.
   logic [ADDRESS_BITS:0] write_q, read_q;
-  logic [WIDTH-1:0] memory[DEPTH];
+  (* ram_style = "block" *) logic [WIDTH-1:0] memory[DEPTH];
   logic write, read;
 
   assign ready_o = (write_q ^ read_q) != {1'b1, {ADDRESS_BITS{1'b0}}};
