@@ -1,14 +1,13 @@
-"""The accelerator behind its registers: the native engine, or the Verilated RTL.
+"""The native engine behind the accelerator's registers.
 
-Both run in a thread of their own from a start until the run's end, as hardware does; the thread
-that drives them sees nothing but registers, memory and the interrupt.
+It runs in a thread of its own from a start until the run's end, as hardware does; whoever drives it
+sees nothing but registers, memory and the interrupt.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -20,27 +19,11 @@ from quasar_runtime.device.registers import AREAS, identity
 from quasar_runtime.errors import DeviceFault
 from quasar_runtime.interface import Cause, Control, Status
 from quasar_runtime.overlay import Overlay
+from quasar_runtime.pynq_sim.faults import NAMES, Faults
 from quasar_runtime.pynq_sim.memory import SimulatedMemory
 
-NAMES = {register.offset: register.name for register in hw.REGISTERS}
 LONGEST_RUN = 3600.0
 """Seconds after which a run of the engine is given up; drivers have deadlines of their own."""
-
-
-@dataclass
-class Faults:
-    """What shall go wrong.
-
-    registers  what registers read instead of their value
-    error      (cause, address) with which runs end
-    silent     runs neither end nor raise an interrupt
-    wedged     resets do not lead to idle, until a bitstream is loaded
-    """
-
-    registers: dict[str, int] = field(default_factory=dict)
-    error: tuple[Cause, int] | None = None
-    silent: bool = False
-    wedged: bool = False
 
 
 class Accelerator(Protocol):

@@ -21,7 +21,8 @@ from quasar_runtime.device.native import NativeDevice
 from quasar_runtime.errors import OverlayError
 from quasar_runtime.overlay import Overlay, load_overlay
 from quasar_runtime.pynq_sim import clocks
-from quasar_runtime.pynq_sim.accelerator import Accelerator, Faults, NativeAccelerator
+from quasar_runtime.pynq_sim.accelerator import Accelerator, NativeAccelerator
+from quasar_runtime.pynq_sim.faults import Faults
 from quasar_runtime.pynq_sim.interrupts import InterruptController, UioFile
 from quasar_runtime.pynq_sim.memory import SimulatedMemory
 from quasar_runtime.resources import data_folder
@@ -48,7 +49,11 @@ class SimulatedBuffer(PynqBuffer):  # type: ignore[misc]
 class SimulatedBoard(pynq.Device):  # type: ignore[misc]
     """A ZCU102 that carries `overlay`.
 
-    memory    its DDR, `faults` of the accelerator, `uio` the interrupt's file, `clocks`
+    memory     its DDR
+    faults     of the accelerator, to be set
+    engine     what computes: a NativeDevice or an RtlDevice
+    uio        the interrupt's file; `uio.deaf` loses interrupts
+    clocks     the clock registers
     downloads  how often a bitstream was loaded
 
     Registers answer at the addresses of `quasar_runtime.block_design`, once a bitstream is loaded.
@@ -72,11 +77,20 @@ class SimulatedBoard(pynq.Device):  # type: ignore[misc]
         self.downloads = 0
         self._interrupts = InterruptController(self.uio.set_level)
         version = tuple(int(part) for part in pynq.__version__.split(".")[:2])
-        self._engine: Any = _engine(overlay, accelerator)
-        self.memory = SimulatedMemory(self._engine, ranged=version < WHOLE_BUFFER_SINCE)
-        self._accelerator: Accelerator = NativeAccelerator(
-            overlay, self._engine, self.memory, self.faults, self._interrupts.set_input
-        )
+        ranged = version < WHOLE_BUFFER_SINCE
+        parts = self.faults, self._interrupts.set_input
+        self.engine: Any
+        self.accelerator: Accelerator
+        if accelerator == "rtl":
+            from quasar_runtime.pynq_sim.rtl import RtlAccelerator, RtlEngine
+
+            self.engine = RtlEngine(overlay)
+            self.memory = SimulatedMemory(self.engine, ranged=ranged, physical=True)
+            self.accelerator = RtlAccelerator(self.engine, self.memory, *parts)
+        else:
+            self.engine = NativeDevice(overlay)
+            self.memory = SimulatedMemory(self.engine, ranged=ranged)
+            self.accelerator = NativeAccelerator(overlay, self.engine, self.memory, *parts)
 
     def read_registers(self, address: int, length: int) -> bytes:
         return b"".join(
@@ -97,7 +111,7 @@ class SimulatedBoard(pynq.Device):  # type: ignore[misc]
 
     def download(self, bitstream: Any, parser: Any = None) -> None:
         self.downloads += 1
-        self._accelerator.power_on()
+        self.accelerator.power_on()
         self.post_download(bitstream, parser)
 
     def allocate(self, shape: Any, dtype: Any, cacheable: int = 0, **_: Any) -> SimulatedBuffer:
@@ -116,8 +130,9 @@ class SimulatedBoard(pynq.Device):  # type: ignore[misc]
         self.memory.invalidate(bo, offset, size)
 
     def close(self) -> None:
-        self._accelerator.power_on()
-        self._engine.close()
+        self.accelerator.power_on()
+        self.memory.closed = True
+        self.engine.close()
         self.uio.close()
 
     def _read(self, address: int) -> int:
@@ -133,7 +148,7 @@ class SimulatedBoard(pynq.Device):  # type: ignore[misc]
         if address & ~0xFFF in (clocks.CRL, clocks.CRF):
             return self.clocks, address
         for base, target in (
-            (design.REGISTERS_BASE, self._accelerator),
+            (design.REGISTERS_BASE, self.accelerator),
             (design.INTERRUPT_CONTROLLER_BASE, self._interrupts),
         ):
             if self.downloads and base <= address < base + design.REGISTERS_RANGE:
@@ -173,10 +188,6 @@ def write_package(folder: Path, overlay: Overlay) -> None:
     (folder / f"{overlay.name}.bit").write_bytes(BITSTREAM)
     (folder / f"{overlay.name}.hwh").write_text(hwh.generate(overlay))
     overlay_package.write_checksums(folder)
-
-
-def _engine(overlay: Overlay, accelerator: str) -> Any:
-    return NativeDevice(overlay)
 
 
 @contextmanager

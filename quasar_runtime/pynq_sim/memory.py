@@ -34,10 +34,11 @@ class BufferObject:
     cpu: Bytes
     cacheable: bool
     memory: Memory
+    ddr: Bytes = field(init=False)
     drained: Bytes = field(init=False)
 
     def __post_init__(self) -> None:
-        self.ddr: Bytes = self.memory.array
+        self.ddr = self.memory.array
         self.drained = self.cpu.copy()
 
     @property
@@ -48,13 +49,16 @@ class BufferObject:
 class SimulatedMemory:
     """The DDR, whose bytes lie where `engine` reaches them.
 
-    ranged   whether flush and invalidate keep to their range, or take the whole buffer
-    limit    bytes that can be allocated
+    ranged    whether flush and invalidate keep to their range, or take the whole buffer
+    physical  whether the engine's addresses are physical ones already
+
+    `limit` is how many bytes can be allocated.
     """
 
-    def __init__(self, engine: Engine, *, ranged: bool, limit: int = 512 << 20) -> None:
-        self._engine, self._ranged = engine, ranged
-        self.limit = limit
+    def __init__(self, engine: Engine, *, ranged: bool, physical: bool = False) -> None:
+        self._engine, self._ranged, self._physical = engine, ranged, physical
+        self.limit = 512 << 20
+        self.closed = False
         self.objects: list[BufferObject] = []
         self._next = FIRST_ADDRESS
 
@@ -66,14 +70,17 @@ class SimulatedMemory:
         memory = self._engine.allocate(room)
         memory.array[:] = UNWRITTEN
         cpu = np.full(room, UNWRITTEN, np.uint8)
-        found = BufferObject(self._next, cpu, cacheable, memory)
+        address = memory.address if self._physical else self._next
+        found = BufferObject(address, cpu, cacheable, memory)
         self._next += room + PAGE  # what lies between is nobody's
         self.objects.append(found)
         return found
 
     def free(self, freed: BufferObject) -> None:
+        """May come late, when the board has been closed: buffers go when nobody has them."""
         self.objects.remove(freed)
-        self._engine.free(freed.memory)
+        if not self.closed:
+            self._engine.free(freed.memory)
 
     @property
     def used(self) -> int:
@@ -87,9 +94,10 @@ class SimulatedMemory:
             buffer.ddr[part] = buffer.cpu[part]
         for other in self.objects:
             if not other.cacheable and not np.array_equal(other.cpu, other.drained):
-                written = other.cpu != other.drained
-                other.ddr[written] = other.cpu[written]
-                other.drained[:] = other.cpu
+                now = other.cpu.copy()  # other threads go on writing
+                written = now != other.drained
+                other.ddr[written] = now[written]
+                other.drained = now
 
     def invalidate(self, buffer: BufferObject, offset: int, size: int) -> None:
         part = slice(offset, offset + size) if self._ranged else slice(None)

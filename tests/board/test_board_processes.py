@@ -1,0 +1,143 @@
+"""One process at a time has the board, and however it ends, it leaves the board in order."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from cases import place
+
+from quasar_runtime.device import board_lock
+from quasar_runtime.device.board import BoardDevice
+from quasar_runtime.device.board_lock import BoardLock
+from quasar_runtime.errors import DeviceError
+
+pytest.importorskip("pynq", reason="pynq is not installed here; `make pynq` tests with it")
+pytestmark = pytest.mark.board
+
+OPEN = """
+import atexit, sys, time
+atexit.register(lambda: report())
+from contextlib import ExitStack
+from pathlib import Path
+from quasar_runtime.device import board_lock
+from quasar_runtime.device.board import BoardDevice
+from quasar_runtime.pynq_sim import simulated_board
+
+folder = {folder!r}
+
+def report():  # the handler registered first is called last
+    if folder:
+        status = board.accelerator.read(0x24)
+        print("memory", board.memory.used, "status", status, flush=True)
+
+if folder:
+    board_lock.lock_folder = lambda: Path(folder)
+    stack = ExitStack()
+    board = stack.enter_context(simulated_board("b64"))
+try:
+    device = BoardDevice({overlay!r})
+except Exception as e:
+    print(type(e).__name__, e)
+    sys.exit(1)
+print("open", flush=True)
+"""
+SILENT_RUN = """
+from quasar_runtime.device.base import Job
+board.faults.silent = True
+memory = device.allocate(4096)
+a = memory.address
+device.submit(Job(1, a, 64, a + 64, 64, a + 128, 64, a + 192, 64))
+assert board.accelerator.read(0x24) == 2, "the run is under way"
+"""
+CTRL_C = """
+import os, signal, threading
+threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+"""
+
+
+@pytest.fixture
+def script(overlay_name, tmp_path):
+    """Starts another process with the board's device open in it."""
+    started = []
+    simulated = board_lock.lock_folder() == tmp_path
+
+    def start(more=""):
+        opening = OPEN.format(folder=str(tmp_path) if simulated else "", overlay=overlay_name)
+        process = subprocess.Popen(
+            [sys.executable, "-c", opening + more],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def test_a_second_process_is_told_who_holds_the_board(device, script):
+    output, _ = script().communicate(timeout=60)
+    assert output.startswith(f"DeviceError the board is busy, held by PID {os.getpid()} ("), output
+
+
+def test_the_board_is_free_when_its_process_was_killed(overlay_name, script):
+    process = script("time.sleep(60)")
+    assert process.stdout.readline() == "open\n"
+    with pytest.raises(DeviceError, match=f"held by PID {process.pid}"):
+        BoardDevice(overlay_name)
+    process.kill()
+    process.wait()
+    with BoardDevice(overlay_name) as device:
+        place(device, 0).run()
+
+
+def test_a_process_that_ends_without_closing_leaves_all_in_order(board, script):
+    output, _ = script(SILENT_RUN).communicate(timeout=60)
+    assert output == "open\nmemory 0 status 1\n"
+    BoardDevice("b64").close()
+
+
+def test_an_exception_that_nobody_catches_leaves_all_in_order(board, script):
+    output, _ = script(SILENT_RUN + "raise ValueError('oops')").communicate(timeout=60)
+    assert "ValueError: oops" in output
+    assert output.endswith("memory 0 status 1\n")
+
+
+def test_ctrl_c_in_a_wait_that_nobody_catches_leaves_all_in_order(board, script):
+    output, _ = script(SILENT_RUN + CTRL_C + "device.wait(30)").communicate(timeout=60)
+    assert "KeyboardInterrupt" in output
+    assert output.endswith("memory 0 status 1\n")
+
+
+def test_a_forked_child_leaves_its_parents_board_alone(board, device):
+    placed = place(device, 0)
+    child = os.fork()
+    if child == 0:
+        device.close()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    with pytest.raises(DeviceError, match="busy"):
+        BoardLock(board.tag)
+    placed.run()
+
+
+def test_a_lock_that_cannot_be_opened_says_whose_it_is(monkeypatch, tmp_path):
+    monkeypatch.setattr("quasar_runtime.device.board_lock.lock_folder", lambda: tmp_path / "none")
+    with pytest.raises(DeviceError, match=r"quasar-x\.lock cannot be opened .*sudo -E"):
+        BoardLock("x")
+
+
+def test_the_lock_files_text_may_be_anything(tmp_path):
+    lock = BoardLock("x")
+    path = board_lock.lock_folder() / "quasar-x.lock"
+    for text, shown in (("", "another process"), ("?", "another process"), ("999999999", "PID 9")):
+        path.write_text(text)
+        with pytest.raises(DeviceError, match=f"busy, held by {shown}"):
+            BoardLock("x")
+    lock.release()
+    BoardLock("x").release()
