@@ -150,6 +150,11 @@ class Model:
     def classes(self) -> int:
         return self.head.rows
 
+    def _repr_html_(self) -> str:
+        from quasar_runtime.display import model_html
+
+        return model_html(self)
+
     def linears(self) -> dict[str, Linear]:
         """Every weight matrix by name, in the order in which it runs."""
         named = {"patch": self.patch}

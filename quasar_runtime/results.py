@@ -115,6 +115,11 @@ class Profile:
             "layers": [layer.as_dict() for layer in self.layers],
         }
 
+    def _repr_html_(self) -> str:
+        from quasar_runtime.display import profile_html
+
+        return profile_html(self)
+
     def __repr__(self) -> str:
         return f"Profile({len(self.names)} operations, {self.microseconds / 1e3:.3f} ms)"
 
@@ -156,6 +161,11 @@ class Result:
             "predictions": [p.as_dict() for p in self.predictions],
             "times": self.times.as_dict(),
         }
+
+    def _repr_html_(self) -> str:
+        from quasar_runtime.display import result_html
+
+        return result_html(self)
 
     def __repr__(self) -> str:
         if self.error is not None:

@@ -226,6 +226,11 @@ class Session:
         with suppress(Exception):
             self._release(wait=False)
 
+    def _repr_html_(self) -> str:
+        from quasar_runtime.display import session_html
+
+        return session_html(self)
+
     def __repr__(self) -> str:
         state = "closed" if self._closed else f"on {self.device.name}"
         return f"Session({self.name!r}, {state}, overlay '{self.device.overlay.name}')"
