@@ -24,8 +24,6 @@ import numpy.typing as npt
 from quasar_runtime.errors import QuasarError
 from train.space import MATRICES, SHARES, Space, SpaceError, Subnet
 
-GREEDY_SUBNETS = 24
-
 
 class RowLoss:
     """The loss of a mix of a network's rows: a callable Subnet -> float.
@@ -80,8 +78,8 @@ class RowLoss:
             )
         return float(saved[-1] - saved[block.rows8(subnet.width)[matrix]])
 
-    def greedy(self, space: Space, count: int = GREEDY_SUBNETS) -> list[Subnet]:
-        """Subnets from all 4-bit to all 8-bit, each matrix's share raised step by step where that
+    def path(self, space: Space) -> list[Subnet]:
+        """Subnets from all 4-bit to all 8-bit, a matrix's share raised at each step where that
         saves most for its multiplications: near the best for a loss that is a sum over rows."""
         subnet = replace(space.largest(), blocks=space.smallest().blocks)
         steps = [subnet]
@@ -105,7 +103,7 @@ class RowLoss:
             subnet = self._raised(subnet, number, which, space.shares[choice])
             steps.append(subnet)
             offer(subnet, number, which, choice + 1)
-        return [steps[round(i)] for i in np.linspace(0, len(steps) - 1, count)]
+        return steps
 
     @staticmethod
     def _raised(subnet: Subnet, number: int, which: int, share: float) -> Subnet:

@@ -385,6 +385,21 @@ def overlay_costs(space: Space, names: Sequence[str]) -> dict[str, CostModel]:
     return {name: OverlayCost.of(space, load_overlay(name)) for name in names}
 
 
+def starts(
+    path: Sequence[Subnet], costs: Mapping[str, CostModel], settings: Settings
+) -> list[Subnet]:
+    """Subnets to begin with, from a path of ever better and slower ones: for each target and
+    overlay the last that is fast enough, and a third of a population along the whole path."""
+    chosen = []
+    for cost in costs.values():
+        fps = [cost(subnet).fps for subnet in path]
+        for target in settings.targets:
+            fast = [subnet for subnet, rate in zip(path, fps, strict=True) if rate >= target]
+            chosen += fast[-1:]
+    step = max(1, len(path) * 3 // settings.population)
+    return [*chosen, *path[::step]]
+
+
 @click.command()
 @click.argument("out", type=Path)
 @click.option("--space", "space_name", default="vit_tiny", show_default=True, help="Or a .yaml.")
@@ -417,7 +432,7 @@ def main(
         study = Search(
             space, loss, overlay_costs(space, names), settings, f"sqlite:///{out / 'search.db'}"
         )
-        front = study.run(loss.greedy(space))
+        front = study.run(starts(loss.path(space), study.costs, settings))
         save(front, settings, space, out)
     except QuasarError as e:
         click.echo(f"error: {e}", err=True)
