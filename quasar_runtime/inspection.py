@@ -8,6 +8,7 @@ from typing import Any
 from quasar_runtime import interface as hw
 from quasar_runtime.arena import aligned
 from quasar_runtime.compiler import compile_model
+from quasar_runtime.cycles import DDR, Cycles, program_cycles
 from quasar_runtime.errors import ModelError, ModelNotFound
 from quasar_runtime.interface import Epilogue, Opcode
 from quasar_runtime.model import Linear, Model
@@ -58,9 +59,11 @@ def inspect_program(model: Model, overlay: Overlay) -> dict[str, Any]:
     """The model compiled for an overlay: sizes, memory map and descriptors.
 
     macs count 4-bit multiply-accumulates, an 8-bit one as two. array_cycles is how long the
-    overlay's array takes for them at the very least. CompileError when the model does not fit.
+    overlay's array takes for them at the very least; `predicted` is what the cycle model says of
+    the whole accelerator with a memory as stated there. CompileError when the model does not fit.
     """
     program = compile_model(model, overlay)
+    cycles = program_cycles(program)
     return {
         "overlay": overlay.name,
         "bytes": int(program.data.size),
@@ -68,8 +71,14 @@ def inspect_program(model: Model, overlay: Overlay) -> dict[str, Any]:
         "macs": sum(program.macs),
         "array_cycles": -(-sum(program.macs) // overlay.macs),
         "clock_mhz": overlay.clock_mhz,
+        "predicted": {
+            "cycles": round(cycles.total),
+            "milliseconds": round(cycles.total / overlay.clock_mhz / 1e3, 4),
+            "fps": round(cycles.fps, 2),
+            "memory": asdict(DDR),
+        },
         "memory": memory_map(program),
-        "descriptors": [_descriptor(program, number) for number in range(program.count)],
+        "descriptors": [_descriptor(program, number, cycles) for number in range(program.count)],
     }
 
 
@@ -117,8 +126,9 @@ def _sections(program: Program, number: int) -> list[tuple[str, int, int]]:
     return found
 
 
-def _descriptor(program: Program, number: int) -> dict[str, Any]:
-    """A descriptor: its work, the bytes it reads from the program, and the fields it uses."""
+def _descriptor(program: Program, number: int, cycles: Cycles) -> dict[str, Any]:
+    """A descriptor: its work, the bytes it reads from the program, its predicted cycles (begin from
+    START on) and the fields it uses."""
     d = program.descriptors[number]
     op = Opcode(int(d["opcode"]))
     return {
@@ -127,6 +137,8 @@ def _descriptor(program: Program, number: int) -> dict[str, Any]:
         "operation": op.name.lower(),
         "macs": program.macs[number],
         "bytes": sum(size for _, _, size in _sections(program, number)),
+        "begin_cycle": round(float(cycles.begin[number])),
+        "cycles": round(float(cycles.spans[number])),
         "fields": {field: int(d[field]) for field in hw.RULES[op] if field != "layer"},
     }
 

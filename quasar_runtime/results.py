@@ -136,6 +136,7 @@ class Result:
     predictions  the most likely classes, best first; empty when the picture could not be read
     logits       float32 (classes,)
     profile      time of every operation, None when the picture could not be read
+    cycles       the accelerator's for the whole picture, None on a device that counts none
     error        why there is no answer, else None
     """
 
@@ -143,6 +144,7 @@ class Result:
     predictions: tuple[Prediction, ...] = ()
     logits: npt.NDArray[np.float32] = field(default_factory=no_logits)
     profile: Profile | None = None
+    cycles: int | None = None
     times: Times = Times()
     error: ImageError | None = None
 
@@ -160,6 +162,7 @@ class Result:
             "error": None if self.error is None else str(self.error),
             "predictions": [p.as_dict() for p in self.predictions],
             "times": self.times.as_dict(),
+            "cycles": self.cycles,
         }
 
     def _repr_html_(self) -> str:

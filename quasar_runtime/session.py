@@ -301,12 +301,14 @@ class Session:
             start = perf_counter()
             accumulators, profile = self._run(slot)
             times = replace(times, infer_ms=(perf_counter() - start) * 1e3)
+            cycles = self.device.cycles
         logits = (accumulators * self.program.scale).astype(np.float32)
         return Result(
             source=source_name(source),
             predictions=rank(logits, self.labels, top),
             logits=logits,
             profile=profile,
+            cycles=cycles,
             times=times,
         )
 

@@ -95,7 +95,8 @@ def test_infer_json_holds_wnid_label_and_probability(call, pictures):
     assert found["model"] == "q-vit-160fps"
     assert [Path(r["source"]).name for r in found["results"]] == ["a.png", "b.jpg"]
     for result in found["results"]:
-        assert set(result) == {"source", "error", "predictions", "times"}
+        assert set(result) == {"source", "error", "predictions", "times", "cycles"}
+        assert result["cycles"] is None
         assert result["error"] is None
         assert len(result["predictions"]) == 3
         assert set(result["predictions"][0]) == {"index", "wnid", "label", "probability"}
@@ -341,6 +342,8 @@ def test_inspect_shows_model_and_program(call):
     found = json.loads(call("inspect", "tiny-w8", "--overlay", "b64", "--json").stdout)
     assert found["model"]["name"] == "tiny-w8"
     program = found["program"]
+    assert f"predicted: {program['predicted']['cycles']} cycles an image" in text
+    assert "150 cycles latency and 12 GB/s; not measured on a board" in text
     assert program["descriptors"][-1]["operation"] == "end"
     for area in program["memory"]:
         assert area["bytes"] > 0
@@ -350,6 +353,28 @@ def test_inspect_shows_model_and_program(call):
     areas = [a for a in program["memory"] if a["area"] == "program"]
     read = sum(d["bytes"] for d in program["descriptors"])
     assert read == sum(a["bytes"] for a in areas if a["name"] != "descriptors")
+
+
+def test_inspect_predicts_what_the_cycle_model_says(call, zoo):
+    from quasar_runtime.compiler import compile_model
+    from quasar_runtime.cycles import program_cycles
+    from quasar_runtime.overlay import load_overlay
+    from quasar_runtime.zoo import load_model
+
+    program = compile_model(load_model(zoo / "tiny-w8.safetensors"), load_overlay("b64"))
+    expected = program_cycles(program)
+    options = ["tiny-w8", "--overlay", "b64", "--json"]
+    found = json.loads(call("inspect", *options).stdout)["program"]
+    predicted = found["predicted"]
+    assert predicted["cycles"] == round(expected.total) > found["array_cycles"]
+    assert predicted["fps"] == pytest.approx(300e6 / expected.total, rel=1e-3)
+    assert predicted["milliseconds"] == pytest.approx(expected.total / 300e3, rel=1e-3)
+    assert predicted["memory"] == {"latency": 150, "gigabytes": 12.0, "port_gigabytes": 8.5}
+    spans = [d["cycles"] for d in found["descriptors"]]
+    assert spans == [round(span) for span in expected.spans]
+    begins = [d["begin_cycle"] for d in found["descriptors"]]
+    assert begins == sorted(begins)
+    assert begins[0] > 0
 
 
 def test_devices_say_why_one_cannot_be_used(call):
@@ -509,6 +534,11 @@ def test_the_simulated_accelerator_answers_as_the_reference_does(call, pictures,
     first, second = ([r["predictions"] for r in f["results"]] for f in found)
     assert first == second
     assert (found[0]["device"], found[0]["overlay"]) == ("rtl", "b64")
+    cycles = [r["cycles"] for r in found[0]["results"]]
+    assert min(cycles) > 1000
+    first, *_ = call("infer", pictures / "a.png", *rtl).stdout.splitlines()
+    ms = rf"{cycles[0] / 300e3:.2f} ms at 300 MHz; simulated in \d+\.\d s"
+    assert re.fullmatch(rf".*a\.png  \({cycles[0]} cycles, {ms}\)", first)
 
 
 def test_a_deadline_in_cycles_is_one_line_and_exit_code_1(call, pictures, rtl):

@@ -280,7 +280,7 @@ def test_memory_that_is_not_there_is_a_decode_error(opened):
 @pytest.mark.parametrize("channel", ["AR", "R", "AW", "W", "B"])
 @pytest.mark.parametrize("overlay", [SMALL, MIDDLE], ids=lambda o: o.name)
 def test_a_port_that_falls_silent_is_reported(opened, overlay, channel, monkeypatch):
-    monkeypatch.setattr("quasar_runtime.device.rtl.STALL_CYCLES", 1000)
+    monkeypatch.setattr("quasar_runtime.device.registers.STALL_CYCLES", 1000)
     device = opened(overlay)
     ports = range(overlay.read_ports) if channel in ("AR", "R") else [overlay.read_ports]
     for port in ports:
@@ -295,7 +295,7 @@ def test_a_port_that_falls_silent_is_reported(opened, overlay, channel, monkeypa
 
 
 def test_a_reset_waits_for_a_silent_port_and_says_so(opened, monkeypatch):
-    monkeypatch.setattr("quasar_runtime.device.rtl.STALL_CYCLES", 1000)
+    monkeypatch.setattr("quasar_runtime.device.registers.STALL_CYCLES", 1000)
     device = opened(SMALL)
     device.inject(0, "R", 5, "silent")
     job, _ = place(device, work(SMALL))

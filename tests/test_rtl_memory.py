@@ -170,5 +170,5 @@ def test_addresses_lie_above_4_gib_and_are_aligned():
 
 def test_registers_of_another_overlay_are_refused(monkeypatch):
     monkeypatch.setattr("quasar_runtime.device.rtl_build.Build.parameters", {"TOKENS": 4})
-    with pytest.raises(OverlayError, match="ARRAY is"):
+    with pytest.raises(OverlayError, match="ARRAY reads"):
         open_stub()

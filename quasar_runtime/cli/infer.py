@@ -20,6 +20,7 @@ from quasar_runtime.cli.output import Output
 from quasar_runtime.cli.verb import BAD_INPUT, HELP_OPTIONS, Verb, print_error
 
 if TYPE_CHECKING:
+    from quasar_runtime.device.base import Device
     from quasar_runtime.results import Result
 
 
@@ -61,7 +62,7 @@ def infer(
             if out.json:
                 answers.append(_answer(result, profile))
             elif result.error is None:
-                _print_result(result, profile, out)
+                _print_result(result, profile, session.device, out)
     if out.json:
         out.value(
             {
@@ -91,11 +92,17 @@ def _answer(result: Result, profile: bool) -> dict[str, Any]:
     return answer
 
 
-def _print_result(result: Result, profile: bool, out: Output) -> None:
+def _print_result(result: Result, profile: bool, device: Device, out: Output) -> None:
     if out.quiet:
         out.line(f"{result.source}: {result.top1.label}")
         return
-    out.line(f"{result.source}  ({result.times.infer_ms:.1f} ms)")
+    time = f"{result.times.infer_ms:.1f} ms"
+    if result.cycles is not None:
+        clock = device.overlay.clock_mhz
+        took = f"{result.cycles} cycles, {result.cycles / clock / 1e3:.2f} ms at {clock} MHz"
+        simulated = f"simulated in {result.times.infer_ms / 1e3:.1f} s"
+        time = f"{took}; {simulated if device.name == 'rtl' else time}"
+    out.line(f"{result.source}  ({time})")
     for place, p in enumerate(result.predictions, 1):
         out.line(f"  {place:2d}  {p.probability:6.1%}  {p.wnid}  {p.label}")
     if profile and result.profile:

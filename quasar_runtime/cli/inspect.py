@@ -65,23 +65,34 @@ def _print_model(facts: dict[str, Any], out: Output) -> None:
 
 
 def _print_program(program: dict[str, Any], out: Output) -> None:
+    predicted, total = program["predicted"], program["predicted"]["cycles"]
+    memory = predicted["memory"]
     out.line(
         f"on overlay {program['overlay']}: {len(program['descriptors'])} descriptors, "
         f"{program['bytes'] / 1e6:.2f} MB, {program['macs'] / 1e6:.1f} M 4-bit MACs, at least "
         f"{program['array_cycles']} array cycles an image"
     )
+    out.line(
+        f"predicted: {total} cycles an image, {predicted['fps']:.1f} FPS at "
+        f"{program['clock_mhz']} MHz, {program['array_cycles'] / total:.1%} of the array's peak"
+    )
+    out.line(
+        f"  by the cycle model, with a memory of {memory['latency']} cycles latency and "
+        f"{memory['gigabytes']:g} GB/s; not measured on a board"
+    )
     out.line()
     out.table(
-        ["", "operation", "kind", "tokens", "8-bit", "4-bit", "MMAC", "bytes"],
-        [_row(d) for d in program["descriptors"]],
+        ["", "operation", "kind", "tokens", "8-bit", "4-bit", "MMAC", "bytes", "cycles", "share"],
+        [_row(d, total) for d in program["descriptors"]],
     )
 
 
-def _row(d: dict[str, Any]) -> tuple[object, ...]:
+def _row(d: dict[str, Any], total: int) -> tuple[object, ...]:
     """A descriptor's line: rows by precision for a weight matrix only."""
     fields = d["fields"]
     rows8 = rows4 = "-"
     if d["operation"] == "linear":
         rows8, rows4 = str(fields["rows8"]), str(fields["outputs"] - fields["rows8"])
-    tokens, mega = fields.get("tokens", "-"), f"{d['macs'] / 1e6:.2f}"
-    return d["number"], d["name"], d["operation"], tokens, rows8, rows4, mega, d["bytes"]
+    what = d["number"], d["name"], d["operation"], fields.get("tokens", "-")
+    share = f"{d['cycles'] / total:.1%}"
+    return *what, rows8, rows4, f"{d['macs'] / 1e6:.2f}", d["bytes"], d["cycles"], share

@@ -91,6 +91,11 @@ class Device(ABC):
         DeviceFault when it ended in its error state.
         """
 
+    @property
+    def cycles(self) -> int | None:
+        """Cycles of the accelerator's last run, None on a device that counts none."""
+        return None
+
     @abstractmethod
     def state(self) -> dict[str, int]:
         """Registers by name (those of access 'r' and 'rw' that say how it stands)."""

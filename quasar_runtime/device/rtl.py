@@ -20,6 +20,7 @@ import numpy as np
 from quasar_runtime import interface as hw
 from quasar_runtime.cycles import Ddr, program_cycles
 from quasar_runtime.device.base import Device, Job, Memory
+from quasar_runtime.device.registers import check_identity, cycles, fault, write_job
 from quasar_runtime.device.rtl_build import Build, library
 from quasar_runtime.device.rtl_watch import Progress, Waves
 from quasar_runtime.errors import (
@@ -28,15 +29,12 @@ from quasar_runtime.errors import (
     DeviceError,
     DeviceFault,
     DeviceTimeout,
-    OverlayError,
 )
-from quasar_runtime.interface import Cause, Control, Status
+from quasar_runtime.interface import Control, Status
 from quasar_runtime.overlay import Overlay
 from quasar_runtime.program import Program, check
 from quasar_runtime.resources import data_folder
 
-STALL_CYCLES = 65536
-"""TIMEOUT register: cycles that a memory port may stay silent."""
 FIRST_ADDRESS, GAP = 0x8_0000_0000, 0x1_0000
 """Where memories begin (the ZCU102's upper DDR), and what lies unmapped between them."""
 EVERYTHING = 2**40
@@ -152,7 +150,9 @@ class RtlDevice(Device):
             raise DeviceError("an assertion failed in reset; this is a bug in hw_src")
         self._handle = handle
         try:
-            self._identify()
+            check_identity(
+                self._read, self.overlay, "the RTL and overlay.json do not belong together"
+            )
         except BaseException:
             self.close()
             raise
@@ -172,31 +172,6 @@ class RtlDevice(Device):
             (ctypes.c_uint32 * MOST_PORTS)(*groups),
             m.seed,
         )
-
-    def _identify(self) -> None:
-        o = self.overlay
-        expected = {
-            "IDENTITY": hw.IDENTITY,
-            "ARRAY": o.tokens | o.rows << 8 | o.depth << 16,
-            "ACT_WORDS": o.act_words,
-            "RES_WORDS": o.res_words,
-            "LOGITS": o.logits,
-            "CLOCK_KHZ": o.clock_mhz * 1000,
-            "PORTS": o.read_ports,
-        }
-        for name, value in expected.items():
-            found = self._read(name)
-            if found != value:
-                raise OverlayError(
-                    f"register {name} is {found:#x}, overlay '{o.name}' has {value:#x}; "
-                    "the RTL and overlay.json do not belong together"
-                )
-        version = self._read("VERSION")
-        if version >> 16 != hw.VERSION[0] or version & 0xFFFF < hw.VERSION[1]:
-            raise OverlayError(
-                f"the RTL's interface is version {version >> 16}.{version & 0xFFFF}, this runtime "
-                f"needs {hw.VERSION[0]}.{hw.VERSION[1]}"
-            )
 
     def allocate(self, size: int) -> Memory:
         handle = self._require_open()
@@ -243,15 +218,7 @@ class RtlDevice(Device):
             raise DeviceError("a run is under way; wait for it, or reset", self.state())
         if status & Status.ERROR:
             self.reset()
-        self._write("DESCRIPTOR_COUNT", job.count)
-        self._write("TIMEOUT", STALL_CYCLES)
-        for name in ("program", "image", "output", "profile"):
-            address, size = getattr(job, name), getattr(job, f"{name}_bytes")
-            self._write(f"{name.upper()}_LO", address & 0xFFFFFFFF)
-            self._write(f"{name.upper()}_HI", address >> 32)
-            self._write(f"{name.upper()}_BYTES", size)
-        self._write("INTERRUPT_STATUS", 3)
-        self._write("INTERRUPT_ENABLE", 3)
+        write_job(self._write, job)
         self._expected = self._predicted.get(job.program)
         self._open_waves()
         self._write("CONTROL", Control.START)
@@ -283,13 +250,13 @@ class RtlDevice(Device):
             predicted = "" if self._expected is None else f", predicted {self._expected} in all"
             raise DeviceTimeout(
                 f"the run did not end within {late} (at descriptor {state['ERROR_DESCRIPTOR']} of "
-                f"{state['DESCRIPTOR_COUNT']} after {_cycles(state)} cycles{predicted}); allow "
+                f"{state['DESCRIPTOR_COUNT']} after {cycles(state)} cycles{predicted}); allow "
                 "more, or record waves to see where it waits",
                 state,
             )
         self._write("INTERRUPT_STATUS", state["INTERRUPT_STATUS"])
         if state["STATUS"] & Status.ERROR:
-            raise DeviceFault(_fault(state), state)
+            raise DeviceFault(fault(state), state)
 
     def _simulate(self, timeout: float) -> str | None:
         """Step until the interrupt; None, or the limit that was reached, in words."""
@@ -425,21 +392,6 @@ def _open_library(path: Path) -> ctypes.CDLL:
         function = getattr(lib, name)
         function.restype, function.argtypes = result, arguments
     return lib
-
-
-def _cycles(state: dict[str, int]) -> int:
-    return state["CYCLES_HI"] << 32 | state["CYCLES_LO"]
-
-
-def _fault(state: dict[str, int]) -> str:
-    """An error state in words."""
-    cause = state["ERROR_CAUSE"]
-    name = Cause(cause).name if cause in Cause._value2member_map_ else f"cause {cause}"
-    address = state["ERROR_ADDRESS_HI"] << 32 | state["ERROR_ADDRESS_LO"]
-    return (
-        f"the accelerator stopped at descriptor {state['ERROR_DESCRIPTOR']}: {name} at "
-        f"{address:#x} after {_cycles(state)} cycles"
-    )
 
 
 def _to_terminal(line: str) -> None:
