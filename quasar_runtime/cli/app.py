@@ -15,6 +15,7 @@ VERBS = {
     "eval": "evaluate",
     "models": "models",
     "inspect": "inspect",
+    "overlays": "overlays",
     "devices": "devices",
     "completion": "completion",
 }

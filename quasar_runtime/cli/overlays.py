@@ -1,0 +1,143 @@
+"""`quasar overlays list|show|verify|install|build`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from quasar_runtime.cli.options import complete_overlay, output_options
+from quasar_runtime.cli.output import Output
+from quasar_runtime.cli.verb import BAD_INPUT, HELP_OPTIONS, Verb, VerbGroup
+
+if TYPE_CHECKING:
+    from quasar_runtime.overlay_package import Package
+
+
+@click.group(cls=VerbGroup, context_settings=HELP_OPTIONS)
+def overlays() -> None:
+    """List, show, verify, install and build accelerator overlays."""
+
+
+@overlays.command("list", cls=Verb, context_settings=HELP_OPTIONS)
+@output_options
+def list_(out: Output) -> None:
+    """List the overlays, and which have a bitstream."""
+    from quasar_runtime.overlay import overlay_names
+    from quasar_runtime.overlay_package import load_package
+
+    found = [load_package(name) for name in overlay_names()]
+    if out.json:
+        out.value([_facts(package) for package in found])
+    elif out.quiet:
+        for package in found:
+            out.line(package.name)
+    else:
+        out.table(
+            ["overlay", "array", "MACs/cycle", "clock", "bitstream", "what it is"],
+            [
+                (
+                    p.name,
+                    f"{p.overlay.tokens} x {p.overlay.rows} x {p.overlay.depth}",
+                    p.overlay.macs,
+                    f"{p.overlay.clock_mhz} MHz",
+                    "yes" if p.bitstream else "no",
+                    p.overlay.description,
+                )
+                for p in found
+            ],
+        )
+
+
+@overlays.command(cls=Verb, context_settings=HELP_OPTIONS)
+@click.argument("name", shell_complete=complete_overlay)
+@output_options
+def show(name: str, out: Output) -> None:
+    """Show an overlay's parameters, and how to get its bitstream where there is none."""
+    from quasar_runtime.overlay_package import how_to_get, load_package
+
+    package = load_package(name)
+    facts = _facts(package)
+    if out.json:
+        out.value(facts)
+    elif out.quiet:
+        out.line(package.name)
+    else:
+        out.facts(facts)
+        if package.bitstream is None:
+            out.line(f"no bitstream: {how_to_get(name)}")
+
+
+@overlays.command(cls=Verb, context_settings=HELP_OPTIONS)
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete_overlay)
+@output_options
+def verify(names: tuple[str, ...], out: Output) -> None:
+    """Check bitstreams and handoffs against their checksums; all overlays without NAME.
+
+    An overlay without a bitstream is an error only where it is named.
+    """
+    from quasar_runtime.errors import OverlayError
+    from quasar_runtime.overlay import overlay_names
+    from quasar_runtime.overlay_package import load_package, verify_package
+
+    found: list[dict[str, Any]] = []
+    for package in map(load_package, names or overlay_names()):
+        answer: dict[str, Any] = {"name": package.name, "ok": True, "problem": None}
+        try:
+            verify_package(package)
+        except OverlayError as e:
+            wrong = bool(names) or package.bitstream is not None
+            answer |= {"ok": False if wrong else None, "problem": str(e)}
+        found.append(answer)
+    if out.json:
+        out.value(found)
+    else:
+        for answer in found:
+            if answer["ok"] is False or not out.quiet:
+                out.line(f"{answer['name']}: {answer['problem'] or 'ok'}")
+    if any(answer["ok"] is False for answer in found):
+        click.get_current_context().exit(BAD_INPUT)
+
+
+@overlays.command(cls=Verb, context_settings=HELP_OPTIONS)
+@click.argument("source", metavar="FOLDER|FILE", type=click.Path(path_type=Path))
+@click.option("--replace", is_flag=True, help="Take the place of an overlay of that name.")
+@output_options
+def install(source: Path, replace: bool, out: Output) -> None:
+    """Install a built overlay: a folder or a .tar.gz with its bitstream and checksums."""
+    from quasar_runtime.overlay_package import install_package
+
+    _print_made(install_package(source, replace=replace), out)
+
+
+@overlays.command(cls=Verb, context_settings=HELP_OPTIONS)
+@click.argument("name", shell_complete=complete_overlay)
+@output_options
+def build(name: str, out: Output) -> None:
+    """Build an overlay's bitstream by Vivado, in a checkout; an hour or more."""
+    from quasar_runtime.overlay_package import build_overlay
+
+    _print_made(build_overlay(name), out)
+
+
+def _print_made(package: Package, out: Output) -> None:
+    if out.json:
+        out.value(_facts(package))
+    elif out.quiet:
+        out.line(package.name)
+    else:
+        out.line(f"{package.name}: {package.bitstream}")
+
+
+def _facts(package: Package) -> dict[str, Any]:
+    """What the JSON of an overlay holds."""
+    from dataclasses import asdict
+
+    return {
+        **asdict(package.overlay),
+        "macs_per_cycle": package.overlay.macs,
+        "folder": str(package.folder),
+        "bitstream": None if package.bitstream is None else str(package.bitstream),
+        "handoff": None if package.handoff is None else str(package.handoff),
+    }
