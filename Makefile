@@ -7,12 +7,12 @@ IMAGE  ?= examples/chelsea.jpg
 BIN    := $(VENV)/bin
 ENGINE := $(wildcard quasar_runtime/native/*.c quasar_runtime/native/*.h quasar_runtime/native/*.py)
 
-.PHONY: infer test lint unit numpy1 interface zoo clean
+.PHONY: infer test lint unit numpy1 pynq interface zoo clean
 
 infer: $(VENV)/installed
 	@$(BIN)/quasar-infer --model "$(MODEL)" "$(IMAGE)"
 
-test: lint unit numpy1
+test: lint unit numpy1 pynq
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
@@ -28,6 +28,11 @@ NUMPY1_TESTS := $(addprefix tests/test_,arithmetic.py compiler.py images.py inte
 numpy1: $(VENV)-numpy1/installed
 	$(VENV)-numpy1/bin/python -m pytest -n 2 $(NUMPY1_TESTS)
 
+# The board's driver over the simulated board, with both versions of PYNQ that boards carry.
+pynq: $(VENV)-pynq3/installed $(VENV)-pynq4/installed
+	PYTHONPATH=. $(VENV)-pynq3/bin/python -m pytest tests/board
+	PYTHONPATH=. $(VENV)-pynq4/bin/python -m pytest tests/board
+
 interface: $(VENV)/installed
 	$(BIN)/python -m quasar_runtime.interface_emit
 
@@ -36,7 +41,7 @@ zoo: $(VENV)/installed-test
 	$(BIN)/python -m train.zoo
 
 clean:
-	rm -rf $(VENV) $(VENV)-numpy1 build *.egg-info quasar_runtime/native/*.so
+	rm -rf $(VENV) $(VENV)-numpy1 $(VENV)-pynq3 $(VENV)-pynq4 build *.egg-info quasar_runtime/native/*.so
 
 $(VENV)/bin/pip: | system
 	$(PYTHON) -m venv $(VENV)
@@ -53,6 +58,18 @@ $(VENV)/installed-test: $(VENV)/installed | test-tools
 $(VENV)-numpy1/installed: $(VENV)/installed-test
 	$(PYTHON) -m venv $(VENV)-numpy1
 	$(VENV)-numpy1/bin/pip install --quiet --disable-pip-version-check 'numpy==1.26.4' -e '.[test]'
+	@touch $@
+
+# Quasar itself is the checkout's, its engine built by the main environment. PYNQ 3 needs an older
+# pycparser; pynqutils needs the pkg_resources that newer setuptools lack.
+PYNQ3 := 3.0.1
+PYNQ4 := 4.0.0
+$(VENV)-pynq%/installed: tools/requirements.py $(VENV)/installed-test
+	$(PYTHON) -m venv $(VENV)-pynq$*
+	$(BIN)/python tools/requirements.py rtl > $(VENV)-pynq$*/requirements.txt
+	$(VENV)-pynq$*/bin/pip install --quiet --disable-pip-version-check 'pynq==$(PYNQ$*)' \
+		'pycparser<3' 'setuptools<=80' 'numpy==1.26.4' 'pytest>=7.4' \
+		-r $(VENV)-pynq$*/requirements.txt
 	@touch $@
 
 .PHONY: system test-tools
