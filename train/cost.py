@@ -77,8 +77,20 @@ class OverlayCost:
             self.overlay, self.image_size, subnet.width, rows_of(subnet), self.classes
         )
         cycles = operations_cycles(work, self.overlay, self.ddr)
-        return Cost(
-            cycles.total, cycles.fps, needs(self.overlay, subnet, self.image_size, self.classes)
+        return Cost(cycles.total, cycles.fps, self.needs(subnet))
+
+    def needs(self, subnet: Subnet) -> tuple[Need, Need, Need]:
+        """What must fit: the compiler's regions at their fullest, and the logits."""
+        o, last = self.overlay, len(subnet.blocks) - 1
+        tokens = (self.image_size // PATCH) ** 2 + 1
+        blocks = enumerate(subnet.blocks)
+        act = max(block_words(o, subnet.width, b, tokens, i == last) for i, b in blocks)
+        act = max(act, _words(o, tokens, PATCH_CHANNELS))
+        residual = _words(o, tokens, subnet.width)
+        return (
+            Need("words of activation memory", act, o.act_words),
+            Need("words of residual memory", residual, o.res_words),
+            Need("logits", self.classes, o.logits),
         )
 
 
@@ -104,20 +116,6 @@ def rows_of(subnet: Subnet) -> list[Work]:
             )
         )
     return blocks
-
-
-def needs(overlay: Overlay, subnet: Subnet, image_size: int, classes: int) -> tuple[Need, ...]:
-    """What must fit: the compiler's regions at their fullest, and the logits."""
-    tokens = (image_size // PATCH) ** 2 + 1
-    last = len(subnet.blocks) - 1
-    blocks = enumerate(subnet.blocks)
-    act = max(block_words(overlay, subnet.width, b, tokens, i == last) for i, b in blocks)
-    act = max(act, _words(overlay, tokens, PATCH_CHANNELS))
-    return (
-        Need("words of activation memory", act, overlay.act_words),
-        Need("words of residual memory", _words(overlay, tokens, subnet.width), overlay.res_words),
-        Need("logits", classes, overlay.logits),
-    )
 
 
 def block_words(overlay: Overlay, width: int, block: Block, tokens: int, last: bool) -> int:

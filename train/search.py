@@ -28,6 +28,7 @@ from tqdm import tqdm
 
 from quasar_runtime.errors import QuasarError
 from quasar_runtime.overlay import load_overlay
+from train.area import ShapeCost, overlay_text, parse_budget, shape_costs
 from train.cost import Cost, CostModel, OverlayCost
 from train.predictor import RowLoss
 from train.space import SHARES, Block, Space, Subnet
@@ -404,7 +405,8 @@ def starts(
 @click.argument("out", type=Path)
 @click.option("--space", "space_name", default="vit_tiny", show_default=True, help="Or a .yaml.")
 @click.option("--effects", type=Path, help="Loss: row effects, from python -m train.predictor.")
-@click.option("--overlay", "names", multiple=True, default=("b1024",), show_default=True)
+@click.option("--overlay", "names", multiple=True, help="Default: b1024.")
+@click.option("--budget", help="In place of --overlay: any array within it, such as dsp=600.")
 @click.option("--target", "targets", type=float, multiple=True, required=True, help="FPS wanted.")
 @click.option("--trials", default=2000, show_default=True, help="Subnets rated in all.")
 @click.option("--population", default=48, show_default=True)
@@ -414,6 +416,7 @@ def main(
     space_name: str,
     effects: Path,
     names: tuple[str, ...],
+    budget: str | None,
     targets: tuple[float, ...],
     trials: int,
     population: int,
@@ -424,16 +427,27 @@ def main(
     Run it again to carry on, with more trials to go further, or several times at once to share the
     work: trials are kept in OUT/search.db.
     """
+    if budget is not None and names:
+        raise click.UsageError("give either --overlay or --budget")
     try:
         space = Space.load(space_name)
         loss = RowLoss.load(effects)
         settings = Settings(targets, trials, population, seed)
         out.mkdir(parents=True, exist_ok=True)
-        study = Search(
-            space, loss, overlay_costs(space, names), settings, f"sqlite:///{out / 'search.db'}"
-        )
+        costs: Mapping[str, CostModel]
+        if budget is None:
+            costs = overlay_costs(space, names or ("b1024",))
+        else:
+            costs = shape_costs(space, parse_budget(budget))
+        study = Search(space, loss, costs, settings, f"sqlite:///{out / 'search.db'}")
         front = study.run(starts(loss.path(space), study.costs, settings))
         save(front, settings, space, out)
+        for target in targets:
+            best = choose(front, target)
+            cost = costs[best.overlay]
+            if isinstance(cost, ShapeCost):
+                path = out / f"overlay-{target:g}fps.json"
+                path.write_text(overlay_text(cost.overlay(best.subnet)), encoding="utf-8")
     except QuasarError as e:
         click.echo(f"error: {e}", err=True)
         sys.exit(1)

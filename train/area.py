@@ -1,0 +1,313 @@
+"""What an overlay's shape takes of the device: DSP, LUT, FF and BRAM36, without synthesising it.
+
+    python -m train.area b1024            # or the path of an overlay.json
+
+DSP slices and block RAMs are counted from the structure of hw_src/rtl, exactly. LUTs and flip-flops
+are sums of a few terms, each what one kind of hardware grows with, whose weights are fitted to the
+synthesis reports (overlays/*/synth.json, hw_src/synth/shapes.json). All are estimates before
+placement, as those reports are.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import numpy.typing as npt
+
+from quasar_runtime.cycles import DDR, Ddr
+from quasar_runtime.errors import QuasarError
+from quasar_runtime.interface import HEAD_DIM, MAX_CHANNELS, MAX_TOKENS
+from quasar_runtime.overlay import Overlay, load_overlay, parse_overlay
+from train.cost import Cost, Need, OverlayCost
+from train.space import Space, Subnet
+
+ROOT = Path(__file__).resolve().parents[1]
+PORT_BITS = 128
+RESOURCES = {"dsp": "DSP48E2", "lut": "LUT", "ff": "FF", "bram36": "BRAM36"}
+"""Fields of an Area, and what the reports call them."""
+
+
+class AreaError(QuasarError):
+    """A synthesis report or a budget that cannot be used."""
+
+
+@dataclass(frozen=True)
+class Area:
+    """DSP48E2 slices, LUTs, flip-flops and block RAMs of 36 kbit."""
+
+    dsp: float
+    lut: float
+    ff: float
+    bram36: float
+
+
+DEVICE = Area(dsp=2520, lut=274_080, ff=548_160, bram36=912)
+"""xczu9eg-ffvb1156-2, the ZCU102's."""
+
+
+# --- counted ---
+
+
+def lanes(o: Overlay) -> int:
+    """Digit rows a cycle through the epilogue."""
+    return min(max(o.depth // 4, 2), 8)
+
+
+def exponents(o: Overlay) -> int:
+    """Keys a cycle through the softmax."""
+    return 8 if o.depth >= 32 else o.depth // 8
+
+
+def weight_lanes(o: Overlay) -> int:
+    """Read ports that carry weights."""
+    return o.read_ports if o.rows * o.depth // 2 // o.read_ports >= 256 else 1
+
+
+def dsp(o: Overlay) -> int:
+    """Multipliers of the array, four products each; of every token's epilogue lanes (three to
+    requantise, one to normalise); of its softmax; and the few of roots, addresses and checks."""
+    array = o.tokens * o.rows * o.depth // 4
+    return array + o.tokens * (4 * lanes(o) + exponents(o)) + 16
+
+
+def block_rams(width: int, words: int) -> float:
+    """BRAM36 of a memory with a read and a write port: the arrangement that takes least. Half of
+    one is a block of 18 kbit."""
+    shapes = [(36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384)]
+    return min(-(-width // w) * -(-words // n) for w, n in shapes) / 2
+
+
+def bram36(o: Overlay) -> float:
+    """Memories of the weights' ring, logits, residual and activations; FIFOs of the ports."""
+    head = 2 * MAX_TOKENS * HEAD_DIM // (o.rows * o.depth)  # beats of a head's K, and of its V
+    beats = max(2 * MAX_CHANNELS // o.depth, 4 * head)
+    ring = o.rows * block_rams(4 * o.depth, beats)
+    column = block_rams(16, o.res_words) + block_rams(8, o.act_words)
+    images = 2 if o.depth == 32 else 1
+    positions = 2 if o.depth == 32 and o.read_ports > 1 and o.tokens > 1 else 1
+    readers = (1 + images + positions) * block_rams(PORT_BITS, 512)
+    if weight_lanes(o) == 1:
+        readers += block_rams(PORT_BITS, 1024)
+    else:
+        readers += weight_lanes(o) * block_rams(PORT_BITS, 512)
+        readers += block_rams(4 * o.rows * o.depth, 512)
+    return ring + block_rams(32, o.logits) + o.tokens * o.depth * column + readers
+
+
+# --- fitted ---
+
+TERMS: dict[str, Callable[[Overlay], float]] = {
+    "control, descriptors, registers": lambda o: 1,
+    "a read port": lambda o: o.read_ports,
+    "a multiplier of the array": lambda o: o.tokens * o.rows * o.depth / 4,
+    "an accumulator": lambda o: o.tokens * o.rows,
+    "a column of on-chip memory": lambda o: o.tokens * o.depth,
+    "an epilogue lane of a token": lambda o: o.tokens * lanes(o),
+    "a way from a lane to a column": lambda o: o.tokens * lanes(o) * o.depth,
+}
+"""What LUTs and flip-flops grow with."""
+
+
+@dataclass(frozen=True)
+class AreaModel:
+    """The terms' weights; a callable Overlay -> Area."""
+
+    lut: Mapping[str, float]
+    ff: Mapping[str, float]
+
+    def __call__(self, overlay: Overlay) -> Area:
+        def total(weights: Mapping[str, float]) -> float:
+            return sum(weight * TERMS[term](overlay) for term, weight in weights.items())
+
+        return Area(dsp(overlay), total(self.lut), total(self.ff), bram36(overlay))
+
+
+Report = tuple[Overlay, Area]
+
+
+def fit(reports: Sequence[Report]) -> AreaModel:
+    """Weights with the least squares of relative errors, none negative: no part has less than
+    nothing."""
+    terms = np.array([[term(o) for term in TERMS.values()] for o, _ in reports], np.float64)
+    weights = {}
+    for name in ("lut", "ff"):
+        totals = np.array([getattr(area, name) for _, area in reports])
+        solution = non_negative(terms / totals[:, None], np.ones(len(reports)))
+        weights[name] = dict(zip(TERMS, solution.tolist(), strict=True))
+    return AreaModel(weights["lut"], weights["ff"])
+
+
+def non_negative(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """argmin |a x - b| over x >= 0: Lawson and Hanson's active sets."""
+    x = np.zeros(a.shape[1])
+    free = np.zeros(a.shape[1], bool)
+    scale = np.linalg.norm(a, axis=0)
+    a = a / scale
+    while True:
+        gradient = a.T @ (b - a @ x)
+        if free.all() or gradient[~free].max() < 1e-9:
+            return np.asarray(x / scale)
+        free[np.argmax(np.where(free, -np.inf, gradient))] = True
+        while True:
+            z = np.zeros_like(x)
+            z[free] = np.linalg.lstsq(a[:, free], b, rcond=None)[0]
+            if (z[free] > 0).all():
+                x = z
+                break
+            out = free & (z <= 0)
+            step = (x[out] / (x[out] - z[out])).min()
+            x = x + step * (z - x)
+            free &= x > 1e-12
+            x[~free] = 0
+
+
+def read_reports(root: Path = ROOT) -> list[Report]:
+    """The synthesis reports of a checkout. AreaError when there are none, or one is malformed."""
+    paths = sorted(root.glob("overlays/*/synth.json"))
+    found = [_report(path, json.loads(path.read_text(encoding="utf-8"))) for path in paths]
+    shapes = root / "hw_src" / "synth" / "shapes.json"
+    if shapes.is_file():
+        found += [_report(shapes, s) for s in json.loads(shapes.read_text())["shapes"]]
+    if len(found) <= len(TERMS):
+        raise AreaError(
+            f"{len(found)} synthesis reports in {root}, the model has {len(TERMS)} terms; "
+            "make more by hw_src/synth/synth.py"
+        )
+    return found
+
+
+def _report(path: Path, data: Mapping[str, Any]) -> Report:
+    try:
+        overlay = parse_overlay(json.dumps(data["overlay"]), str(path))
+        totals = data["totals"]
+        return overlay, Area(**{field: totals[name] for field, name in RESOURCES.items()})
+    except (KeyError, TypeError) as e:
+        raise AreaError(f"{path} is not a synthesis report ({e!r}); make it again") from None
+
+
+@cache
+def area_model() -> AreaModel:
+    """The model of this checkout's reports."""
+    return fit(read_reports())
+
+
+# --- the search's side ---
+
+
+def shapes(clock_mhz: int, read_ports: int, logits: int) -> list[Overlay]:
+    """Every array that the RTL can be built with, without memories; named TxRxD."""
+    found = []
+    for tokens in (2, 4, 8):
+        for depth in (8, 16, 32):
+            for rows in (4, 8, 16, 32, 64):
+                o = Overlay(
+                    f"{tokens}x{rows}x{depth}",
+                    tokens,
+                    rows,
+                    depth,
+                    clock_mhz,
+                    0,
+                    0,
+                    logits,
+                    read_ports,
+                )
+                fits = 2 * tokens <= rows <= 2 * depth and rows % lanes(o) == 0
+                if fits and (rows // 2) % exponents(o) == 0:
+                    found.append(o)
+    return found
+
+
+@dataclass(frozen=True)
+class ShapeCost:
+    """The cost of subnets on an array whose memories are made for each: a CostModel whose needs are
+    the device's resources."""
+
+    shape: Overlay
+    image_size: int
+    classes: int
+    budget: Area
+    model: AreaModel
+    ddr: Ddr = DDR
+
+    def overlay(self, subnet: Subnet) -> Overlay:
+        """The shape with as much memory as the subnet needs."""
+        act, res, _ = OverlayCost(self.shape, self.image_size, self.classes).needs(subnet)
+        return replace(self.shape, act_words=act.needed, res_words=res.needed)
+
+    def __call__(self, subnet: Subnet) -> Cost:
+        overlay = self.overlay(subnet)
+        cost = OverlayCost(overlay, self.image_size, self.classes, self.ddr)(subnet)
+        area = self.model(overlay)
+        needs = tuple(
+            Need(name, round(getattr(area, field)), round(getattr(self.budget, field)))
+            for field, name in RESOURCES.items()
+        )
+        return replace(cost, needs=needs)
+
+
+def overlay_text(overlay: Overlay) -> str:
+    """An overlay's parameters as overlay.json holds them."""
+    return json.dumps(asdict(overlay), indent=2) + "\n"
+
+
+def parse_budget(text: str) -> Area:
+    """A budget such as 'dsp=600,lut=100000,bram36=300'; the device's own where it says nothing.
+
+    AreaError for anything else.
+    """
+    known = [f.name for f in fields(Area)]
+    values: dict[str, float] = {}
+    for part in filter(None, text.split(",")):
+        name, _, value = part.partition("=")
+        if name not in known or not value.replace(".", "", 1).isdigit() or float(value) <= 0:
+            raise AreaError(
+                f"'{part}' in the budget; expected {', '.join(known)} with a number, such as "
+                "dsp=600,lut=100000"
+            )
+        values[name] = float(value)
+    return replace(DEVICE, **values)
+
+
+def shape_costs(space: Space, budget: Area, clock_mhz: int = 300) -> dict[str, ShapeCost]:
+    """The arrays on which at least the space's smallest subnet keeps the budget."""
+    model = area_model()
+    found = {}
+    for shape in shapes(clock_mhz, read_ports=2, logits=-(-space.classes // 1024) * 1024):
+        cost = ShapeCost(shape, space.image_size, space.classes, budget, model)
+        if cost(space.smallest()).excess <= 0:
+            found[shape.name] = cost
+    if not found:
+        raise AreaError(
+            f"no array fits {budget} with the smallest subnet of space '{space.name}'; allow more"
+        )
+    return found
+
+
+@click.command(help=__doc__)
+@click.argument("overlay")
+def main(overlay: str) -> None:
+    try:
+        path = Path(overlay)
+        if path.suffix == ".json":
+            shape = parse_overlay(path.read_text(encoding="utf-8"), overlay)
+        else:
+            shape = load_overlay(overlay)
+        area = area_model()(shape)
+    except (QuasarError, OSError) as e:
+        click.echo(f"error: {e}", err=True)
+        sys.exit(1)
+    for field, name in RESOURCES.items():
+        amount, available = getattr(area, field), getattr(DEVICE, field)
+        click.echo(f"{name:8}{amount:10,.0f}{100 * amount / available:7.1f} %")
+
+
+if __name__ == "__main__":
+    main()
