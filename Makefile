@@ -7,7 +7,7 @@ IMAGE  ?= examples/chelsea.jpg
 BIN    := $(VENV)/bin
 ENGINE := $(wildcard quasar_runtime/native/*.c quasar_runtime/native/*.h quasar_runtime/native/*.py)
 
-.PHONY: infer test lint unit numpy1 pynq interface zoo clean
+.PHONY: infer test lint unit numpy1 pynq interface zoo notebooks clean
 
 infer: $(VENV)/installed
 	@$(BIN)/quasar-infer --model "$(MODEL)" "$(IMAGE)"
@@ -39,6 +39,10 @@ interface: $(VENV)/installed
 # The models of model_zoo/ from the published checkpoints and calibration images in ../shared/data.
 zoo: $(VENV)/installed-test
 	$(BIN)/python -m train.zoo
+
+# Run the notebooks again and keep what they show.
+notebooks: $(VENV)/installed-test
+	$(BIN)/python notebooks/execute.py
 
 clean:
 	rm -rf $(VENV) $(VENV)-numpy1 $(VENV)-pynq3 $(VENV)-pynq4 build *.egg-info quasar_runtime/native/*.so

@@ -150,6 +150,10 @@ class Model:
     def classes(self) -> int:
         return self.head.rows
 
+    def __repr__(self) -> str:
+        weights = sum(m.weights.size for m in self.linears().values())
+        return f"Model({self.name!r}, {self.depth} blocks, width {self.width}, {weights:,} weights)"
+
     def _repr_html_(self) -> str:
         from quasar_runtime.display import model_html
 
