@@ -15,6 +15,7 @@ import hashlib
 import re
 import shutil
 import subprocess
+import sys
 import tarfile
 import tempfile
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from quasar_runtime.resources import PACKAGE, data_folder
 PARAMETERS, CHECKSUMS = "overlay.json", "SHA256SUMS"
 MAX_FILE_BYTES = 256 << 20
 """A bitstream of the ZCU102's device has 26 MB."""
+STDERR = 2
 VIVADO_FOLDER = PACKAGE.parent / "hw_src" / "vivado"
 """Of a source checkout; an installed package has none."""
 
@@ -107,8 +109,8 @@ def install_package(source: Path, *, replace: bool = False) -> Package:
 def build_overlay(name: str) -> Package:
     """Build the bitstream of an overlay by Vivado, and verify what came out.
 
-    Takes an hour or more; Vivado's output goes where the caller's does. Raises OverlayError outside
-    a source checkout and when the build fails.
+    May take hours; Vivado's output goes to stderr. Raises OverlayError outside a source checkout
+    and when the build fails.
     """
     load_overlay(name)
     if not (VIVADO_FOLDER / "Makefile").is_file():
@@ -116,8 +118,9 @@ def build_overlay(name: str) -> Package:
             f"{VIVADO_FOLDER} does not exist: bitstreams are built in a checkout of the "
             "repository, with `make -C hw_src/vivado`"
         )
-    command = ["make", "-C", str(VIVADO_FOLDER), f"OVERLAY={name}"]
-    status = subprocess.run(command, check=False).returncode
+    python = f"PYTHON={sys.executable}"
+    command = ["make", "-C", str(VIVADO_FOLDER), python, f"OVERLAY={name}"]
+    status = subprocess.run(command, stdout=STDERR, check=False).returncode
     if status:
         raise OverlayError(
             f"`{' '.join(command)}` ended with status {status}; its last lines say why"
