@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 NAMES = ("board", "native", "rtl", "reference")
 """Every device, in the order in which 'auto' prefers them; the last two only when asked for."""
 DEFAULT_OVERLAY = "b1024"
+SIMULATED_BOARD = "QUASAR_SIMULATED_BOARD"
+"""Environment variable: 'native' or 'rtl' puts the board device on `quasar_runtime.pynq_sim`."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,8 @@ def open_device(
     if reason:
         raise DeviceNotFound(f"device '{name}' cannot be used: {reason}")
     if name == "board":
+        if simulated := os.environ.get(SIMULATED_BOARD):
+            importlib.import_module("quasar_runtime.pynq_sim").start(overlay, simulated)
         module = importlib.import_module("quasar_runtime.device.board")
         board: Device = module.BoardDevice(overlay)
         return board
@@ -126,7 +131,7 @@ def _board_reason() -> str | None:
         compatible = Path("/proc/device-tree/compatible").read_bytes()
     except OSError:
         compatible = b""
-    if b"zynqmp" not in compatible:
+    if b"zynqmp" not in compatible and not os.environ.get(SIMULATED_BOARD):
         return f"this machine ({platform.machine()}) is not a Zynq UltraScale+ board"
     if importlib.util.find_spec("pynq") is None:
         return "pynq is not installed; pip install quasar-vit[board]"

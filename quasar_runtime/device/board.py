@@ -69,6 +69,7 @@ class BoardDevice(Device):
         board = board_of(pynq)
         self._pynq = str(pynq.__version__)
         self._running = False
+        self._values: dict[str, int] = {}
         self._hardware = Hardware(BoardLock(str(board.tag)))
         self._finish = weakref.finalize(self, self._hardware.close)
         try:
@@ -116,7 +117,7 @@ class BoardDevice(Device):
             raise DeviceError("a run is under way; wait for it, or reset", self.state())
         if status & Status.ERROR:
             self.reset()
-        write_job(self.write, job)
+        write_job(self._set, job)
         if hardware.line is not None:
             hardware.line.arm()
         self._running = True
@@ -132,12 +133,12 @@ class BoardDevice(Device):
         if not self._running:
             return
         try:
-            ended = self._ended(time.monotonic() + timeout)
-            state = self.state()
+            status = self._wait_until(time.monotonic() + timeout)
         except BaseException:
             self.reset()
             raise
-        if not ended:
+        if status & Status.BUSY:
+            state = self.state()
             self.reset()
             raise DeviceTimeout(
                 f"the run did not end within {timeout:g} s (at descriptor "
@@ -146,8 +147,8 @@ class BoardDevice(Device):
                 state,
             )
         self._running = False
-        self.write("INTERRUPT_STATUS", INTERRUPTS)
-        if state["STATUS"] & Status.ERROR:
+        if status & Status.ERROR:
+            state = self.state()
             raise DeviceFault(fault(state), state)
 
     def state(self) -> dict[str, int]:
@@ -155,6 +156,7 @@ class BoardDevice(Device):
 
     def reset(self) -> None:
         """Idle, by the CONTROL register, or where that does not help by loading the bitstream."""
+        self._values.clear()
         self._open().stop()
         self._running = False
 
@@ -180,25 +182,34 @@ class BoardDevice(Device):
             "memory": f"{used} bytes",
         }
 
-    def _ended(self, deadline: float) -> bool:
-        """Wait until the run is over, or until the deadline; says which."""
+    def _set(self, register: str, value: int) -> None:
+        """Write a register, unless it has the value: from one run to the next, few change, and an
+        access from Python takes as long as thousands of the accelerator's cycles."""
+        if hw.REGISTER[register].access == "rw" and self._values.get(register) == value:
+            return
+        self.write(register, value)
+        self._values[register] = value
+
+    def _wait_until(self, deadline: float) -> int:
+        """Wait until the run is over, or until the deadline. Returns STATUS."""
         hardware, pause = self._open(), SHORTEST_PAUSE
-        while self.read("STATUS") & Status.BUSY:
+        while (status := self.read("STATUS")) & Status.BUSY:
             left = deadline - time.monotonic()
             if left <= 0:
-                return False
+                break
             if hardware.line is None:
                 time.sleep(min(pause, left))
                 pause = min(2 * pause, LONGEST_PAUSE)
                 continue
             heard = hardware.line.wait(min(LOOK, left))
-            busy = bool(self.read("STATUS") & Status.BUSY)
-            if heard and busy:  # not the run's end: listen again
+            status = self.read("STATUS")
+            if not status & Status.BUSY:
+                hardware.count_interrupt(heard)
+                break
+            if heard:  # not the run's end: listen again
                 self.write("INTERRUPT_STATUS", INTERRUPTS)
                 hardware.line.arm()
-            elif not busy:
-                hardware.count_interrupt(heard)
-        return True
+        return status
 
     def _open(self) -> Hardware:
         if not self._finish.alive:

@@ -3,8 +3,10 @@
     from quasar_runtime import Session
     from quasar_runtime.pynq_sim import simulated_board
 
-    with simulated_board("b1024"), Session("q-vit-160fps", device=BoardDevice()) as session:
+    with simulated_board("b1024"), Session("q-vit-160fps", device="board") as session:
         print(session.classify("examples/chelsea.jpg").predictions[0].label)
+
+or, on the command line, `QUASAR_SIMULATED_BOARD=native quasar infer --device board ...`.
 
 `pynq.Overlay`, `pynq.allocate`, `pynq.MMIO`, clocks and interrupts are the installed PYNQ's own
 (3.0.1 or 4.0). Below them are a memory of which the CPU sees a shadow, so that a forgotten flush or
@@ -13,6 +15,6 @@ native engine or of the Verilated RTL, an AXI interrupt controller, a UIO file a
 registers. Faults can be put in everywhere.
 """
 
-from quasar_runtime.pynq_sim.board import SimulatedBoard, simulated_board
+from quasar_runtime.pynq_sim.board import SimulatedBoard, simulated_board, start
 
-__all__ = ["SimulatedBoard", "simulated_board"]
+__all__ = ["SimulatedBoard", "simulated_board", "start"]

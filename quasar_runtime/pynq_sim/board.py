@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import os
 import shutil
@@ -17,6 +18,7 @@ from pynq.buffer import PynqBuffer
 
 from quasar_runtime import block_design as design
 from quasar_runtime import hwh, overlay_package
+from quasar_runtime.device import DEFAULT_OVERLAY, SIMULATED_BOARD
 from quasar_runtime.device.native import NativeDevice
 from quasar_runtime.errors import OverlayError
 from quasar_runtime.overlay import Overlay, load_overlay
@@ -165,7 +167,8 @@ def simulated_board(
     accelerator   'native', the engine behind the register map, or 'rtl', the Verilated RTL
     clock_source  the PLL that the boot firmware chose for the programmable logic, IOPLL or RPLL
 
-    Overlays are those of the environment, and `overlay` has a bitstream.
+    Overlays are those of the environment, and `overlay` has a bitstream. Sessions and the command
+    line find the board under the device name 'board'.
     """
     if accelerator not in ACCELERATORS:
         raise OverlayError(
@@ -177,10 +180,20 @@ def simulated_board(
         shutil.copytree(data_folder("overlays"), folder / "overlays")
         write_package(folder / "overlays" / overlay, parameters)
         stack.enter_context(_environment("QUASAR_OVERLAYS", str(folder / "overlays")))
+        stack.enter_context(_environment(SIMULATED_BOARD, accelerator))
         board = SimulatedBoard(parameters, accelerator, clock_source)
         stack.callback(board.close)
         stack.enter_context(_installed(board))
         yield board
+
+
+def start(overlay: str | Overlay | None, accelerator: str) -> None:
+    """A simulated board until the process ends, unless there is one already."""
+    if not isinstance(getattr(pynq.Device, "_active_device", None), SimulatedBoard):
+        name = overlay.name if isinstance(overlay, Overlay) else overlay
+        stack = ExitStack()
+        atexit.register(stack.close)
+        stack.enter_context(simulated_board(name or DEFAULT_OVERLAY, accelerator=accelerator))
 
 
 def write_package(folder: Path, overlay: Overlay) -> None:

@@ -7,6 +7,7 @@ import pytest
 from cases import AREAS, place
 
 from quasar_runtime import Session
+from quasar_runtime import interface as hw
 from quasar_runtime.device.board import BoardDevice
 from quasar_runtime.errors import ArenaError, DeviceClosed, DeviceError
 from quasar_runtime.interface import Status
@@ -60,6 +61,30 @@ def test_the_four_areas_are_programmed_with_high_and_low_half(device):
         low, high = device.read(f"{area.upper()}_LO"), device.read(f"{area.upper()}_HI")
         assert high << 32 | low == getattr(placed.job, area)
         assert device.read(f"{area.upper()}_BYTES") == getattr(placed.job, f"{area}_bytes")
+
+
+def test_the_next_run_of_a_job_takes_few_accesses_to_registers(board, device, monkeypatch):
+    placed = place(device, 1)
+    placed.run()
+    accesses = []
+    for name in ("read_registers", "write_registers"):
+        real = getattr(board, name)
+        monkeypatch.setattr(
+            board, name, lambda a, b, real=real: (accesses.append(a), real(a, b))[1]
+        )
+    placed.run()
+    programmed = [a & 0xFF for a in accesses if hw.REGISTER["PROGRAM_LO"].offset <= a & 0xFF]
+    assert programmed == []
+    other = place(device, 1)
+    accesses.clear()
+    other.run()
+    assert hw.REGISTER["PROGRAM_LO"].offset in [a & 0xFF for a in accesses]
+
+
+def test_a_session_finds_the_board_by_name(overlay_name):
+    with Session(random_model(0), device="board", overlay=overlay_name) as session:
+        assert isinstance(session.device, BoardDevice)
+        assert session.classify(pictures(1)[0]).error is None
 
 
 def test_memory_is_zeroed_aligned_and_no_pynq_buffer(device):
