@@ -14,10 +14,10 @@ from click.testing import CliRunner
 
 from quasar_runtime.overlay import load_overlay
 from train.cost import Cost, Need, OverlayCost
+from train.genome import Genome
 from train.predictor import RowLoss
 from train.search import (
     Candidate,
-    Genome,
     Search,
     SearchError,
     Settings,

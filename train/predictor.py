@@ -1,6 +1,9 @@
-"""Losses without training: what a mix of rows costs after quantisation, from each row's effect.
+"""What a search asks for a subnet's loss: a supernet, or, without training, each row's effect.
 
     python -m train.predictor --checkpoint CHECKPOINT --images IMAGES --out effects.npz
+
+Both are divergences from the float network: a few hundred pictures tell more by them than by how
+many answers are right.
 
 A row's effect is the squared error that 4 bits in place of 8 cause in its result, times the squared
 gradient of the network's output there (train/rows.py). Half their sum over the 4-bit rows is, to
@@ -111,6 +114,30 @@ class RowLoss:
         change: dict[str, Any] = {SHARES[which]: share}
         blocks[number] = replace(blocks[number], **change)
         return replace(subnet, blocks=tuple(blocks))
+
+
+class SupernetLoss:
+    """The divergence of a supernet's subnets from its teacher on pictures that it was not trained
+    on: a callable Subnet -> float."""
+
+    def __init__(self, supernet: Any, teacher: Any, images: Any) -> None:
+        self.supernet, self.teacher, self.images = supernet, teacher, images
+
+    @classmethod
+    def load(cls, folder: Path, images: Path) -> SupernetLoss:
+        """Of a run's folder and the pictures of which the run held some out."""
+        from train.run import load_run, pictures
+        from train.views import Source, split
+
+        run, source = load_run(folder), Source(images)
+        recipe = run.recipe
+        held_out = split(source.names, recipe.parts, recipe.held_out, recipe.seed).held_out
+        return cls(run.supernet, run.teacher, pictures(source, held_out, run.preprocessing))
+
+    def __call__(self, subnet: Subnet) -> float:
+        from train.run import nearness
+
+        return float(nearness(self.supernet, subnet, self.teacher, self.images).divergence)
 
 
 def measure_effects(checkpoint: Path, images: Path) -> RowLoss:

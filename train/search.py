@@ -11,6 +11,7 @@ live in an Optuna storage: a search can be stopped, carried on, and worked on by
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import random
@@ -30,8 +31,9 @@ from quasar_runtime.errors import QuasarError
 from quasar_runtime.overlay import load_overlay
 from train.area import ShapeCost, overlay_text, parse_budget, shape_costs
 from train.cost import Cost, CostModel, OverlayCost
-from train.predictor import RowLoss
-from train.space import SHARES, Block, Space, Subnet
+from train.genome import Genome
+from train.predictor import RowLoss, SupernetLoss
+from train.space import Space, Subnet
 
 STUDY = "search"
 FOUND = "found"
@@ -75,91 +77,6 @@ class Settings:
     trials: int = 1000
     population: int = 48
     seed: int = 0
-
-
-class Genome:
-    """Subnets of a space, on one of several overlays, as Optuna's parameters and back.
-
-    A block is one integer, its choices the digits of a number of mixed radix, so that a child takes
-    whole blocks from its parents.
-    """
-
-    def __init__(self, space: Space, overlays: Sequence[str]) -> None:
-        self.space, self.overlays = space, list(overlays)
-        hidden = len(space.hidden(space.widths[0]))
-        self.radix = (len(space.heads), hidden, *(len(space.shares) for _ in SHARES))
-        self.genes = {
-            "overlay": len(self.overlays),
-            "width": len(space.widths),
-            "depth": len(space.depths),
-            **{f"block {i}": math.prod(self.radix) for i in range(space.depths[-1])},
-        }
-
-    def encode(self, subnet: Subnet, overlay: str) -> dict[str, int]:
-        """Parameters of a subnet. Blocks beyond its depth repeat the last one."""
-        space, hidden = self.space, self.space.hidden(subnet.width)
-        genes = {
-            "overlay": self.overlays.index(overlay),
-            "width": space.widths.index(subnet.width),
-            "depth": space.depths.index(subnet.depth),
-        }
-        for i in range(space.depths[-1]):
-            b = subnet.blocks[min(i, subnet.depth - 1)]
-            shares = [space.shares.index(getattr(b, share)) for share in SHARES]
-            digits = (space.heads.index(b.heads), hidden.index(b.mlp), *shares)
-            genes[f"block {i}"] = self._number(digits)
-        return genes
-
-    def decode(self, genes: Mapping[str, int]) -> tuple[Subnet, str]:
-        """(subnet, overlay) of parameters."""
-        space = self.space
-        width = space.widths[genes["width"]]
-        blocks = []
-        for i in range(space.depths[genes["depth"]]):
-            heads, mlp, *shares = self._digits(genes[f"block {i}"])
-            chosen = [space.shares[s] for s in shares]
-            blocks.append(Block(space.heads[heads], space.hidden(width)[mlp], *chosen))
-        return Subnet(width, tuple(blocks)), self.overlays[genes["overlay"]]
-
-    def child(self, parents: Sequence[Mapping[str, int]], rng: random.Random) -> dict[str, int]:
-        """A child of two parents: each gene from either, then one or more choices moved by a step
-        (in a block, of one of its digits)."""
-        one, two = rng.sample(list(parents), 2) if len(parents) > 1 else (parents[0], parents[0])
-        genes = {name: rng.choice((one, two))[name] for name in self.genes}
-        several = [name for name, count in self.genes.items() if count > 1]
-        for name in rng.sample(several, min(len(several), 1 + int(rng.expovariate(0.7)))):
-            genes[name] = self._moved(name, genes[name], rng)
-        return genes
-
-    def _moved(self, name: str, value: int, rng: random.Random) -> int:
-        if not name.startswith("block"):
-            return _step(value, self.genes[name], rng)
-        digits = list(self._digits(value))
-        movable = [i for i, base in enumerate(self.radix) if base > 1]
-        i = rng.choice(movable)
-        digits[i] = _step(digits[i], self.radix[i], rng)
-        return self._number(digits)
-
-    def _number(self, digits: Sequence[int]) -> int:
-        value = 0
-        for digit, base in zip(digits, self.radix, strict=True):
-            value = value * base + digit
-        return value
-
-    def _digits(self, value: int) -> list[int]:
-        digits = []
-        for base in reversed(self.radix):
-            value, digit = divmod(value, base)
-            digits.append(digit)
-        return digits[::-1]
-
-
-def _step(value: int, count: int, rng: random.Random) -> int:
-    """The choice beside `value`, or, one time in four, any other."""
-    if rng.random() < 0.25:
-        return (value + rng.randrange(1, count)) % count
-    near = [v for v in (value - 1, value + 1) if 0 <= v < count]
-    return rng.choice(near)
 
 
 class Sampler(optuna.samplers.NSGAIISampler):
@@ -387,24 +304,55 @@ def overlay_costs(space: Space, names: Sequence[str]) -> dict[str, CostModel]:
 
 
 def starts(
-    path: Sequence[Subnet], costs: Mapping[str, CostModel], settings: Settings
+    space: Space,
+    path: Sequence[Subnet],
+    costs: Mapping[str, CostModel],
+    settings: Settings,
 ) -> list[Subnet]:
-    """Subnets to begin with, from a path of ever better and slower ones: for each target and
-    overlay the last that is fast enough, and a third of a population along the whole path."""
-    chosen = []
+    """Subnets to begin with, at most two thirds of a population: for each target and overlay the
+    slowest that are fast enough, of `path` (subnets ever better and slower) and of the space's
+    uniform ones; the rest along the path."""
+    room = 2 * settings.population // 3
+    each = max(2, room // (len(costs) * len(settings.targets)))
+    chosen: list[Subnet] = []
     for cost in costs.values():
-        fps = [cost(subnet).fps for subnet in path]
-        for target in settings.targets:
-            fast = [subnet for subnet, rate in zip(path, fps, strict=True) if rate >= target]
-            chosen += fast[-1:]
-    step = max(1, len(path) * 3 // settings.population)
-    return [*chosen, *path[::step]]
+        for candidates, count in ((path, each // 4 + 1), (uniform_subnets(space), each // 2)):
+            rated = sorted(((cost(s).fps, i) for i, s in enumerate(candidates)))
+            for target in settings.targets:
+                fast = [candidates[i] for fps, i in rated if fps >= target]
+                chosen += [s for s in fast if s not in chosen][:count]
+    step = max(1, len(path) * 4 // settings.population)
+    return [*chosen, *path[::step]][:room]
+
+
+def uniform_subnets(space: Space) -> list[Subnet]:
+    """Those whose blocks and matrices are all alike."""
+    choices = itertools.product(space.widths, space.depths, space.heads, space.shares)
+    return [
+        Subnet.uniform(width, depth, heads, mlp, share)
+        for width, depth, heads, share in choices
+        for mlp in space.hidden(width)
+    ]
+
+
+def load_loss(
+    space: Space, effects: Path | None, run: Path | None, images: Path | None
+) -> tuple[Loss, list[Subnet]]:
+    """(loss, path of subnets to begin with) by the command's options."""
+    if effects is not None and run is None:
+        rows = RowLoss.load(effects)
+        return rows, rows.path(space)
+    if run is not None and images is not None and effects is None:
+        return SupernetLoss.load(run, images), []
+    raise click.UsageError("give either --effects, or --run with --images")
 
 
 @click.command()
 @click.argument("out", type=Path)
 @click.option("--space", "space_name", default="vit_tiny", show_default=True, help="Or a .yaml.")
 @click.option("--effects", type=Path, help="Loss: row effects, from python -m train.predictor.")
+@click.option("--run", type=Path, help="Loss: a supernet's run, on its held-out pictures.")
+@click.option("--images", type=Path, help="The pictures of which that run held some out.")
 @click.option("--overlay", "names", multiple=True, help="Default: b1024.")
 @click.option("--budget", help="In place of --overlay: any array within it, such as dsp=600.")
 @click.option("--target", "targets", type=float, multiple=True, required=True, help="FPS wanted.")
@@ -414,7 +362,9 @@ def starts(
 def main(
     out: Path,
     space_name: str,
-    effects: Path,
+    effects: Path | None,
+    run: Path | None,
+    images: Path | None,
     names: tuple[str, ...],
     budget: str | None,
     targets: tuple[float, ...],
@@ -431,7 +381,7 @@ def main(
         raise click.UsageError("give either --overlay or --budget")
     try:
         space = Space.load(space_name)
-        loss = RowLoss.load(effects)
+        loss, path = load_loss(space, effects, run, images)
         settings = Settings(targets, trials, population, seed)
         out.mkdir(parents=True, exist_ok=True)
         costs: Mapping[str, CostModel]
@@ -440,14 +390,14 @@ def main(
         else:
             costs = shape_costs(space, parse_budget(budget))
         study = Search(space, loss, costs, settings, f"sqlite:///{out / 'search.db'}")
-        front = study.run(starts(loss.path(space), study.costs, settings))
+        front = study.run(starts(space, path, study.costs, settings))
         save(front, settings, space, out)
         for target in targets:
             best = choose(front, target)
             cost = costs[best.overlay]
             if isinstance(cost, ShapeCost):
-                path = out / f"overlay-{target:g}fps.json"
-                path.write_text(overlay_text(cost.overlay(best.subnet)), encoding="utf-8")
+                text = overlay_text(cost.overlay(best.subnet))
+                (out / f"overlay-{target:g}fps.json").write_text(text, encoding="utf-8")
     except QuasarError as e:
         click.echo(f"error: {e}", err=True)
         sys.exit(1)
