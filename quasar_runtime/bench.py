@@ -19,6 +19,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from quasar_runtime.images import ImageSource, Prepared, load_image
+from quasar_runtime.power import Power, PowerMeter
 from quasar_runtime.results import LayerTime, Profile
 from quasar_runtime.session import Session
 
@@ -52,13 +53,15 @@ class Latency:
 
 @dataclass(frozen=True)
 class HostRun:
-    """One picture of a profiled run: seconds at which its parts began, and the device's profile."""
+    """One picture of a profiled run: seconds at which its parts began, the device's profile and the
+    accelerator's cycles."""
 
     decode: float
     preprocess: float
     infer: float
     end: float
     profile: Profile
+    cycles: int | None
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,9 @@ class Benchmark:
     infer               the program's input to logits
     end_to_end_fps      pictures a second through Session.stream
     layers              median time of every operation over the profiled runs
+    cycles              the accelerator's for an image, median; None on a device that counts none
+    clock_mhz           of the overlay
+    power               mean while inference alone was measured
     runs                the profiled runs, for a trace
     """
 
@@ -81,12 +87,26 @@ class Benchmark:
     infer: Latency
     end_to_end_fps: float
     layers: tuple[LayerTime, ...]
+    cycles: int | None
+    clock_mhz: int
+    power: Power
     runs: tuple[HostRun, ...]
 
     @property
     def infer_fps(self) -> float:
         """Inferences a second, one after the other: of the median latency."""
         return 1e3 / self.infer.p50_ms
+
+    @property
+    def accelerator_fps(self) -> float | None:
+        """Images a second of the accelerator alone: clock over cycles."""
+        return self.clock_mhz * 1e6 / self.cycles if self.cycles else None
+
+    @property
+    def fps_per_watt(self) -> float | None:
+        """Inferences a second for each watt of the board, None where its power is not known."""
+        board = self.power.board
+        return self.infer_fps / board if board else None
 
     def as_dict(self) -> dict[str, Any]:
         """What `quasar bench --json` prints; see docs/cli.md."""
@@ -102,6 +122,12 @@ class Benchmark:
                 "infer_fps": round(self.infer_fps, 3),
                 "end_to_end_fps": round(self.end_to_end_fps, 3),
             },
+            "accelerator": {
+                "cycles": self.cycles,
+                "clock_mhz": self.clock_mhz,
+                "fps": _rounded(self.accelerator_fps),
+            },
+            "power": {**self.power.as_dict(), "fps_per_w": _rounded(self.fps_per_watt)},
             "layers": [layer.as_dict() for layer in self.layers],
         }
 
@@ -135,7 +161,8 @@ def measure(
     cycle = itertools.islice(itertools.cycle(sources), runs)
     host = counted(_times(load_image(source, preprocessing)) for source in cycle)
     inputs = [session.preprocess(source) for source in sources[:INPUTS]]
-    infer = counted(_timed(session, inputs[i % len(inputs)]) for i in range(runs))
+    with PowerMeter() as meter:
+        infer = counted(_timed(session, inputs[i % len(inputs)]) for i in range(runs))
     start = perf_counter()
     streamed = counted(session.stream(itertools.islice(itertools.cycle(sources), runs), 1))
     elapsed = perf_counter() - start
@@ -152,6 +179,9 @@ def measure(
         infer=Latency.of(infer),
         end_to_end_fps=len(streamed) / elapsed,
         layers=median_profile([run.profile for run in host_runs]).layers,
+        cycles=_median_cycles(host_runs),
+        clock_mhz=session.device.overlay.clock_mhz,
+        power=meter.power,
         runs=tuple(host_runs),
     )
 
@@ -203,4 +233,14 @@ def _host_run(session: Session, source: ImageSource) -> HostRun:
     prepared = load_image(source, session.preprocessing)
     infer = perf_counter()
     _, profile = session.run(prepared.pixels)
-    return HostRun(decode, decode + prepared.decode_ms / 1e3, infer, perf_counter(), profile)
+    end, cycles = perf_counter(), session.device.cycles
+    return HostRun(decode, decode + prepared.decode_ms / 1e3, infer, end, profile, cycles)
+
+
+def _median_cycles(runs: Sequence[HostRun]) -> int | None:
+    cycles = [run.cycles for run in runs if run.cycles is not None]
+    return int(np.median(cycles)) if cycles else None
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)

@@ -2,15 +2,18 @@
 
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from quasar_runtime import bench
 from quasar_runtime import interface as hw
 from quasar_runtime.bench import Latency, measure, median_profile, steps, synthetic_jpeg
 from quasar_runtime.errors import ImageError
 from quasar_runtime.model import random_model
+from quasar_runtime.power import LOGIC, PROCESSOR, Power
 from quasar_runtime.results import Profile
 from quasar_runtime.session import Session
 from quasar_runtime.trace import chrome_trace, write_trace
@@ -85,10 +88,47 @@ def test_synthetic_photo_is_a_jpeg_and_always_the_same():
 
 def test_results_are_json(found):
     data = json.loads(json.dumps(found.as_dict(), allow_nan=False))
-    parts = {"decode", "preprocess", "infer", "throughput", "layers"}
+    parts = {"decode", "preprocess", "infer", "throughput", "accelerator", "power", "layers"}
     assert set(data) == {"model", "device", "overlay", "facts"} | parts
     assert data["throughput"]["infer_fps"] > 0
+    assert data["accelerator"] == {"cycles": None, "clock_mhz": 300, "fps": None}
+    assert set(data["power"]) == {"board_w", "logic_w", "rails_w", "fps_per_w"}
     assert set(data["layers"][0]) == {"name", "ticks", "begin_us", "microseconds", "macs", "share"}
+
+
+def test_cycles_give_the_accelerators_frames_a_second(session, monkeypatch):
+    cycles = iter([2_000_000, 1_000_000, 1_500_000])
+    counted = property(lambda device: next(cycles))
+    monkeypatch.setattr(type(session.device), "cycles", counted)
+    monkeypatch.setattr(session, "stream", lambda images, top: iter([None]))
+    accelerator = measure(session, runs=3, warmup=0).as_dict()["accelerator"]
+    assert accelerator == {"cycles": 1_500_000, "clock_mhz": 300, "fps": 200.0}
+
+
+def test_power_is_that_of_the_board_while_it_infers(session, found, monkeypatch):
+    rails = dict.fromkeys([*PROCESSOR.values(), *LOGIC.values()], 0.5)
+    power = replace(found, power=Power(rails)).as_dict()["power"]
+    assert (power["board_w"], power["logic_w"]) == (9.0, 4.0)
+    assert power["fps_per_w"] == pytest.approx(found.infer_fps / 9, abs=1e-3)
+    unread = replace(found, power=Power({**rails, "VCCINT": None})).as_dict()["power"]
+    assert (unread["board_w"], unread["fps_per_w"]) == (None, None)
+    runs = []
+
+    class Meter:
+        power = Power({})
+
+        def __enter__(self):
+            runs.append(0)
+            return self
+
+        def __exit__(self, *error):
+            runs.append(None)
+
+    original = bench._timed
+    monkeypatch.setattr(bench, "PowerMeter", Meter)
+    monkeypatch.setattr(bench, "_timed", lambda *a: (runs.append(1), original(*a))[1])
+    measure(session, runs=2, warmup=1)
+    assert runs == [0, 1, 1, None]
 
 
 def test_trace_has_host_parts_and_every_operation_of_every_run(session, found, tmp_path):

@@ -27,16 +27,12 @@ if TYPE_CHECKING:
     "--runs",
     "-n",
     type=click.IntRange(min=1),
-    default=100,
-    show_default=True,
-    help="Runs of each measurement.",
+    help="Runs of each measurement.  [default: 100; rtl: 1]",
 )
 @click.option(
     "--warmup",
     type=click.IntRange(min=0),
-    default=10,
-    show_default=True,
-    help="Runs before anything is measured.",
+    help="Runs before anything is measured.  [default: 10; rtl: 0]",
 )
 @click.option(
     "--trace",
@@ -48,8 +44,8 @@ if TYPE_CHECKING:
 def bench(
     images: tuple[str, ...],
     model: str,
-    runs: int,
-    warmup: int,
+    runs: int | None,
+    warmup: int | None,
     trace: str | None,
     on: DeviceOptions,
     out: Output,
@@ -61,6 +57,10 @@ def bench(
     from quasar_runtime.bench import measure, steps
     from quasar_runtime.images import expand
 
+    # A simulated run takes seconds to minutes, and the next one takes the same cycles.
+    simulated = on.device == "rtl"
+    runs = (1 if simulated else 100) if runs is None else runs
+    warmup = (0 if simulated else 10) if warmup is None else warmup
     with (
         open_session(model, on, out) as session,
         out.bar(steps(runs, warmup), "runs") as step,
@@ -101,5 +101,24 @@ def _print(found: Benchmark, out: Output) -> None:
     )
     out.line()
     out.line(f"{found.infer_fps:.1f} inferences/s, {found.end_to_end_fps:.1f} images/s end to end")
+    if found.accelerator_fps is not None:
+        out.line(
+            f"accelerator: {found.cycles} cycles an image, {found.accelerator_fps:.1f} FPS at "
+            f"{found.clock_mhz} MHz" + ", simulated" * (found.device == "rtl")
+        )
+    _print_power(found, out)
     out.line()
     out.layers(found.layers)
+
+
+def _print_power(found: Benchmark, out: Output) -> None:
+    """A line for the board and one for its rails, where there are sensors."""
+    if found.power.board is not None and found.fps_per_watt is not None:
+        out.line(
+            f"power: board {found.power.board:.2f} W, of which logic {found.power.logic:.2f} W; "
+            f"{found.fps_per_watt:.2f} inferences/s for a watt"
+        )
+    rails = found.power.rails.items()
+    if rails:
+        shown = (f"{rail} {'unreadable' if w is None else f'{w:.3f} W'}" for rail, w in rails)
+        out.line(f"rails: {', '.join(shown)}")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from quasar_runtime.device.rtl_watch import Waves
     from quasar_runtime.session import Session
 
-WINDOW = (0, 20_000)
+WINDOW = (0, 2_000)
 """Cycles that are recorded where nobody says which: a start, and no file that fills a disk."""
 
 

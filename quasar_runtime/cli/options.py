@@ -136,7 +136,7 @@ _DEVICE_OPTIONS = (
         "--window",
         callback=_window,
         metavar="START:END",
-        help="Cycles to record, counted from the first picture's start.  [default: 0:20000]",
+        help="Cycles to record, counted from the first picture's start.  [default: 0:2000]",
     ),
 )
 

@@ -1,0 +1,94 @@
+"""Does decoding pictures in processes beat decoding them in threads?
+
+    python benchmarks/decoding.py
+
+Session.stream decodes in threads. Python code in a thread holds the interpreter lock, so that threads
+would share one core if decoding were Python; in fact Pillow decodes and resizes in C, without the
+lock. Printed are pictures a second (decoding, resizing and cropping) by number and kind of workers,
+and the share of the time that is spent in those two calls. The picture is `quasar bench`'s.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from functools import lru_cache
+from time import perf_counter
+from typing import Any
+
+import click
+from PIL import Image, ImageFile
+
+from quasar_runtime.bench import synthetic_jpeg
+from quasar_runtime.images import load_image
+from quasar_runtime.model import Preprocessing
+from quasar_runtime.zoo import load_model
+
+MODEL = "q-vit-160fps"
+
+
+@lru_cache
+def _given() -> tuple[bytes, Preprocessing]:
+    """The picture and what to do with it, made once a process."""
+    return synthetic_jpeg(), load_model(MODEL).preprocessing
+
+
+def decode(times: int) -> None:
+    """Decode the picture so often."""
+    picture, preprocessing = _given()
+    for _ in range(times):
+        load_image(picture, preprocessing)
+
+
+def rate(pool: Executor, workers: int, pictures: int) -> float:
+    """Pictures a second of a pool, whose workers are warm."""
+    each = pictures // workers
+    list(pool.map(decode, [1] * workers))
+    begin = perf_counter()
+    list(pool.map(decode, [each] * workers))
+    return each * workers / (perf_counter() - begin)
+
+
+def unlocked_share(pictures: int) -> float:
+    """Share of a decoder's time that is spent in Pillow's C code, which runs without the lock."""
+    spent = 0.0
+
+    def timed(call: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            nonlocal spent
+            begin = perf_counter()
+            result = call(*args, **kwargs)
+            spent += perf_counter() - begin
+            return result
+
+        return wrapped
+
+    kept = ImageFile.ImageFile.load, Image.Image.resize
+    decode(5)
+    ImageFile.ImageFile.load, Image.Image.resize = map(timed, kept)  # type: ignore[method-assign]
+    try:
+        begin = perf_counter()
+        decode(pictures)
+        return spent / (perf_counter() - begin)
+    finally:
+        ImageFile.ImageFile.load, Image.Image.resize = kept  # type: ignore[method-assign]
+
+
+@click.command()
+@click.option("--pictures", default=300, show_default=True, help="Pictures for each figure.")
+def main(pictures: int) -> None:
+    """Print pictures a second by number and kind of workers."""
+    click.echo(f"{unlocked_share(pictures):.1%} of the time without the interpreter lock")
+    for workers in sorted({1, 2, os.cpu_count() or 1}):
+        with ThreadPoolExecutor(workers) as threads, ProcessPoolExecutor(workers) as processes:
+            by_threads = rate(threads, workers, pictures)
+            by_processes = rate(processes, workers, pictures)
+        click.echo(
+            f"{workers} workers: threads {by_threads:.0f} pictures/s, "
+            f"processes {by_processes:.0f} pictures/s"
+        )
+
+
+if __name__ == "__main__":
+    main()
