@@ -2,10 +2,11 @@
 
     python benchmarks/decoding.py
 
-Session.stream decodes in threads. Python code in a thread holds the interpreter lock, so that threads
-would share one core if decoding were Python; in fact Pillow decodes and resizes in C, without the
-lock. Printed are pictures a second (decoding, resizing and cropping) by number and kind of workers,
-and the share of the time that is spent in those two calls. The picture is `quasar bench`'s.
+Session.stream decodes in threads. Python code in a thread holds the interpreter lock, so that
+threads would share one core if decoding were Python; in fact Pillow decodes and resizes in C,
+without the lock. Printed are pictures a second (decoding, resizing and cropping) by number and kind
+of workers, and the share of the time that is spent in those two calls. The picture is `quasar
+bench`'s.
 """
 
 from __future__ import annotations
