@@ -27,7 +27,7 @@ PRECISION = {8: ORANGE, 4: BLUE}
 """Colour of an 8-bit and of a 4-bit row."""
 
 _STYLE = "font-family:system-ui,sans-serif;font-size:13px;line-height:1.45"
-_CELL = "padding:1px 10px 1px 0;border:none;text-align:{};background:none"
+_CELL = "padding:1px 10px 1px 0;border:none;text-align:{};background:transparent"
 
 
 def operation_kind(name: str) -> str:
@@ -196,7 +196,7 @@ def _table(rows: Iterable[Sequence[str]], align: str) -> str:
     """Rows of HTML cells; align has 'l' or 'r' for each column."""
     sides = {"l": "left", "r": "right"}
     lines = "".join(
-        '<tr style="background:none">'
+        '<tr style="background:transparent">'
         + "".join(
             f'<td style="{_CELL.format(sides[a])}">{cell}</td>'
             for a, cell in zip(align, row, strict=True)
