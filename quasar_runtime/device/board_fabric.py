@@ -46,10 +46,11 @@ def board_of(pynq: ModuleType) -> Any:
     """PYNQ's active device. DeviceNotFound where it finds none."""
     try:
         return pynq.Device.active_device
-    except RuntimeError as e:
+    except Exception as e:  # which one depends on what of XRT is missing
         raise DeviceNotFound(
-            f"PYNQ finds no board ({e}); on a board this means that XILINX_XRT is not set: "
-            "source /etc/profile.d/xrt_setup.sh, and keep it with sudo -E"
+            f"PYNQ finds no board ({type(e).__name__}: {e}); on a board this means that XRT is not "
+            "set up: source /etc/profile.d/xrt_setup.sh, which sets XILINX_XRT, and keep it with "
+            "sudo -E. PYNQ 4 also wants /proc/device-tree/chosen/pynq_board"
         ) from None
 
 

@@ -197,17 +197,20 @@ def test_nothing_runs_on_a_clock_that_is_wrong():
         assert "firmware" in message
 
 
-def test_without_a_board_pynq_says_so(monkeypatch):
-    with pynq_sim.simulated_board("b64"):
+@pytest.mark.parametrize(
+    "error", [RuntimeError("No Devices Found"), NameError("name 'pyxrt' is not defined")]
+)
+def test_without_a_board_pynq_says_so(board, monkeypatch, error):
+    class NoDevice:
+        @property
+        def active_device(self):
+            raise error
 
-        class NoDevice:
-            @property
-            def active_device(self):
-                raise RuntimeError("No Devices Found")
-
-        monkeypatch.setattr(pynq, "Device", NoDevice())
-        refused("PYNQ finds no board .No Devices Found.*XILINX_XRT", DeviceNotFound)
-        monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(pynq, "Device", NoDevice())
+        refused(
+            rf"PYNQ finds no board \({type(error).__name__}: {error}\).*XILINX_XRT", DeviceNotFound
+        )
 
 
 @pytest.mark.parametrize(
