@@ -153,7 +153,9 @@ def test_parameter_request_asks_for_the_table_then_the_parameters_once(pause):
 
 
 @pytest.mark.parametrize(("left", "right"), THROTTLES)
-@pytest.mark.parametrize("order", ["asked as expected", "asked otherwise", "left unread"])
+@pytest.mark.parametrize(
+    "order", ["asked as expected", "asked otherwise", "left unread", "asked for more"]
+)
 def test_parameter_unit_answers_requests_whether_or_not_it_read_ahead(order, left, right):
     """A request that does not go on where the prefetched range stands is read in its turn."""
     memory = random_bytes(agents.PAGE)
@@ -179,6 +181,8 @@ def test_parameter_unit_answers_requests_whether_or_not_it_read_ahead(order, lef
                 wanted = [(wanted[-1][0] + 16, 33), *wanted]
             elif order == "left unread":
                 wanted = [(o, max(1, n - 17)) for o, n in wanted]
+            elif order == "asked for more":
+                wanted = [(o, n + 17) for o, n in wanted]
             unit.put("current_i", number)
             source = bench.Source(
                 "p_req_valid_i",
