@@ -49,7 +49,7 @@ def region(values: np.ndarray, tokens: int, depth: int, base: int, pitch: int):
 
 
 @pytest.mark.parametrize(("left", "right"), [(0.0, 0.0), (0.4, 0.4)])
-@pytest.mark.parametrize("side", [16, 48])
+@pytest.mark.parametrize("side", [16, 48, 240])
 @pytest.mark.parametrize(("tokens", "depth"), SHAPES)
 def test_load_image_writes_patches_and_zeros_for_cls(tokens, depth, side, left, right):
     streams, address = (2 if depth == 32 else 1), 64
@@ -57,7 +57,7 @@ def test_load_image_writes_patches_and_zeros_for_cls(tokens, depth, side, left, 
     memory[address : address + 20] = 0  # 0 becomes -127, as 1 does
     pixels = memory[address : address + side * side * 3].reshape(side, side, 3)
     base, pitch = 5, 768 // depth + 1
-    with bench.Unit("load_image", TOKENS=tokens, DEPTH=depth, ACT_WORDS=4096) as unit:
+    with bench.Unit("load_image", TOKENS=tokens, DEPTH=depth, ACT_WORDS=16384) as unit:
         unit.put("image_i", BASE)
         for _ in range(2):  # nothing of a load reaches the next
             fields = {"image_size": side, "destination": base, "destination_pitch": pitch}
@@ -74,7 +74,7 @@ def test_load_image_writes_patches_and_zeros_for_cls(tokens, depth, side, left, 
                 for s in range(streams)
             ]
             writes = Writes(8, depth)
-            unit.run([*ports, writes], lambda w=writes: w.done, more=10)
+            unit.run([*ports, writes], lambda w=writes: w.done, limit=60_000, more=10)
             assert writes.words == region(ar.patches(pixels), tokens, depth, base, pitch)
 
 
