@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 from vivado_design import Assignment, Design
-from vivado_stand_in import TCLSH, Machine, Vivado, run
-from vivado_words import VivadoError
+from vivado_stand_in import TCLSH, Vivado, run
+from vivado_words import Machine, VivadoError
 
 from quasar_runtime import block_design as bd
 from quasar_runtime import hwh
@@ -219,6 +219,18 @@ def test_what_goes_wrong_is_said(machine: Machine, message: str, tmp_path: Path)
     with pytest.raises(VivadoError, match=message):
         build(OVERLAYS["b64"], tmp_path, machine=machine)
     assert not (tmp_path / "b64.bit").exists(), "no bitstream comes out of a failed build"
+
+
+def test_constraints_bound_the_interrupt_s_way_between_the_clocks() -> None:
+    vivado = run(VIVADO / "quasar.xdc", [])
+    path = ("netlist_cell:quasar_i/quasar_0/inst/core/i_registers/irq_o_reg", "clock:clk_pl_0")
+    assert vivado.delays == {path: 1000 / bd.PL_CLOCK_MHZ}
+    assert vivado.properties["design:"] == {"BITSTREAM.GENERAL.COMPRESS": "TRUE"}
+    wrapper = (VIVADO / "quasar_accelerator.v").read_text()
+    assert re.search(r"\) core \(", wrapper), "the constraint's names are those of the instances"
+    rtl = ROOT / "hw_src" / "rtl"
+    assert ") i_registers (" in (rtl / "quasar_top.sv").read_text()
+    assert "irq_o <=" in (rtl / "axil_registers.sv").read_text()
 
 
 # --- Mutations: a script with one thing less must not pass.

@@ -5,14 +5,14 @@ from pathlib import Path
 
 from vivado_design import Design
 from vivado_packaging import Packaging
-from vivado_words import VivadoError, match, options, split_list
+from vivado_words import Machine, VivadoError, match, options, split_list
 
 
 class BlockDesign(Packaging):
     """Commands on the block design; handles are `kind:path`."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, machine: Machine) -> None:
+        super().__init__(machine)
         self.catalogue: set[str] = set()
         self.design: Design | None = None
         self.saved = False
@@ -30,7 +30,7 @@ class BlockDesign(Packaging):
         custom = {}
         if self.core is not None:
             source = Path(self.core.objects["core"]["source"]).read_text()
-            defaults = dict(re.findall(r"parameter (\w+) = (\d+)", source))
+            defaults: dict[str, str] = dict(re.findall(r"parameter (\w+) = (\d+)", source))
             custom = dict.fromkeys(self.catalogue, (defaults, self._accelerator))
         self.design = Design(name, custom)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import vivado_ips as ips
-from vivado_words import VivadoError, match, options
+from vivado_words import Machine, VivadoError, match, options
 
 BUS_PARAMETERS = {
     "MAX_BURST_LENGTH",
@@ -29,7 +29,9 @@ class Core:
 class Packaging:
     """Commands on the core that is being packaged."""
 
-    def __init__(self) -> None:
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.project: str | None = None
         self.core: Core | None = None
         self.files: list[str] = []
         self.properties: dict[str, dict[str, str]] = {}

@@ -5,30 +5,18 @@ pin or object, a wrong number of arguments and a wrong order are errors, as in V
 """
 
 import base64
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 
 from vivado_blocks import BlockDesign
-from vivado_words import VivadoError, options, split_list
+from vivado_words import Machine, VivadoError, options, split_list
 
 DRIVER = Path(__file__).with_suffix(".tcl")
 TCLSH = shutil.which("tclsh")
-
-
-@dataclass
-class Machine:
-    """What the stand-in plays: its version, devices, and how runs go."""
-
-    version: str = "2022.1"
-    parts: tuple[str, ...] = ("xczu9eg-ffvb1156-2-e",)
-    boards: tuple[str, ...] = ("xilinx.com:zcu102:part0:3.4",)
-    clock_error: float = -1e-4
-    setup_slack: float = 0.05
-    hold_slack: float = 0.01
-    failing_run: str = ""
 
 
 PROPERTIES = {
@@ -36,6 +24,7 @@ PROPERTIES = {
     "fileset": {"top"},
     "file": {"used_in_synthesis"},
     "run": {"strategy"},
+    "design": {"BITSTREAM.GENERAL.COMPRESS"},
     "core": {"name", "version", "display_name", "supported_families"},
     "bus": {"enablement_dependency"},
     "parameter": {"value"},
@@ -46,19 +35,22 @@ PROPERTIES = {
 }
 
 
+CELLS = ("quasar_i/quasar_0/inst/core/i_registers/irq_o_reg",)
+"""Registers of the netlist that constraints may name: instances in the wrapper, the RTL's names."""
+
+
 class Vivado(BlockDesign):
     """State and commands. `messages` is what the scripts printed; `log` the commands in order."""
 
     def __init__(self, machine: Machine) -> None:
-        super().__init__()
-        self.machine = machine
+        super().__init__(machine)
         self.messages: list[str] = []
         self.log: list[str] = []
-        self.project: str | None = None
         self.folder = Path()
         self.part = ""
         self.done: set[str] = set()
         self.opened = ""
+        self.delays: dict[tuple[str, str], float] = {}
 
     def execute(self, words: list[str]) -> str:
         name = words[0].replace("::", "_")
@@ -197,6 +189,32 @@ class Vivado(BlockDesign):
                 "STATS.WHS": str(self.machine.hold_slack),
             }[name]
         raise VivadoError(f"no property {name} of {target!r}")
+
+    # --- Constraints
+
+    def do_current_design(self, words: list[str]) -> str:
+        options(words)
+        return "design:"
+
+    def do_get_cells(self, words: list[str]) -> str:
+        found, _ = options(words, "filter", "hierarchical")
+        pattern = re.fullmatch(r"NAME =~ (\S+)", found.get("filter", ""))
+        cells = [c for c in CELLS if pattern and "hierarchical" in found and fnmatch(c, pattern[1])]
+        if not cells:
+            raise VivadoError(f"no cells {found}")
+        return " ".join(f"netlist_cell:{c}" for c in cells)
+
+    def do_get_clocks(self, words: list[str]) -> str:
+        _, (name,) = options(words, positional=(1, 1))
+        if name != "clk_pl_0":  # what the processing system's own constraints call pl_clk0
+            raise VivadoError(f"no clock {name}")
+        return f"clock:{name}"
+
+    def do_set_max_delay(self, words: list[str]) -> None:
+        found, (bound,) = options(words, "from to", "datapath_only", (1, 1))
+        if "datapath_only" not in found:
+            raise VivadoError("between two clocks only the data path is bounded")
+        self.delays[found.get("from", ""), found.get("to", "")] = float(bound)
 
     # --- Runs
 

@@ -1,10 +1,24 @@
-"""Words of a Tcl command: lists, options, and the error that the stand-in raises."""
+"""What the stand-in's parts share: its machine, its error, and the words of Tcl commands."""
 
 import re
+from dataclasses import dataclass
 
 
 class VivadoError(Exception):
     """What Vivado would refuse, or what its script forgot."""
+
+
+@dataclass
+class Machine:
+    """What the stand-in plays: its version, devices, and how runs go."""
+
+    version: str = "2022.1"
+    parts: tuple[str, ...] = ("xczu9eg-ffvb1156-2-e",)
+    boards: tuple[str, ...] = ("xilinx.com:zcu102:part0:3.4",)
+    clock_error: float = -1e-4
+    setup_slack: float = 0.05
+    hold_slack: float = 0.01
+    failing_run: str = ""
 
 
 def split_list(text: str) -> list[str]:
