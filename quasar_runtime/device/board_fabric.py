@@ -25,6 +25,10 @@ CLOCK_TOLERANCE = 0.005
 """Relative: PYNQ computes with a reference clock of 33.333 MHz, the board's is 33.33."""
 REGISTER_BYTES = max(r.offset for r in hw.REGISTERS) + 4
 INTERRUPT_REGISTER_BYTES = 0x20
+PORT_REGISTERS, PORT_REGISTERS_APART, PORT_REGISTER_BYTES = 0xFD36_0000, 0x1_0000, 0x18
+"""Of S_AXI_GP0 in the processing system (AFIFM0, AMD UG1087), and of the next ones."""
+RDCTRL, WRCTRL, WIDTH = 0x00, 0x14, 3
+"""Their read and write control; the lowest bits: 0 is 128 bits wide, 1 is 64, 2 is 32."""
 
 
 class NoInterrupt(Exception):
@@ -67,8 +71,7 @@ class Fabric:
         self._loaded = self._load()
         self._name = self._find_accelerator()
         self._registers = self._map(self._entry(self._name)["phys_addr"], REGISTER_BYTES)
-        self.clock_mhz = self._check_clock()
-        self._check_identity()
+        self._check()
 
     def read(self, name: str) -> int:
         """A register's value."""
@@ -80,8 +83,7 @@ class Fabric:
     def reload(self) -> None:
         """Load the bitstream anew, which stops whatever the accelerator was doing."""
         self._loaded.download()
-        self.clock_mhz = self._check_clock()
-        self._check_identity()
+        self._check()
 
     def interrupt(self) -> InterruptLine:
         """The accelerator's interrupt, through its controller. NoInterrupt with the reason."""
@@ -187,6 +189,29 @@ class Fabric:
                     f"'{self._overlay.name}' has {expected}; {self._remedy}"
                 )
 
+    def _check(self) -> None:
+        """What loading a bitstream leaves to be checked."""
+        self.clock_mhz = self._check_clock()
+        self._check_ports()
+        check_identity(self.read, self._overlay, self._remedy)
+
+    def _check_ports(self) -> None:
+        """The memory ports' widths, which PYNQ sets where the handoff names them.
+
+        A port that is narrower than the accelerator takes it for gives wrong data, and no error.
+        """
+        for _, hp in design.memory_ports(self._overlay):
+            base = PORT_REGISTERS + design.saxi_gp(hp) * PORT_REGISTERS_APART
+            registers = self._map(base, PORT_REGISTER_BYTES)
+            for offset in (RDCTRL, WRCTRL):
+                registers.write(offset, int(registers.read(offset)) & ~WIDTH)
+                if registers.read(offset) & WIDTH:
+                    raise OverlayError(
+                        f"port HP{hp} is not 128 bits wide (register {base + offset:#x} reads "
+                        f"{registers.read(offset):#x}) and cannot be set; nothing was run. Use an "
+                        "image whose firmware leaves the port's registers to Linux"
+                    )
+
     def _check_clock(self) -> float:
         """The clock from which the accelerator's is made, in MHz, as read back.
 
@@ -209,9 +234,6 @@ class Fabric:
                 "The boot firmware sets the PLLs: use an image for the ZCU102"
             )
         return found
-
-    def _check_identity(self) -> None:
-        check_identity(self.read, self._overlay, self._remedy)
 
     @property
     def _handoff(self) -> Path:

@@ -22,11 +22,11 @@ from quasar_runtime.device import DEFAULT_OVERLAY, SIMULATED_BOARD
 from quasar_runtime.device.native import NativeDevice
 from quasar_runtime.errors import OverlayError
 from quasar_runtime.overlay import Overlay, load_overlay
-from quasar_runtime.pynq_sim import clocks
 from quasar_runtime.pynq_sim.accelerator import Accelerator, NativeAccelerator
 from quasar_runtime.pynq_sim.faults import Faults
 from quasar_runtime.pynq_sim.interrupts import InterruptController, UioFile
 from quasar_runtime.pynq_sim.memory import SimulatedMemory
+from quasar_runtime.pynq_sim.processor import BLOCKS, ProcessorRegisters
 from quasar_runtime.resources import data_folder
 
 ACCELERATORS = ("native", "rtl")
@@ -55,7 +55,7 @@ class SimulatedBoard(pynq.Device):  # type: ignore[misc]
     faults     of the accelerator, to be set
     engine     what computes: a NativeDevice or an RtlDevice
     uio        the interrupt's file; `uio.deaf` loses interrupts
-    clocks     the clock registers
+    processor  its registers: clocks, widths of the memory ports
     downloads  how often a bitstream was loaded
 
     Registers answer at the addresses of `quasar_runtime.block_design`, once a bitstream is loaded.
@@ -75,7 +75,7 @@ class SimulatedBoard(pynq.Device):  # type: ignore[misc]
         self.overlay = overlay
         self.faults = Faults()
         self.uio = UioFile()
-        self.clocks = clocks.ClockRegisters(clock_source)
+        self.processor = ProcessorRegisters(clock_source)
         self.downloads = 0
         self._interrupts = InterruptController(self.uio.set_level)
         version = tuple(int(part) for part in pynq.__version__.split(".")[:2])
@@ -147,8 +147,8 @@ class SimulatedBoard(pynq.Device):  # type: ignore[misc]
 
     def _target(self, address: int) -> tuple[Any, int]:
         """What answers at an address, and the offset in it. Elsewhere a board would stop."""
-        if address & ~0xFFF in (clocks.CRL, clocks.CRF):
-            return self.clocks, address
+        if address & ~0xFFFF in BLOCKS:
+            return self.processor, address
         for base, target in (
             (design.REGISTERS_BASE, self.accelerator),
             (design.INTERRUPT_CONTROLLER_BASE, self._interrupts),

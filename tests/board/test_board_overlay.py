@@ -16,6 +16,7 @@ from quasar_runtime.resources import data_folder
 
 pynq = pytest.importorskip("pynq", reason="pynq is not installed here; `make pynq` tests with it")
 pynq_sim = pytest.importorskip("quasar_runtime.pynq_sim")
+processor = pytest.importorskip("quasar_runtime.pynq_sim.processor")
 pytestmark = pytest.mark.board
 B64 = load_overlay("b64")
 
@@ -192,9 +193,24 @@ def test_a_clock_that_pynq_set_wrong_is_set_right():
 
 def test_nothing_runs_on_a_clock_that_is_wrong():
     with pynq_sim.simulated_board("b64") as board:
-        board.clocks.stuck = True
+        board.processor.stuck = True
         message = refused(r"pl_clk0 runs at 149\.\d* MHz, the overlay needs 100; nothing was run")
         assert "firmware" in message
+
+
+def test_memory_ports_are_made_as_wide_as_the_accelerator_takes_them_for(board):
+    base = processor.AFIFM + design.saxi_gp(0) * 0x1_0000
+    assert board.processor.read(base) & 3 == processor.WIDTH_64
+    with BoardDevice("b64"):
+        for offset in (processor.RDCTRL, processor.WRCTRL):
+            assert board.processor.read(base + offset) == 0x3B0
+
+
+def test_nothing_runs_through_a_port_that_stays_narrow(board):
+    base = processor.AFIFM + design.saxi_gp(0) * 0x1_0000
+    real = board.processor.read
+    board.processor.read = lambda a: 0x3B1 if a == base else real(a)
+    refused("port HP0 is not 128 bits wide .register 0xfd380000 reads 0x3b1.*nothing was run")
 
 
 @pytest.mark.parametrize(
