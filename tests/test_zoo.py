@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +13,10 @@ import model_bytes as mb
 import pytest
 
 from quasar_runtime.compiler import compile_model
+from quasar_runtime.cycles import image_fps
 from quasar_runtime.errors import ModelFileError, ModelNotFound
 from quasar_runtime.model import random_model
-from quasar_runtime.model_file import write_model
+from quasar_runtime.model_file import read_model, write_model
 from quasar_runtime.overlay import load_overlay
 from quasar_runtime.zoo import (
     build_index,
@@ -224,3 +226,21 @@ def test_the_models_that_are_shipped_are_what_their_index_says(monkeypatch):
     files = {path.name for path in folder.glob("*.safetensors")}
     assert files == {e.file for e in list_models()}
     assert [v for v in verify_models() if v.problem] == []
+
+
+def shipped() -> list[Path]:
+    return sorted((Path(__file__).parents[1] / "model_zoo").glob("*.safetensors"))
+
+
+@pytest.mark.parametrize("path", shipped(), ids=lambda path: path.stem)
+def test_a_model_is_as_fast_as_it_says_and_as_its_name_promises(path):
+    model = read_model(path)
+    stated = model.provenance.get("frame_rates")
+    if stated is None:
+        pytest.skip("states none")
+    for name in ("b1024", "b8192"):
+        found = image_fps(compile_model(model, load_overlay(name)))
+        assert found > 0.99 * stated[name], "slower than it says: python -m train.zoo --rates"
+    promised = re.fullmatch(r"q-vit-(\d+)fps", model.name)
+    if promised:
+        assert stated["b1024"] >= int(promised[1]) == model.target["fps"]
