@@ -17,6 +17,7 @@ VERBS = {
     "inspect": "inspect",
     "overlays": "overlays",
     "devices": "devices",
+    "doctor": "doctor",
     "completion": "completion",
 }
 """Verb -> its module in quasar_runtime.cli; the command is what bears the module's name there."""

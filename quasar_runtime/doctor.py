@@ -1,0 +1,264 @@
+"""`quasar doctor`: is everything there that a board, or a laptop, needs, and does it compute right?
+
+Findings come one by one, from the machine up to an answer: what the system has, then whether the
+accelerator opens, carries bytes unchanged, and gives an image's bytes. Each says what was found,
+and what to do where that is not enough.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+import platform
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from quasar_runtime.errors import QuasarError
+
+LEAST_CONTIGUOUS = 32
+"""MB of contiguous memory that must be free: a program, its ring of pictures, and some room."""
+
+
+class Status(str, enum.Enum):
+    """OK; WARNING: works, but worse than it could; FAILED; SKIPPED: makes no sense here."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found, in words, and what to do about it (None where nothing is to be done)."""
+
+    name: str
+    status: Status
+    found: str
+    remedy: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """What `quasar doctor --json` prints of it; see docs/cli.md."""
+        return {
+            "name": self.name,
+            "status": self.status.value,
+            "found": self.found,
+            "remedy": self.remedy,
+        }
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where the checks look: `root` of the file system, environment, and who asks."""
+
+    root: Path = Path("/")
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    user: int = field(default_factory=os.geteuid)
+
+    def text(self, path: str) -> str | None:
+        """A file's text, None where it cannot be read."""
+        try:
+            data = (self.root / path).read_bytes()
+        except OSError:
+            return None
+        return data.decode(errors="replace").strip("\0\n ")
+
+    @property
+    def is_board(self) -> bool:
+        return "zynqmp" in (self.text("proc/device-tree/compatible") or "")
+
+
+def examine(
+    machine: Machine, device: str = "auto", overlay: str | None = None, model: str | None = None
+) -> Iterator[Finding]:
+    """All findings, as they come; the last ones take seconds.
+
+    device   the accelerator to check: 'auto' (the board where there is one, else the native
+             engine), 'board', 'rtl' or 'native'
+    overlay  its build, by default b1024, or the one that the board's bitstream is of
+    model    of the zoo, for the answer that is compared; by default q-vit-160fps
+    """
+    from quasar_runtime.doctor_accelerator import examine_accelerator
+
+    for check in (_machine, _python, _engine, _simulation):
+        yield check(machine)
+    for check in (_root, _pynq, _xrt, _fabric, _contiguous, _interrupts, _sensors):
+        if machine.is_board:
+            yield check(machine)
+        else:
+            yield Finding(check.__name__.strip("_"), Status.SKIPPED, "this machine is no board")
+    yield _bitstream(machine, overlay)
+    yield from examine_accelerator(device, overlay, model)
+
+
+def failed(name: str, error: QuasarError) -> Finding:
+    """An error as a finding: what it says after its last semicolon is what to do."""
+    found, _, remedy = str(error).rpartition("; ")
+    return Finding(name, Status.FAILED, found or remedy, remedy if found else None)
+
+
+def _machine(machine: Machine) -> Finding:
+    model = machine.text("proc/device-tree/model") or platform.machine()
+    return Finding("machine", Status.OK, f"{model}, {os.cpu_count()} cores, {platform.system()}")
+
+
+def _python(machine: Machine) -> Finding:
+    numpy = _version("numpy") or "?"
+    found = f"{platform.python_version()}, numpy {numpy}, pillow {_version('pillow')}"
+    if _version("pynq") and not numpy.startswith("1."):
+        remedy = 'pynq needs numpy below 2: pip install "numpy<2"'
+        return Finding("python", Status.FAILED, found, remedy)
+    return Finding("python", Status.OK, found)
+
+
+def _engine(machine: Machine) -> Finding:
+    from quasar_runtime.device import available_devices
+
+    native = next(d for d in available_devices() if d.name == "native")
+    if native.reason:
+        found, _, remedy = native.reason.partition("; ")
+        return Finding("engine", Status.FAILED, found, remedy)
+    return Finding("engine", Status.OK, f"kernels {native.facts['kernels']}")
+
+
+def _simulation(machine: Machine) -> Finding:
+    from quasar_runtime.device import available_devices
+
+    rtl = next(d for d in available_devices() if d.name == "rtl")
+    if rtl.reason:
+        return Finding("simulation", Status.SKIPPED, rtl.reason)
+    return Finding("simulation", Status.OK, ", ".join(f"{k} {v}" for k, v in rtl.facts.items()))
+
+
+def _root(machine: Machine) -> Finding:
+    if machine.user == 0:
+        return Finding("root", Status.OK, "yes")
+    return Finding(
+        "root",
+        Status.FAILED,
+        f"user {machine.user}",
+        "the board's registers and bitstream need root: sudo -E env PATH=$PATH quasar ...",
+    )
+
+
+def _pynq(machine: Machine) -> Finding:
+    version = _version("pynq")
+    if version is None:
+        return Finding(
+            "pynq",
+            Status.FAILED,
+            "not installed in this environment",
+            "activate PYNQ's: source /etc/profile.d/pynq_venv.sh, and install Quasar there",
+        )
+    if tuple(int(part) for part in version.split(".")[:2]) < (3, 0):
+        return Finding("pynq", Status.FAILED, version, "install 3.0.1 or later")
+    return Finding("pynq", Status.OK, version)
+
+
+def _xrt(machine: Machine) -> Finding:
+    folder = machine.environment.get("XILINX_XRT")
+    loaded = (machine.root / "sys/module/zocl").is_dir()
+    if not folder:
+        return Finding(
+            "xrt",
+            Status.FAILED,
+            "XILINX_XRT is not set",
+            "source /etc/profile.d/xrt_setup.sh, and keep it with sudo -E",
+        )
+    if not (machine.root / folder.lstrip("/")).is_dir():
+        remedy = "install XRT, or source /etc/profile.d/xrt_setup.sh"
+        return Finding("xrt", Status.FAILED, f"XILINX_XRT is {folder}: no such folder", remedy)
+    if not loaded:
+        return Finding(
+            "xrt",
+            Status.FAILED,
+            f"{folder}, but the kernel module zocl is not loaded",
+            "modprobe zocl; the image's device tree must have a zyxclmm_drm node",
+        )
+    return Finding("xrt", Status.OK, f"{folder}, zocl loaded")
+
+
+def _fabric(machine: Machine) -> Finding:
+    state = machine.text("sys/class/fpga_manager/fpga0/state")
+    if state is None:
+        return Finding(
+            "fabric",
+            Status.FAILED,
+            "Linux has no FPGA manager",
+            "use a kernel with CONFIG_FPGA_MGR_ZYNQMP_FPGA, as PYNQ's images have",
+        )
+    return Finding("fabric", Status.OK, f"FPGA manager: {state}")
+
+
+def _contiguous(machine: Machine) -> Finding:
+    lines = (machine.text("proc/meminfo") or "").splitlines()
+    kilobytes = {line.split(":")[0]: int(line.split()[1]) for line in lines if "kB" in line}
+    if "CmaFree" not in kilobytes:
+        remedy = "boot with cma=512M on the kernel's command line"
+        return Finding("contiguous", Status.FAILED, "no contiguous memory is set aside", remedy)
+    free, total = kilobytes["CmaFree"] >> 10, kilobytes.get("CmaTotal", 0) >> 10
+    found = f"{free} of {total} MB free"
+    if free < LEAST_CONTIGUOUS:
+        return Finding(
+            "contiguous",
+            Status.FAILED,
+            f"{found}, needed are {LEAST_CONTIGUOUS}",
+            "close other sessions and notebooks, or boot with a larger cma=",
+        )
+    return Finding("contiguous", Status.OK, found)
+
+
+def _interrupts(machine: Machine) -> Finding:
+    names = [p.parent.name for p in machine.root.glob("sys/class/uio/uio*/name")]
+    if not names:
+        return Finding(
+            "interrupts",
+            Status.WARNING,
+            "no UIO devices: the end of a run is polled for",
+            "boot with uio_pdrv_genirq.of_id=generic-uio on the kernel's command line",
+        )
+    return Finding("interrupts", Status.OK, f"{len(names)} UIO devices")
+
+
+def _sensors(machine: Machine) -> Finding:
+    from quasar_runtime.power import read_power
+
+    power = read_power(machine.root / "sys/class/hwmon")
+    if power.board is not None:
+        found = f"{len(power.rails)} rails, board {power.board:.2f} W, logic {power.logic:.2f} W"
+        return Finding("sensors", Status.OK, found)
+    unread = [rail for rail, watts in power.rails.items() if watts is None]
+    what = f"unreadable: {', '.join(unread)}" if unread else "not all of the ZCU102's rails"
+    return Finding(
+        "sensors",
+        Status.WARNING,
+        f"{len(power.rails)} rails, {what}; bench gives no frames a watt",
+        "use a kernel with CONFIG_SENSORS_INA2XX and a device tree for the ZCU102",
+    )
+
+
+def _bitstream(machine: Machine, overlay: str | None) -> Finding:
+    """Whether the overlay's package is whole; on a laptop it need not be there."""
+    from quasar_runtime.device import DEFAULT_OVERLAY
+    from quasar_runtime.overlay_package import how_to_get, load_package, verify_package
+
+    name = overlay or DEFAULT_OVERLAY
+    try:
+        package = load_package(name)
+        if package.bitstream is None:
+            status = Status.FAILED if machine.is_board else Status.SKIPPED
+            return Finding("bitstream", status, f"'{name}' has none", how_to_get(name))
+        verify_package(package)
+    except QuasarError as e:
+        return failed("bitstream", e)
+    return Finding("bitstream", Status.OK, f"{package.bitstream}, checksums right")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,260 @@
+"""`quasar doctor` finds what is missing on a made-up board, and wrong bytes on a made-up device."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from quasar_runtime import device as device_module
+from quasar_runtime import doctor, doctor_accelerator
+from quasar_runtime import reference as reference_module
+from quasar_runtime.cli.app import quasar
+from quasar_runtime.device.reference import ReferenceDevice
+from quasar_runtime.device.rtl_build import unavailable
+from quasar_runtime.doctor import Finding, Machine, Status, examine
+from quasar_runtime.doctor_accelerator import examine_accelerator, loopback
+from quasar_runtime.errors import DeviceError, DeviceFault, OverlayError
+from quasar_runtime.model import random_model
+from quasar_runtime.model_file import write_model
+from quasar_runtime.overlay import load_overlay, overlay_names
+from quasar_runtime.power import LOGIC, PROCESSOR
+from quasar_runtime.zoo import build_index
+
+B64 = load_overlay("b64")
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """The files of a ZCU102 under PYNQ, as far as the checks look at them."""
+    files = {
+        "proc/device-tree/compatible": "xlnx,zynqmp-zcu102-rev1.0\0xlnx,zynqmp\0",
+        "proc/device-tree/model": "ZynqMP ZCU102 Rev1.0\0",
+        "proc/meminfo": "MemTotal: 4035488 kB\nCmaTotal: 524288 kB\nCmaFree: 400000 kB\n",
+        "sys/class/fpga_manager/fpga0/state": "operating\n",
+        "sys/class/uio/uio4/name": "fabric\n",
+        "usr/share/xrt": None,
+        "sys/module/zocl": None,
+    }
+    for number, chip in enumerate([*PROCESSOR, *LOGIC]):
+        files[f"sys/class/hwmon/hwmon{number}/name"] = f"ina226_{chip}\n"
+        files[f"sys/class/hwmon/hwmon{number}/power1_input"] = "500000\n"
+    for name, text in files.items():
+        path = tmp_path / name
+        if text is None:
+            path.mkdir(parents=True)
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+    return tmp_path
+
+
+@pytest.fixture
+def pynq(monkeypatch):
+    """Versions of installed packages."""
+    versions = {"pynq": "3.0.1", "numpy": "1.26.4", "pillow": "11.0"}
+    monkeypatch.setattr(doctor, "_version", versions.get)
+    return versions
+
+
+@pytest.fixture
+def alone(monkeypatch):
+    """No accelerator is run."""
+    monkeypatch.setattr(doctor_accelerator, "examine_accelerator", lambda *a: iter(()))
+
+
+def findings(tree: Path, user: int = 0, xrt: str | None = "/usr/share/xrt") -> dict[str, Finding]:
+    environment = {"XILINX_XRT": xrt} if xrt else {}
+    return {f.name: f for f in examine(Machine(tree, environment, user))}
+
+
+BOARD = ("root", "pynq", "xrt", "fabric", "contiguous", "interrupts", "sensors")
+
+
+def test_a_board_with_everything_is_well(tree, pynq, alone):
+    found = findings(tree)
+    assert [found[name].status for name in BOARD] == [Status.OK] * len(BOARD)
+    assert "ZCU102" in found["machine"].found
+    assert found["contiguous"].found == "390 of 512 MB free"
+    assert found["sensors"].found == "18 rails, board 9.00 W, logic 4.00 W"
+    assert found["bitstream"].status == Status.FAILED  # of which none can be in the repository
+    assert "quasar overlays install" in found["bitstream"].remedy
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "text", "found", "remedy"),
+    [
+        ("fabric", "sys/class/fpga_manager/fpga0/state", None, "no FPGA manager", "kernel"),
+        ("contiguous", "proc/meminfo", "MemTotal: 9 kB\n", "no contiguous memory", "cma="),
+        ("contiguous", "proc/meminfo", "CmaFree: 9000 kB\n", "8 of 0 MB free, needed", "close"),
+        ("xrt", "sys/module/zocl", None, "zocl is not loaded", "modprobe zocl"),
+        ("xrt", "usr/share/xrt", None, "no such folder", "xrt_setup.sh"),
+    ],
+)
+def test_what_is_missing_fails_with_its_remedy(tree, pynq, alone, name, file, text, found, remedy):
+    path = tree / file
+    if path.is_dir():
+        path.rmdir()
+    elif text is None:
+        path.unlink()
+    else:
+        path.write_text(text)
+    finding = findings(tree)[name]
+    assert finding.status == Status.FAILED
+    assert found in finding.found
+    assert remedy in finding.remedy
+
+
+def test_what_costs_speed_or_figures_alone_is_a_warning(tree, pynq, alone):
+    (tree / "sys/class/uio/uio4/name").unlink()
+    (tree / "sys/class/hwmon/hwmon3/power1_input").write_text("?")
+    found = findings(tree)
+    assert found["interrupts"].status == found["sensors"].status == Status.WARNING
+    assert "generic-uio" in found["interrupts"].remedy
+    assert "unreadable: VCCPSPLL" in found["sensors"].found
+
+
+def test_user_environment_and_versions_are_looked_at(tree, pynq, alone):
+    found = findings(tree, user=1000, xrt=None)
+    assert (found["root"].status, found["xrt"].status) == (Status.FAILED, Status.FAILED)
+    assert "sudo -E" in found["root"].remedy
+    assert found["xrt"].found == "XILINX_XRT is not set"
+    assert found["python"].status == Status.OK
+    pynq["numpy"] = "2.1.0"
+    assert "numpy below 2" in findings(tree)["python"].remedy
+    pynq["pynq"] = "2.7.0"
+    assert findings(tree)["pynq"].remedy == "install 3.0.1 or later"
+    del pynq["pynq"]
+    assert "pynq_venv.sh" in findings(tree)["pynq"].remedy
+
+
+def test_a_laptop_is_not_asked_for_a_boards_things(tmp_path, alone):
+    found = {f.name: f for f in examine(Machine(tmp_path, {}, 1000))}
+    assert {found[name].status for name in BOARD} == {Status.SKIPPED}
+    assert found["bitstream"].status == Status.SKIPPED
+    assert found["machine"].status == found["python"].status == Status.OK
+
+
+# --- the accelerator
+
+
+@pytest.mark.parametrize("name", overlay_names())
+def test_the_loopback_brings_everything_back(name):
+    overlay = load_overlay(name)
+    program, image = loopback(overlay)
+    output = reference_module.run(program, image)
+    assert program.image_size >= 96
+    values = program.data[5 * 64 :]
+    assert output.tobytes().endswith(values.tobytes())
+    patches = output[: output.size - values.size][768:]  # behind the CLS row
+    kept = np.sort(np.maximum(image.reshape(-1), 1).astype(np.int16) - 128)
+    assert np.array_equal(np.sort(patches.view(np.int8)[: kept.size]), kept)
+
+
+class Wrong(ReferenceDevice):
+    """A device that goes wrong in a way of its own."""
+
+    name = "rtl"
+
+    def __init__(self, how: str) -> None:
+        super().__init__(B64)
+        self.how = how
+
+    def wait(self, timeout: float) -> None:
+        super().wait(timeout)
+        if self.how == "fault":
+            raise DeviceFault("the accelerator stopped at descriptor 2: STALLED; check the clock")
+
+    def invalidate(self, memory, offset, size) -> None:
+        if self.how == "flip":
+            memory.array[offset + 5] ^= 0x10
+
+
+@pytest.fixture
+def zoo(tmp_path, monkeypatch):
+    write_model(random_model(1, name="tiny"), tmp_path / "tiny.safetensors")
+    build_index(tmp_path)
+    monkeypatch.setenv("QUASAR_MODEL_ZOO", str(tmp_path))
+
+
+def examined(monkeypatch, device) -> dict[str, Finding]:
+    def opened(name, *, overlay=None, threads=None):
+        if isinstance(device, Exception):
+            raise device
+        return device if name == "rtl" else original(name, overlay=overlay)
+
+    original = device_module.open_device
+    monkeypatch.setattr(device_module, "open_device", opened)
+    return {f.name: f for f in examine_accelerator("rtl", "b64", "tiny")}
+
+
+def test_a_flipped_bit_is_found_and_located(zoo, monkeypatch):
+    found = examined(monkeypatch, Wrong("flip"))
+    assert found["loopback"].status == found["answer"].status == Status.FAILED
+    assert "1 of" in found["loopback"].found
+    assert "the first at 5: " in found["loopback"].found
+    assert "1 of 10 classes of tiny differ" in found["answer"].found
+
+
+def test_a_fault_is_a_finding_and_not_the_end(zoo, monkeypatch):
+    found = examined(monkeypatch, Wrong("fault"))
+    assert found["loopback"].found == "the accelerator stopped at descriptor 2: STALLED"
+    assert found["loopback"].remedy == "check the clock"
+    assert found["answer"].status == Status.FAILED
+
+
+@pytest.mark.parametrize(
+    "error", [OverlayError("register ARRAY reads 1; rebuild"), DeviceError("busy; wait")]
+)
+def test_a_device_that_does_not_open_is_a_finding(zoo, monkeypatch, error):
+    found = examined(monkeypatch, error)
+    assert list(found) == ["accelerator"]
+    assert found["accelerator"].status == Status.FAILED
+    assert found["accelerator"].remedy in ("rebuild", "wait")
+
+
+@pytest.mark.parametrize("device", ["native", "rtl"])
+def test_the_devices_of_a_laptop_are_well(zoo, device):
+    if device == "rtl" and unavailable():
+        pytest.skip(unavailable())
+    found = list(examine_accelerator(device, "b64", "tiny"))
+    assert [(f.name, f.status) for f in found] == [
+        ("accelerator", Status.OK),
+        ("loopback", Status.OK),
+        ("answer", Status.OK),
+    ]
+    other = "reference" if device == "native" else "native"
+    assert f"10 classes of tiny equal the {other} device's" in found[2].found
+    assert ("cycles at 300 MHz" in found[2].found) == (device == "rtl")
+
+
+def test_the_command_prints_findings_and_remedies(zoo):
+    options = ["doctor", "--overlay", "b64", "-m", "tiny", "-d", "native"]
+    result = CliRunner().invoke(quasar, options)
+    assert result.exit_code == 0, result.output
+    assert "ok       loopback " in result.output
+    found = json.loads(CliRunner().invoke(quasar, [*options, "--json"]).output)
+    assert found["ok"] is True
+    assert found["findings"][-1] == {
+        "name": "answer",
+        "status": "ok",
+        "found": "10 classes of tiny equal the reference device's",
+        "remedy": None,
+    }
+    assert CliRunner().invoke(quasar, [*options, "-q"]).output == ""
+
+
+def test_the_command_exits_with_1_when_something_failed(zoo, monkeypatch):
+    def broken(*arguments):
+        yield Finding("loopback", Status.FAILED, "bytes\ndiffer", "check\nit")
+        yield Finding("answer", Status.SKIPPED, "no", None)
+
+    monkeypatch.setattr(doctor, "examine", broken)
+    result = CliRunner().invoke(quasar, ["doctor", "-q"])
+    assert result.exit_code == 1
+    first, second = result.output.splitlines()
+    assert first == "failed   loopback     bytes differ"
+    assert second.strip() == "-> check it"
+    result = CliRunner().invoke(quasar, ["doctor", "--json"])
+    assert (result.exit_code, json.loads(result.output)["ok"]) == (1, False)
