@@ -205,10 +205,18 @@ class Session:
                     # Nobody may write into a slot after its memory has gone.
                     self._pool.shutdown(wait=wait, cancel_futures=True)
                 if self._arena is not None:
+                    self._keep_program()
                     self._arena.close()
             finally:
                 if self._owns_device:
                     self.device.close()
+
+    def _keep_program(self) -> None:
+        """Leave `program` as it was to whoever looks at it later: its data lies in the device's
+        memory, which on a board is gone after this."""
+        program: Program | None = self.__dict__.get("program")
+        if program is not None:
+            self.program = replace(program, data=program.data.copy())
 
     def __enter__(self) -> Session:
         return self

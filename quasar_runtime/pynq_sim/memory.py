@@ -23,6 +23,8 @@ FIRST_ADDRESS = 0x8_0000_0000
 """The upper DDR: addresses that need their high half."""
 UNWRITTEN = 0xA5
 """What fresh memory holds: contiguous memory is not cleared."""
+FREED = 0xDD
+"""What freed memory holds. On a board, touching it ends the process."""
 Bytes = npt.NDArray[np.uint8]
 
 
@@ -79,6 +81,7 @@ class SimulatedMemory:
     def free(self, freed: BufferObject) -> None:
         """May come late, when the board has been closed: buffers go when nobody has them."""
         self.objects.remove(freed)
+        freed.cpu[:] = FREED
         if not self.closed:
             self._engine.free(freed.memory)
 

@@ -87,6 +87,13 @@ def test_a_session_finds_the_board_by_name(overlay_name):
         assert session.classify(pictures(1)[0]).error is None
 
 
+def test_a_closed_sessions_program_can_still_be_looked_at(device):
+    model = random_model(0)
+    with Session(model, device) as session:
+        data = session.program.data.copy()
+    assert np.array_equal(session.program.data, data)
+
+
 def test_memory_is_zeroed_aligned_and_no_pynq_buffer(device):
     memory = device.allocate(5000)
     assert type(memory.array) is np.ndarray
