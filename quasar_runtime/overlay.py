@@ -84,7 +84,7 @@ def load_overlay(name: str) -> Overlay:
     if Path(name).name != name or not path.is_file():
         known = sorted(p.parent.name for p in folder.glob("*/overlay.json"))
         raise OverlayError(
-            f"no overlay named '{name}'{did_you_mean(name, known)} Known: {', '.join(known)}"
+            f"no overlay named '{name}'{did_you_mean(name, known) or '.'} Known: {', '.join(known)}"
         )
     return parse_overlay(path.read_text(), str(path))
 

@@ -71,7 +71,7 @@ def open_device(
         name = "native" if _REASONS["board"]() else "board"
     if name not in NAMES:
         known = ("auto", *NAMES)
-        hint = did_you_mean(name, known)
+        hint = did_you_mean(name, known) or "."
         raise DeviceNotFound(f"no device named '{name}'{hint} Known: {', '.join(known)}")
     reason = _REASONS[name]()
     if reason:
