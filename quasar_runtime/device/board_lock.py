@@ -24,29 +24,39 @@ class BoardLock:
 
     def __init__(self, board: str) -> None:
         self._path = lock_folder() / f"quasar-{board}.lock"
-        try:
-            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        except OSError as e:
-            raise DeviceError(
-                f"the lock file {self._path} cannot be opened ({e.strerror}); run as the user who "
-                "owns it, usually root: sudo -E"
-            ) from None
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            holder = _holder(self._file)
-            os.close(self._file)
-            raise DeviceError(
-                f"the board is busy, held by {holder}; wait until it ends, or stop it"
-            ) from None
+        self._file = self._acquire()
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, str(os.getpid()).encode(), 0)
 
     def release(self) -> None:
         """Let others have it. To be called once."""
-        os.ftruncate(self._file, 0)
+        with suppress(OSError):
+            self._path.unlink()
         fcntl.flock(self._file, fcntl.LOCK_UN)
         os.close(self._file)
+
+    def _acquire(self) -> int:
+        """The locked file. One that its holder removed while it was being opened is no lock."""
+        while True:
+            try:
+                file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            except OSError as e:
+                raise DeviceError(
+                    f"the lock file {self._path} cannot be opened ({e.strerror}); run as the user "
+                    "who owns it, usually root: sudo -E"
+                ) from None
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                holder = _holder(file)
+                os.close(file)
+                raise DeviceError(
+                    f"the board is busy, held by {holder}; wait until it ends, or stop it"
+                ) from None
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(file), self._path.stat()):
+                    return file
+            os.close(file)
 
 
 def lock_folder() -> Path:

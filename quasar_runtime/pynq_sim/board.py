@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import atexit
 import importlib
 import os
 import shutil
 import tempfile
+import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -32,7 +32,6 @@ from quasar_runtime.resources import data_folder
 ACCELERATORS = ("native", "rtl")
 PL_INTERRUPT = 121
 """The processor's number of pl_ps_irq0's first line."""
-TAG = "quasar_simulated"
 WHOLE_BUFFER_SINCE = (3, 1)
 """PYNQ's first version whose flush and invalidate take the whole buffer."""
 BITSTREAM = b"a simulated board's bitstream"
@@ -70,7 +69,7 @@ class SimulatedBoard(pynq.Device):  # type: ignore[misc]
         return []  # made by simulated_board alone
 
     def __init__(self, overlay: Overlay, accelerator: str, clock_source: str) -> None:
-        super().__init__(TAG)
+        super().__init__(tag())
         self.capabilities = {"REGISTER_RW": True}
         self.overlay = overlay
         self.faults = Faults()
@@ -192,8 +191,16 @@ def start(overlay: str | Overlay | None, accelerator: str) -> None:
     if not isinstance(getattr(pynq.Device, "_active_device", None), SimulatedBoard):
         name = overlay.name if isinstance(overlay, Overlay) else overlay
         stack = ExitStack()
-        atexit.register(stack.close)
-        stack.enter_context(simulated_board(name or DEFAULT_OVERLAY, accelerator=accelerator))
+        board = stack.enter_context(
+            simulated_board(name or DEFAULT_OVERLAY, accelerator=accelerator)
+        )
+        # At exit, finalizers run last made first: devices on the board have closed by then.
+        weakref.finalize(board, stack.close)
+
+
+def tag() -> str:
+    """What PYNQ calls the board. Every process has a board of its own, so a name of its own."""
+    return f"quasar_simulated_{os.getpid()}"
 
 
 def write_package(folder: Path, overlay: Overlay) -> None:

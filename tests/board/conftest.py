@@ -21,6 +21,7 @@ def own_lock(tmp_path, monkeypatch):
     """Test runs at the same time do not wait for one another; a real board is there only once."""
     if not ON_BOARD:
         monkeypatch.setattr("quasar_runtime.device.board_lock.lock_folder", lambda: tmp_path)
+        monkeypatch.setattr("quasar_runtime.pynq_sim.board.tag", lambda: "simulated")
 
 
 @pytest.fixture

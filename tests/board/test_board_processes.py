@@ -1,5 +1,6 @@
 """One process at a time has the board, and however it ends, it leaves the board in order."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from quasar_runtime.device import board_lock
 from quasar_runtime.device.board import BoardDevice
-from quasar_runtime.pynq_sim import simulated_board
+from quasar_runtime.pynq_sim import board as module, simulated_board
 
 folder = {folder!r}
 
@@ -33,6 +34,7 @@ def report():  # the handler registered first is called last
 
 if folder:
     board_lock.lock_folder = lambda: Path(folder)
+    module.tag = lambda: "simulated"
     stack = ExitStack()
     board = stack.enter_context(simulated_board("b64"))
 try:
@@ -112,6 +114,45 @@ def test_ctrl_c_in_a_wait_that_nobody_catches_leaves_all_in_order(board, script)
     output, _ = script(SILENT_RUN + CTRL_C + "device.wait(30)").communicate(timeout=60)
     assert "KeyboardInterrupt" in output
     assert output.endswith("memory 0 status 1\n")
+
+
+def test_a_simulated_board_of_the_environment_outlives_the_devices_on_it(tmp_path):
+    code = """
+import weakref
+weakref.finalize(weakref, print, "end")
+from quasar_runtime import Session
+from quasar_runtime.model import random_model
+import numpy as np
+session = Session(random_model(0), device="board", overlay="b64")
+print(session.classify(np.zeros((8, 8, 3), np.uint8)).error)
+"""
+    environment = {**os.environ, "QUASAR_SIMULATED_BOARD": "native", "TMPDIR": str(tmp_path)}
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60,
+        env=environment,
+    )  # fmt: skip
+    assert (found.stdout, found.returncode) == ("None\nend\n", 0)
+    assert "Error" not in found.stderr
+    assert not list(tmp_path.iterdir()), "files were left behind"
+
+
+def test_a_lock_that_was_removed_while_it_was_taken_is_none(monkeypatch, tmp_path):
+    path = tmp_path / "quasar-x.lock"
+    real, seen = fcntl.flock, []
+
+    def flock(file, operation):
+        real(file, operation)
+        seen.append(file)
+        if len(seen) == 1:
+            path.unlink()
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    monkeypatch.setattr(board_lock, "lock_folder", lambda: tmp_path)
+    lock = BoardLock("x")
+    assert len(seen) == 2
+    assert path.read_text() == str(os.getpid())
+    lock.release()
+    assert not path.exists()
 
 
 def test_a_forked_child_leaves_its_parents_board_alone(board, device):
