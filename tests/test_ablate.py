@@ -1,6 +1,7 @@
-"""Ways of assigning bits at equal cycles, on a made-up network."""
+"""Ways of assigning bits at equal cycles."""
 
 import itertools
+from pathlib import Path
 
 import pytest
 
@@ -8,10 +9,20 @@ pytest.importorskip("torch")
 pytest.importorskip("optuna")
 
 import torch
+from click.testing import CliRunner
 
 from quasar_runtime.overlay import load_overlay
-from train.ablate import Bits, random_rows, ranked_rows, subnet_of, whole_matrices
+from train.ablate import (
+    Bits,
+    lost,
+    main,
+    random_rows,
+    ranked_rows,
+    subnet_of,
+    whole_matrices,
+)
 from train.cost import OverlayCost
+from train.predictor import RowLoss
 from train.search import SearchError
 from train.space import MATRICES, Block
 
@@ -42,7 +53,7 @@ def cycles_of(bits: Bits) -> float:
 
 
 def gained(bits: Bits, effect: dict[str, torch.Tensor]) -> float:
-    return float(sum((effect[name] * (b == 8)).sum() for name, b in bits.items()))
+    return float(sum(effect[name][b == 8].double().sum() for name, b in bits.items()))
 
 
 def all_rows(precision: int) -> Bits:
@@ -92,3 +103,32 @@ def test_random_rows_are_as_many_in_each_matrix() -> None:
     for name, bits in ranked.items():
         assert (drawn[name] == 8).sum() == (bits == 8).sum()
     assert all((random_rows(ranked, 0)[n] == b).all() for n, b in drawn.items())
+
+
+def test_what_is_predicted_is_half_the_effects_of_the_4_bit_rows() -> None:
+    effect = effects(5)
+    bits = ranked_rows(effect, COSTS, cycles_of, budget(0.5))
+    everything = sum(float(e.double().sum()) for e in effect.values())
+    assert lost(bits, effect) == pytest.approx((everything - gained(bits, effect)) / 2)
+
+
+def test_the_prediction_is_a_table(tmp_path: Path) -> None:
+    loss = RowLoss({name: e.numpy() for name, e in effects(6).items()})
+    loss.save(tmp_path / "effects.npz")
+    cost = OverlayCost(load_overlay("b1024"), 224, 1000)
+    slow, fast = (cost(subnet_of(all_rows(precision))).fps for precision in (8, 4))
+    arguments = ["predicted", str(tmp_path / "effects.npz")]
+    for part in (0.3, 0.6):
+        arguments += ["--fps", str(slow + part * (fast - slow))]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    rows = [line.split("|")[1:-1] for line in result.output.splitlines()]
+    assert [cell.strip() for cell in rows[0]] == [
+        "FPS",
+        "rows by effect",
+        "whole matrices",
+        "as many random rows",
+    ]
+    for ranked, whole, drawn in ([float(c) for c in row[1:]] for row in rows[2:]):
+        assert ranked < whole
+        assert ranked < drawn

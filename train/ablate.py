@@ -1,10 +1,11 @@
-"""Ablations: what each choice of the method is worth, one command each.
+"""What it is worth to say row by row which weights have 8 bits.
 
     python -m train.ablate rows --checkpoint CHECKPOINT --images IMAGES [--evaluate SAMPLE]
+    python -m train.ablate predicted EFFECTS
 
-compares, at equal cycles on an overlay and with the same quantisation otherwise, the three ways of
-saying which weights have 8 bits: row by row in the order of their effects, whole matrices, and as
-many random rows.
+`rows` compares, at equal cycles on an overlay and with the same quantisation otherwise, three ways:
+row by row in the order of their effects, whole matrices, and as many random rows. `predicted` does
+so by the row effects alone, in seconds. What parts of the training are worth: ablate_training.py.
 """
 
 from __future__ import annotations
@@ -43,11 +44,15 @@ from train.export import (
 )
 from train.fold import fold
 from train.massive import tame
+from train.predictor import RowLoss
 from train.rounding import round_network
 from train.rows import choose_rows, row_costs, row_effects
 from train.search import SearchError
 from train.space import MATRICES, Block, Subnet
 
+RATES = (130.0, 145.0, 160.0, 175.0, 190.0)
+IMAGE_SIZE, CLASSES = 224, 1000
+"""Of the networks whose row effects are compared."""
 CYCLE_UNIT = 256
 """Cycles are counted in these when whole matrices are packed into a budget."""
 
@@ -162,24 +167,36 @@ def random_rows(bits: Bits, seed: int) -> Bits:
     return {name: b[torch.randperm(len(b), generator=generator)] for name, b in bits.items()}
 
 
-def compare_rows(
-    quantiser: Quantiser, overlay: Overlay, fps: float, sample: Path | None, seed: int
-) -> list[Outcome]:
+def ways(
+    effects: dict[str, Tensor], costs: dict[str, int], cost: OverlayCost, fps: float, seed: int
+) -> dict[str, Bits]:
     """The three ways at the cycles of a frame rate."""
-    image, classes = quantiser.checkpoint.image_size, quantiser.checkpoint.classes
-    cost = OverlayCost(overlay, image, classes)
 
     def cycles_of(bits: Bits) -> float:
         return cost(subnet_of(bits)).cycles
 
-    most = overlay.clock_mhz * 1e6 / fps
-    ranked = ranked_rows(quantiser.effects, quantiser.costs, cycles_of, most)
-    ways = {
+    most = cost.overlay.clock_mhz * 1e6 / fps
+    ranked = ranked_rows(effects, costs, cycles_of, most)
+    return {
         "rows by effect": ranked,
-        "whole matrices": whole_matrices(quantiser.effects, cycles_of, most),
+        "whole matrices": whole_matrices(effects, cycles_of, most),
         "as many random rows": random_rows(ranked, seed),
     }
-    return [quantiser.outcome(way, bits, overlay, sample) for way, bits in ways.items()]
+
+
+def lost(bits: Bits, effects: dict[str, Tensor]) -> float:
+    """The divergence that the 4-bit rows add, by their effects."""
+    return sum(float(e[bits[name] == 4].double().sum()) for name, e in effects.items()) / 2
+
+
+def compare_rows(
+    quantiser: Quantiser, overlay: Overlay, fps: float, sample: Path | None, seed: int
+) -> list[Outcome]:
+    """The three ways, quantised and measured."""
+    image, classes = quantiser.checkpoint.image_size, quantiser.checkpoint.classes
+    cost = OverlayCost(overlay, image, classes)
+    found = ways(quantiser.effects, quantiser.costs, cost, fps, seed)
+    return [quantiser.outcome(way, bits, overlay, sample) for way, bits in found.items()]
 
 
 def table(outcomes: list[Outcome]) -> str:
@@ -233,6 +250,39 @@ def rows(
     if path:
         path.write_text(json.dumps([asdict(o) for o in outcomes], indent=1) + "\n")
     click.echo(table(outcomes))
+
+
+@main.command()
+@click.argument("effects", type=Path)
+@click.option("--overlay", default="b1024", show_default=True)
+@click.option(
+    "--fps", "rates", multiple=True, type=float, default=(130.0, 145.0, 160.0, 175.0, 190.0)
+)
+@click.option("--seed", default=0, show_default=True, help="Of the random rows.")
+def predicted(effects: Path, overlay: str, rates: tuple[float, ...], seed: int) -> None:
+    """What `rows` compares, as the row EFFECTS of train.predictor predict it: in seconds."""
+    try:
+        loss = RowLoss.load(effects)
+        by_row = {n: torch.from_numpy(e) for n, e in loss.effects.items()}
+        width = len(by_row["blocks.0.proj"])
+        subnet = subnet_of({name: torch.full((len(e),), 4) for name, e in by_row.items()})
+        costs = {
+            f"blocks.{i}.{m}": shape[1]
+            for i, block in enumerate(subnet.blocks)
+            for m, shape in block.shapes(width).items()
+        }
+        cost = OverlayCost(load_overlay(overlay), IMAGE_SIZE, CLASSES)
+        found = {fps: ways(by_row, costs, cost, fps, seed) for fps in rates}
+    except QuasarError as e:
+        click.echo(f"error: {e}", err=True)
+        sys.exit(1)
+    names = list(found[rates[0]])
+    click.echo("| FPS | " + " | ".join(names) + " |\n| ---: |" + " ---: |" * len(names))
+    for fps, bits in found.items():
+        lost = [
+            sum(float(e[b[n] == 4].sum()) for n, e in by_row.items()) / 2 for b in bits.values()
+        ]
+        click.echo(f"| {fps:g} | " + " | ".join(f"{x:.4f}" for x in lost) + " |")
 
 
 if __name__ == "__main__":
