@@ -118,8 +118,7 @@ class BoardDevice(Device):
         if status & Status.ERROR:
             self.reset()
         write_job(self._set, job)
-        if hardware.line is not None:
-            hardware.line.arm()
+        hardware.arm()
         self._running = True
         self.write("CONTROL", Control.START)
 
@@ -201,14 +200,14 @@ class BoardDevice(Device):
                 time.sleep(min(pause, left))
                 pause = min(2 * pause, LONGEST_PAUSE)
                 continue
-            heard = hardware.line.wait(min(LOOK, left))
+            heard = hardware.listen(min(LOOK, left))
             status = self.read("STATUS")
             if not status & Status.BUSY:
                 hardware.count_interrupt(heard)
                 break
             if heard:  # not the run's end: listen again
                 self.write("INTERRUPT_STATUS", INTERRUPTS)
-                hardware.line.arm()
+                hardware.arm()
         return status
 
     def _open(self) -> Hardware:

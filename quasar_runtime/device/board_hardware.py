@@ -77,9 +77,12 @@ class Hardware:
         """Complete the CPU's writes to uncached memory.
 
         Cleaning any cached buffer does it, since cache maintenance ends with a barrier (DSB) that
-        waits for all writes before it.
+        waits for all writes before it. DeviceError when XRT fails to.
         """
-        self._fence.flush()
+        try:
+            self._fence.flush()
+        except (RuntimeError, OSError) as e:
+            raise DeviceError(f"XRT cannot flush a buffer ({e}); see dmesg") from None
 
     def check_range(self, memory: Memory, offset: int, size: int) -> None:
         """ArenaError unless the range lies in memory of this device."""
@@ -101,16 +104,37 @@ class Hardware:
             "addresses from its allocate"
         )
 
+    def arm(self) -> None:
+        """Listen for the interrupt from here on, where it can be heard."""
+        if self.line is not None:
+            try:
+                self.line.arm()
+            except OSError as e:
+                self._stop_listening(f"the UIO file {self.line.path} fails ({e})")
+
+    def listen(self, seconds: float) -> bool:
+        """Whether the interrupt came within that time."""
+        if self.line is not None:
+            try:
+                return self.line.wait(seconds)
+            except OSError as e:
+                self._stop_listening(f"the UIO file {self.line.path} fails ({e})")
+        return False
+
     def count_interrupt(self, heard: bool) -> None:
         """Note whether a run's end was heard; after MOST_MISSES in a row, stop listening."""
         self._misses = 0 if heard else self._misses + 1
-        if self._misses < MOST_MISSES or self.line is None:
-            return
-        self.silence = f"{self._misses} runs ended without an interrupt at {self.line.path}"
+        if self._misses >= MOST_MISSES and self.line is not None:
+            self._stop_listening(
+                f"{MOST_MISSES} runs ended without an interrupt at {self.line.path}"
+            )
+
+    def _stop_listening(self, reason: str) -> None:
+        assert self.line is not None, "there is nothing to listen to"
         self.line.close()
-        self.line = None
+        self.line, self.silence = None, reason
         warnings.warn(
-            f"{self.silence}; from here on they are polled for. See docs/board.md, interrupt",
+            f"{reason}; from here on runs are polled for. See docs/board.md, interrupt",
             RuntimeWarning,
             stacklevel=2,
         )

@@ -37,6 +37,12 @@ def start_silent_run(board, device):
     return placed
 
 
+def delay(board):
+    """Runs take longer than the driver needs to begin waiting for them."""
+    compute = board.accelerator._compute
+    board.accelerator._compute = lambda: time.sleep(0.02) or compute()
+
+
 # --- errors that the accelerator reports
 
 
@@ -126,9 +132,7 @@ def test_an_accelerator_that_nothing_stops_is_an_error_and_keeps_its_memory(
 def test_lost_interrupts_cost_time_but_no_answer_and_are_then_polled_for(board, device):
     placed = place(device, 0)
     board.uio.deaf = True
-    delay = threading.Event()
-    compute = board.accelerator._compute
-    board.accelerator._compute = lambda: delay.wait(0.01) or compute()
+    delay(board)
     for _ in range(MOST_MISSES - 1):
         placed.run()
     with pytest.warns(RuntimeWarning, match="without an interrupt at /dev/pts.* polled for"):
@@ -139,9 +143,7 @@ def test_lost_interrupts_cost_time_but_no_answer_and_are_then_polled_for(board, 
 
 def test_an_interrupt_heard_in_between_forgives_the_lost_ones(board, device):
     placed = place(device, 0)
-    delay = threading.Event()
-    compute = board.accelerator._compute
-    board.accelerator._compute = lambda: delay.wait(0.01) or compute()
+    delay(board)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for _ in range(MOST_MISSES + 1):
@@ -149,6 +151,38 @@ def test_an_interrupt_heard_in_between_forgives_the_lost_ones(board, device):
             placed.run()
             board.uio.deaf = False
             placed.run()
+
+
+@pytest.mark.parametrize("call", ["os.write", "os.read"])
+def test_a_uio_file_that_fails_is_polled_instead(board, device, monkeypatch, call):
+    placed = start_silent_run(board, device)
+    device.reset()
+    line = device._hardware.line
+
+    def fail(file, _):
+        if file == line._file:
+            raise OSError("no such device")
+        return real(file, _)
+
+    real = getattr(os, call.removeprefix("os."))
+    delay(board)
+    monkeypatch.setattr(call, fail)
+    with pytest.warns(
+        RuntimeWarning, match=r"fails \(no such device\); from here on runs are poll"
+    ):
+        placed.run()
+    monkeypatch.setattr(call, real)
+    assert device.describe()["interrupt"].startswith("polled: the UIO file /dev/pts")
+    placed.run()
+
+
+def test_a_flush_that_xrt_refuses_is_a_device_error(board, device, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("Flush Failed: 4294967274")
+
+    monkeypatch.setattr(board, "flush", fail)
+    with pytest.raises(DeviceError, match=r"XRT cannot flush a buffer \(Flush Failed"):
+        place(device, 0).flush()
 
 
 def test_without_a_uio_file_runs_are_polled_for(board, monkeypatch):

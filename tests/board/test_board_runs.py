@@ -1,5 +1,6 @@
 """The board gives the reference's bytes, one run after the other, and takes no wrong jobs."""
 
+import asyncio
 from dataclasses import replace
 
 import numpy as np
@@ -170,6 +171,15 @@ def test_the_interrupt_is_heard_in_every_run(device):
         placed.run()
     assert device.describe()["interrupt"] == before
     assert not before.startswith("polled"), before
+
+
+def test_runs_can_be_waited_for_where_an_event_loop_is_running(device):
+    """As it is in a notebook, where PYNQ's own interrupts cannot be waited for."""
+
+    async def cell():
+        place(device, 0).run()
+
+    asyncio.run(cell())
 
 
 def test_the_device_tells_of_itself(device):
