@@ -65,22 +65,28 @@ def library(
     optimise: str = "-O1",
 ) -> ctypes.CDLL:
     """The library of module `top` with its harness, built on first use."""
-    files = sources(top)
     options = [f"-G{name}={value}" for name, value in parameters]
     options += [f"+define+{name}" for name in defines]
+    # Read once: what is built is what was hashed, whoever edits meanwhile.
+    rtl = {path.name: path.read_bytes() for path in sources(top)}
+    own = {path.name: path.read_bytes() for path in (HARNESSES / harness, HARNESSES / "stops.h")}
     digest = hashlib.sha256(f"{VERILATE}{COMPILE}{options}{optimise}{_versions()}".encode())
-    for path in (*files, HARNESSES / harness, Path(__file__)):
-        digest.update(path.name.encode() + path.read_bytes())
+    for name, data in (rtl | own).items():
+        digest.update(f"\n{name} {len(data)}\n".encode() + data)
+    digest.update(Path(__file__).read_bytes())
     folder = cache_folder() / "benches"
     made = folder / f"{top}-{digest.hexdigest()[:20]}.so"
     if not made.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix="build-") as work:
-            os.replace(_build(top, files, options, harness, optimise, Path(work)), made)
+            for name, data in (rtl | own).items():
+                (Path(work) / name).write_bytes(data)
+            files: list[str | Path] = [Path(work) / name for name in rtl]
+            os.replace(_build(top, [*options, *files], harness, optimise, Path(work)), made)
     return ctypes.CDLL(str(made))
 
 
-def ports(top: str, header: str) -> list[tuple[str, bool, int, int]]:
+def _ports(header: str) -> list[tuple[str, bool, int, int]]:
     """(name, whether it is an input, bits, bytes in the model) of each port but the clock."""
     found = []
     for direction, name, high, low in PORT.findall(header):
@@ -88,8 +94,6 @@ def ports(top: str, header: str) -> list[tuple[str, bool, int, int]]:
         size = next((s for s in (1, 2, 4, 8) if bits <= 8 * s), -(-bits // 32) * 4)
         if name != "clk_i":
             found.append((name, direction == "IN", bits, size))
-    if not found:
-        raise ValueError(f"Verilator's header of '{top}' names no ports")
     return found
 
 
@@ -102,17 +106,15 @@ def _compiler() -> str:
     return shutil.which(os.environ.get("CXX") or "g++") or "g++"
 
 
-def _build(
-    top: str, files: list[Path], options: list[str], harness: str, optimise: str, work: Path
-) -> Path:
+def _build(top: str, design: list[str | Path], harness: str, optimise: str, work: Path) -> Path:
     """Verilate and compile in the folder `work`: one translation unit, the quickest to compile."""
     root, model = verilator_root(), f"V{top}"
     environment = os.environ | {"VERILATOR_ROOT": str(root)}
-    verilate = [root / "bin" / "verilator_bin", *VERILATE, "--top-module", top, "--Mdir", work]
-    _run([*verilate, *options, *files], environment)
-    _describe(top, (work / f"{model}.h").read_text(), work)
+    verilate: list[str | Path] = [root / "bin" / "verilator_bin", *VERILATE]
+    _run([*verilate, "--top-module", top, "--Mdir", work, *design], environment)
+    _describe((work / f"{model}.h").read_text(), work)
     unit = work / "unit.cc"
-    generated = [*sorted(work.glob(f"{model}*.cpp")), HARNESSES / harness]
+    generated = [*sorted(work.glob(f"{model}*.cpp")), work / harness]
     unit.write_text("".join(f'#include "{path}"\n' for path in generated))
     made = work / "bench.so"
     flags = [*COMPILE, optimise, f"-DMODEL={model}", f"-I{work}", *_includes(root)]
@@ -121,11 +123,11 @@ def _build(
     return made
 
 
-def _describe(top: str, header: str, work: Path) -> None:
+def _describe(header: str, work: Path) -> None:
     """ports.inc: each port and its offset among the inputs' or the outputs' bytes."""
     at = {True: 0, False: 0}
     lines = []
-    for name, is_input, bits, size in ports(top, header):
+    for name, is_input, bits, size in _ports(header):
         lines.append(f"{'INPUT' if is_input else 'OUTPUT'}({name}, {at[is_input]}, {bits})\n")
         at[is_input] += size
     (work / "ports.inc").write_text("".join(lines))

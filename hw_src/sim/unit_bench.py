@@ -9,16 +9,11 @@ from __future__ import annotations
 
 import ctypes
 import random
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
 from bench_build import library
 
 Signal = str | tuple[str, int, int]
