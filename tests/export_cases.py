@@ -20,9 +20,9 @@ CLASSES = 10
 
 
 def random_tensors(
-    seed: int = 0, *, depth: int = 2, layer_scale: bool = False
+    seed: int = 0, *, depth: int = 2, heads: int = 1, layer_scale: bool = False
 ) -> dict[str, Tensor]:
-    """Tensors of a ViT of width 64, one head, MLP 96, ten classes, images of 48 pixels."""
+    """Tensors of a ViT of width 64, MLP 96, ten classes, images of 48 pixels."""
     g = torch.Generator().manual_seed(seed)
 
     def normal(*shape: int, spread: float = 1.0) -> Tensor:
@@ -49,8 +49,8 @@ def random_tensors(
                 normal(WIDTH, spread=0.2),
             )
         for name, rows, inputs in (
-            ("attn.qkv", 192, WIDTH),
-            ("attn.proj", WIDTH, 64),
+            ("attn.qkv", 192 * heads, WIDTH),
+            ("attn.proj", WIDTH, 64 * heads),
             ("mlp.fc1", 96, WIDTH),
             ("mlp.fc2", WIDTH, 96),
         ):

@@ -18,11 +18,10 @@ from quasar_runtime.errors import DataError, ModelValueError
 from train.calibrate import attention_steps, build, observe, set_ranges, weight_step
 from train.checkpoint import PRESETS, check_tensors, detect_preset, float_logits, load_checkpoint
 from train.data import list_pictures, load_labels, load_pictures
-from train.distil import augment
-from train.emit import emit_linear, emit_norm, gelu_table, requantisation
+from train.emit import emit_linear, emit_norm, requantisation
 from train.fold import Affine, fold, fold_norm, fold_patch, patches
 from train.massive import switch, tame
-from train.network import QuantBlock, QuantLinear, round_clamp
+from train.network import QuantBlock, QuantLinear, gelu_table
 from train.rounding import fit, round_columns
 from train.rows import choose_rows, row_effects
 
@@ -154,7 +153,8 @@ def test_the_gelu_table_with_its_zero_point_is_gelu() -> None:
     set_ranges(block, -20.0, 6.0)
     i = np.arange(-127, 128)
     h = torch.tensor(i * block.hidden_step + block.hidden_offset)
-    got = (gelu_table(block).astype(int)[i + 128] - block.gelu_zero) * block.gelu_step
+    table = gelu_table(block)[0].numpy()
+    got = (table[i + 128] - block.gelu_zero) * block.gelu_step
     assert np.abs(got - F.gelu(h).numpy()).max() <= 0.51 * block.gelu_step
     assert h.min() == pytest.approx(-4.0)
     assert h.max() == pytest.approx(6.0)
@@ -260,16 +260,9 @@ def test_fitting_makes_the_mean_error_zero_and_repairs_earlier_errors() -> None:
     wanted = a @ (real * 1.1).t() + 3  # what float inputs would have given
     with torch.no_grad():
         fit(layer, a[None], wanted[None], torch.full((8,), 8))
-        error = layer(a) - wanted
+    error = layer.step * (a @ layer.integers().t()) + layer.bias - wanted
     assert error.mean(0).abs().max() < 0.05
     assert error.std() < 0.02 * wanted.std()
-
-
-def test_the_gradient_passes_roundings_and_stops_at_clamps() -> None:
-    x = torch.tensor([0.2, 7.4, 9.0, -9.0], requires_grad=True)
-    round_clamp(x, 7).sum().backward()
-    assert x.grad is not None
-    assert x.grad.tolist() == [1, 1, 0, 0]
 
 
 # --- emitting ---
@@ -293,7 +286,7 @@ def test_a_factor_that_fits_no_field_is_refused(factor: float) -> None:
 
 
 def test_gains_span_at_most_15_bits() -> None:
-    with pytest.raises(ModelValueError, match="norm1: the channels' gains span"):
+    with pytest.raises(ModelValueError, match="norm1: the channels' steps span"):
         emit_norm(torch.tensor([1e-4, 10.0]), 2.0**-8, "norm1")
 
 
@@ -335,10 +328,3 @@ def test_labels_must_be_numbered_without_gaps(tmp_path: Path) -> None:
     path.write_text("{}}")
     with pytest.raises(DataError, match="not a labels file"):
         load_labels(path)
-
-
-def test_views_are_crops_of_the_network_size_some_mirrored() -> None:
-    pictures = random_images(32, size=64)
-    views = augment(pictures, 48, torch.Generator().manual_seed(0))
-    assert views.shape == (32, 48, 48, 3)
-    assert not torch.equal(views, augment(pictures, 48, torch.Generator().manual_seed(1)))

@@ -194,7 +194,9 @@ def build(folded: Folded, found: Statistics, share8: float) -> QuantisedNetwork:
     """The quantised network with calibrated scales, weights rounded to nearest, all rows 8-bit."""
     stream = ["embed", *(f"blocks.{i}" for i in range(len(folded.blocks)))]
     reach = max(float(found.reach(name).max()) for name in stream)
-    network = QuantisedNetwork(folded, RESIDUAL_HEADROOM * reach / RESIDUAL_MAX)
+    heads = [b.heads for b in folded.blocks]
+    step = RESIDUAL_HEADROOM * reach / RESIDUAL_MAX
+    network = QuantisedNetwork(folded.position, heads, step)
     width = folded.position.shape[1]
     network.patch = linear8(
         Affine(folded.patch, torch.zeros(width)), torch.ones(folded.patch.shape[1])

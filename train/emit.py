@@ -6,15 +6,12 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from quasar_runtime.arithmetic import (
     ACTIVATION_MAX,
     MEAN_FRACTION,
     MULTIPLIER_MAX,
-    NORM_FRACTION,
     RESIDUAL_MAX,
     RESIDUAL_MIN,
     SCORE_SHIFT_MAX,
@@ -24,8 +21,14 @@ from quasar_runtime.errors import ModelValueError
 from quasar_runtime.interface import HEAD_DIM
 from quasar_runtime.model import Attention, Block, Linear, Model, Norm, Preprocessing
 from quasar_runtime.tables import EXP_STEP
-from train.checkpoint import EPSILON
-from train.network import QuantBlock, QuantisedNetwork, QuantLinear
+from train.network import (
+    QuantBlock,
+    QuantisedNetwork,
+    QuantLinear,
+    gelu_table,
+    integer_gain,
+    norm_epsilon,
+)
 
 Reals = npt.NDArray[np.float64]
 
@@ -84,18 +87,18 @@ def emit_linear(
 
 
 def emit_norm(channel_step: Tensor, residual_step: float, name: str) -> Norm:
-    """gain / 2^shift = 1 / (2^12 * channel_step), the largest gain just below 2^15; epsilon in
-    units of D^2 times the residual's square."""
-    factor = 1 / (2.0**NORM_FRACTION * array(channel_step))
-    shift = min(SHIFT_MAX, math.floor(math.log2(MULTIPLIER_MAX / factor.max())))
-    gain = np.round(factor * 2.0**shift)
+    """LayerNorm's integers; epsilon in units of D^2 times the residual's square.
+
+    ModelValueError when the channels' gains span more than 15 bits.
+    """
+    gain, shift = integer_gain(channel_step)
     if shift < 1 or gain.min() < 1:
         raise ModelValueError(
-            f"{name}: the channels' gains span {factor.min():g} to {factor.max():g}, more than 15 "
-            "bits hold; even the channels less"
+            f"{name}: the channels' steps span {channel_step.min():g} to {channel_step.max():g}, "
+            "more than a gain of 15 bits holds; even the channels less"
         )
-    epsilon = EPSILON * (factor.size / residual_step) ** 2
-    return Norm(gain.astype(np.uint16), shift, int(np.clip(np.round(epsilon), 1, 2**32 - 1)))
+    epsilon = norm_epsilon(residual_step, gain.numel())
+    return Norm(gain.numpy().astype(np.uint16), shift, epsilon)
 
 
 def emit_attention(block: QuantBlock, name: str) -> Attention:
@@ -109,13 +112,6 @@ def emit_attention(block: QuantBlock, name: str) -> Attention:
     return Attention(*score, *out)
 
 
-def gelu_table(block: QuantBlock) -> npt.NDArray[np.int8]:
-    """table[i + 128] = GELU's integer result for fc1's integer result i."""
-    h = torch.arange(-128, 128, dtype=torch.float64) * block.hidden_step + block.hidden_offset
-    g = torch.round(F.gelu(h) / block.gelu_step + block.gelu_zero)
-    return g.clamp(-ACTIVATION_MAX, ACTIVATION_MAX).numpy().astype(np.int8)
-
-
 def emit_block(block: QuantBlock, residual_step: float, name: str) -> Block:
     """A block's integers."""
     return Block(
@@ -125,7 +121,7 @@ def emit_block(block: QuantBlock, residual_step: float, name: str) -> Block:
         proj=emit_linear(block.proj, residual_step, f"{name}.proj"),
         norm2=emit_norm(block.norm2, residual_step, f"{name}.norm2"),
         fc1=emit_linear(block.fc1, block.hidden_step, f"{name}.fc1", block.hidden_offset),
-        gelu=gelu_table(block),
+        gelu=gelu_table(block)[0].numpy().astype(np.int8),
         fc2=emit_linear(block.fc2, residual_step, f"{name}.fc2"),
     )
 

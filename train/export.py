@@ -3,7 +3,7 @@
     python -m train.export --checkpoint deit_tiny_patch16_224.safetensors \\
         --images imagenet_train_mix.tar --bits 8 --name deit-tiny-w8 --out deit-tiny-w8.safetensors
 
-fold -> tame massive units -> calibrate scales -> choose 8-bit rows -> round -> distil -> emit.
+fold -> tame massive units -> calibrate scales -> choose 8-bit rows -> round -> emit.
 docs/accuracy.md says what each step is worth.
 """
 
@@ -24,10 +24,9 @@ from quasar_runtime.model_file import write_model
 from train.calibrate import build, observe, search_hidden_ranges
 from train.checkpoint import PRESETS, Checkpoint, load_checkpoint
 from train.data import list_pictures, load_labels, load_pictures
-from train.distil import Schedule, distil
 from train.emit import emit
 from train.evaluate import Accuracy, Nearness, nearness, program_accuracy, teacher_accuracy
-from train.fold import Folded, fold
+from train.fold import fold
 from train.massive import Tamed, tame
 from train.network import QuantisedNetwork
 from train.rounding import round_network
@@ -39,8 +38,6 @@ names, all pictures count."""
 TAME_IMAGES = 32
 CLIP_IMAGES = 32
 HELD_OUT = 128
-CROP_ROOM = 32
-"""Pixels by which the distillation's pictures are larger than the network's."""
 THREADS = 2
 ROW_GROUP = 32
 """Rows of a matrix that change precision together: digit rows of the widest array, `b8192`."""
@@ -53,26 +50,21 @@ class Recipe:
 
     share8       share of the blocks' rows that are 8-bit, 0 to 1
     calibration  images for scales and rounding
-    distil       images seen in distillation, 0 for none
-    rate         its learning rate
     seed         of every random choice
     """
 
     share8: float
     calibration: int = 256
-    distil: int = 0
-    rate: float = 5e-4
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class Report:
     """What was found on the way: tamed units, clipped ranges, nearness to the float network on
-    held-out pictures after rounding and at the end, the rows' share of the work."""
+    held-out pictures, the rows' share of the work."""
 
     tamed: list[Tamed]
     clipped: dict[int, float]
-    rounded: Nearness
     final: Nearness
     macs8: float
 
@@ -125,21 +117,8 @@ def quantise(
     effects = row_effects(network, folded, found)
     bits = choose_rows(effects, row_costs(folded), recipe.share8, ROW_GROUP)
     round_network(network, folded, bits, calibration)
-    after_rounding = nearness(network, teacher, held_out)
-    if recipe.distil:
-        distil_network(network, teacher, checkpoint.image_size, images, recipe)
-    final = nearness(network, teacher, held_out) if recipe.distil else after_rounding
-    return network, Report(tamed, clipped, after_rounding, final, macs8(network))
-
-
-def distil_network(
-    network: QuantisedNetwork, teacher: Folded, size: int, images: Path, recipe: Recipe
-) -> None:
-    """Distil on all pictures of the training mix, at a size a little above the network's."""
-    how = Preprocessing(resize=size + CROP_ROOM, crop=size + CROP_ROOM)
-    pictures = torch.from_numpy(load_pictures(images, how, prefixes=prefixes(images)).images)
-    schedule = Schedule(recipe.distil, rate=recipe.rate, seed=recipe.seed)
-    distil(network, teacher, pictures, size, schedule)
+    final = nearness(network, teacher, held_out)
+    return network, Report(tamed, clipped, final, macs8(network))
 
 
 def macs8(network: QuantisedNetwork) -> float:
@@ -161,8 +140,6 @@ def provenance(
         recipe.share8, f"{100 * recipe.share8:g} % of the rows 8-bit, the others 4-bit"
     )
     steps = "channel evening, range search, error-compensating rounding"
-    if recipe.distil:
-        steps += f", distillation from the float network on {recipe.distil} unlabelled views"
     return {
         "summary": f"{checkpoint.preset.family}, {kind}; post-training quantisation",
         "teacher": checkpoint.file.removesuffix(".safetensors"),
@@ -178,7 +155,6 @@ def provenance(
             "data": images.name,
             "pictures": list(prefixes(images)),
             "images": recipe.calibration,
-            "distillation_views": recipe.distil,
             "seed": recipe.seed,
         },
         "rows8": recipe.share8,
@@ -243,8 +219,6 @@ def measure(model: Model, checkpoint: Checkpoint, folder: Path, dataset: str) ->
 @click.option("--labels", type=Path, help="JSON; default: imagenet_classes.json beside --images.")
 @click.option("--preset", help=f"Preprocessing: {', '.join(PRESETS)}; default: by file name.")
 @click.option("--calibration", default=256, show_default=True, help="Images for calibration.")
-@click.option("--distil", default=0, show_default=True, help="Images seen in distillation.")
-@click.option("--rate", default=Recipe.rate, show_default=True, help="Distillation's rate.")
 @click.option("--seed", default=0, show_default=True, help="Seed of every random choice.")
 @click.option("--evaluate", type=Path, help="ImageFolder on which to measure the result.")
 @click.option("--dataset", help="What to call that data in the file; default: the folder's name.")
@@ -258,8 +232,6 @@ def main(
     labels: Path | None,
     preset: str | None,
     calibration: int,
-    distil: int,
-    rate: float,
     seed: int,
     evaluate: Path | None,
     dataset: str | None,
@@ -269,7 +241,7 @@ def main(
         raise click.UsageError("give either --bits or --share8")
     set_up()
     share = float(bits == "8") if share8 is None else share8
-    recipe = Recipe(share, calibration, distil, rate, seed)
+    recipe = Recipe(share, calibration, seed)
     try:
         source = load_checkpoint(checkpoint, preset)
         names = load_labels(labels or images.parent / "imagenet_classes.json")
@@ -283,7 +255,7 @@ def main(
         sys.exit(1)
     click.echo(
         f"{out}: {100 * report.final.agreement:.1f} % equal answers on held-out pictures, "
-        f"KL {report.final.divergence:.4f} (after rounding {report.rounded.divergence:.4f})"
+        f"KL {report.final.divergence:.4f}"
     )
     if evaluate:
         facts = model.provenance["accuracy"]
@@ -297,8 +269,8 @@ def command_line(checkpoint: str, images: str, name: str, recipe: Recipe) -> str
     """The command that makes the model again."""
     return (
         f"python -m train.export --checkpoint {checkpoint} --images {images} --name {name} "
-        f"--share8 {recipe.share8:g} --calibration {recipe.calibration} --distil {recipe.distil} "
-        f"--rate {recipe.rate:g} --seed {recipe.seed} --out {name}.safetensors"
+        f"--share8 {recipe.share8:g} --calibration {recipe.calibration} "
+        f"--seed {recipe.seed} --out {name}.safetensors"
     )
 
 

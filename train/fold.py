@@ -12,7 +12,7 @@ which becomes part of the scores' requantisation.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -66,6 +66,15 @@ class Folded:
     position: Tensor
     blocks: list[FoldedBlock]
     head: Affine
+
+    def to(self, device: torch.device | str) -> Folded:
+        """The same on another device."""
+
+        def moved(matrix: Affine) -> Affine:
+            return Affine(matrix.weight.to(device), matrix.bias.to(device))
+
+        blocks = [FoldedBlock(*(moved(getattr(b, f.name)) for f in fields(b))) for b in self.blocks]
+        return Folded(self.patch.to(device), self.position.to(device), blocks, moved(self.head))
 
     def embed(self, activations: Tensor) -> Tensor:
         """Patches (N, tokens, 768), CLS all zeros -> residual (N, tokens, width)."""

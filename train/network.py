@@ -1,76 +1,84 @@
-"""The quantised network in PyTorch: the integer arithmetic with straight-through gradients.
+"""The quantised network: what calibration and rounding work on, and what becomes a model file.
 
-The forward pass computes what `quasar_runtime.arithmetic` does, on integers kept in float tensors:
-weights, activations, LayerNorm's and GELU's outputs and the residual are rounded and clamped as the
-device does. Three things are approximated: requantisation uses the real factor in place of (m, n),
-the softmax is exact instead of a table of 7 bits, and attention's products run in bfloat16. The
-integer program is what is measured; this network is what calibration, rounding and distillation
-work on. Gradients pass roundings as if they were not there, and stop at clamps.
+It computes what the integer program does (train/integer.py), on real numbers outside: the residual
+goes in and comes out in real units, always on the grid of the int16 stream.
 """
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx
 from torch.nn import functional as F
 
 from quasar_runtime.arithmetic import (
     ACTIVATION_MAX,
-    RESIDUAL_MAX,
-    RESIDUAL_MIN,
+    MEAN_FRACTION,
+    MULTIPLIER_MAX,
+    NORM_FRACTION,
+    SCORE_SHIFT_MAX,
+    SHIFT_MAX,
     WEIGHT4_MAX,
     WEIGHT8_MAX,
 )
 from quasar_runtime.interface import HEAD_DIM
-from train.fold import Affine, Folded, Observer, no_observer, normed, split_heads
+from quasar_runtime.tables import EXP_STEP
+from train import integer
+from train.checkpoint import EPSILON
+from train.fold import Affine, Observer, no_observer
+from train.integer import AttentionTensors, Matrix, MlpTensors
 
 
-class _RoundClamp(torch.autograd.Function):
-    """clamp(round(x), low, high); the gradient passes where x lies inside."""
-
-    @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, low: float, high: float) -> Tensor:
-        y = x.round().clamp_(low, high)
-        if ctx.needs_input_grad[0]:
-            ctx.save_for_backward((x >= low - 0.5) & (x <= high + 0.5))
-        return y
-
-    @staticmethod
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None, None]:
-        (inside,) = ctx.saved_tensors
-        return gradient * inside, None, None
+def multiplier(factor: Tensor, shift_max: int = SHIFT_MAX) -> Tensor:
+    """The nearest m * 2^-n with m of 15 bits and n up to shift_max; the gradient passes."""
+    exponent = torch.frexp(factor.detach()).exponent
+    scale = torch.exp2((15 - exponent).clamp(0, shift_max).to(factor.dtype))
+    m = (factor.detach() * scale).round().clamp(max=MULTIPLIER_MAX)
+    return factor + (m / scale - factor).detach()
 
 
-def round_clamp(x: Tensor, limit: float) -> Tensor:
-    """clamp(round(x), -limit, limit), straight through."""
-    return _RoundClamp.apply(x, -limit, limit)
+def integer_gain(step: Tensor) -> tuple[Tensor, int]:
+    """LayerNorm's (gain, shift) for an output of which 1 is worth `step` (width,).
+
+    gain / 2^shift = 1 / (2^12 * step), the largest gain just below 2^15.
+    """
+    factor = 1 / (2.0**NORM_FRACTION * step.double())
+    shift = min(SHIFT_MAX, math.floor(math.log2(MULTIPLIER_MAX / float(factor.max()))))
+    return (factor * 2.0**shift).round(), shift
 
 
-class _IntegerMatmul(torch.autograd.Function):
-    """a (..., K) times w (R, K) transposed, both holding integers of int8: exact in the forward
-    pass, bfloat16 in the backward pass."""
+def norm_gain(step: Tensor) -> Tensor:
+    """The gain per unit of the normalised residual that the integers give, (width,)."""
+    gain, shift = integer_gain(step)
+    return (gain * 2.0 ** (NORM_FRACTION - shift)).float()
 
-    @staticmethod
-    def forward(ctx: FunctionCtx, a: Tensor, w: Tensor) -> Tensor:
-        a8, w8 = a.to(torch.int8).flatten(0, -2), w.to(torch.int8)
-        ctx.save_for_backward(a8, w8)
-        return torch._int_mm(a8, w8.t()).to(torch.float32).unflatten(0, a.shape[:-1])
 
-    @staticmethod
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        a8, w8 = ctx.saved_tensors
-        g = gradient.flatten(0, -2).to(torch.bfloat16)
-        to_a = to_w = None
-        if ctx.needs_input_grad[0]:
-            to_a = (g @ w8.to(torch.bfloat16)).to(torch.float32).unflatten(0, gradient.shape[:-1])
-        if ctx.needs_input_grad[1]:
-            to_w = (g.t() @ a8.to(torch.bfloat16)).to(torch.float32)
-        return to_a, to_w
+def norm_epsilon(residual_step: float, width: int) -> int:
+    """LayerNorm's epsilon in units of width^2 times the integer residual squared."""
+    return min(2**32 - 1, max(1, round(EPSILON * (width / residual_step) ** 2)))
+
+
+def matrix(
+    weight: Tensor,
+    step: Tensor,
+    bias: Tensor,
+    unit: Tensor | float,
+    offset: float = 0.0,
+    zero: int = 0,
+) -> Matrix:
+    """The matrix of integer weights (rows, inputs) whose 1 is worth `step` (rows,) with real bias.
+
+    Its result i means i * unit + offset; its input i means (i - zero) units.
+    """
+    exact = (bias.double() - offset) / step
+    rounded = exact + (exact.round() - exact).detach()
+    factor = multiplier(step.double() / unit).to(step.dtype)
+    return Matrix(weight, rounded.to(step.dtype) - zero * weight.sum(1), factor)
 
 
 class QuantLinear(nn.Module):
-    """y = step * (round(weight * limit) . a - zero point's share) + bias, a integer activations.
+    """y = step * (integers . a - zero point's share) + bias, a integer activations.
 
     weight  (rows, inputs)  in units of the row's full range: an integer weight is
                             clamp(round(weight * limit), limit), limit 7 or 119
@@ -80,9 +88,9 @@ class QuantLinear(nn.Module):
     zero    the activation integer that means 0
     """
 
-    weight: nn.Parameter
-    span: nn.Parameter
-    bias: nn.Parameter
+    weight: Tensor
+    span: Tensor
+    bias: Tensor
     bits: Tensor
     limit: Tensor
 
@@ -92,9 +100,9 @@ class QuantLinear(nn.Module):
         self.register_buffer("bits", bits.to(torch.uint8))
         limit = torch.where(bits == 8, WEIGHT8_MAX, WEIGHT4_MAX).to(torch.float32)
         self.register_buffer("limit", limit)
-        self.weight = nn.Parameter(real.weight / (step * limit)[:, None])
-        self.span = nn.Parameter(step * limit)
-        self.bias = nn.Parameter(real.bias.clone())
+        self.register_buffer("weight", real.weight / (step * limit)[:, None])
+        self.register_buffer("span", step * limit)
+        self.register_buffer("bias", real.bias.clone())
         self.zero = zero
 
     @property
@@ -105,13 +113,11 @@ class QuantLinear(nn.Module):
     def integers(self) -> Tensor:
         """The integer weights, float (rows, inputs)."""
         limit = self.limit[:, None]
-        scaled = self.weight * limit
-        return torch.minimum(torch.maximum(round_clamp(scaled, WEIGHT8_MAX), -limit), limit)
+        return torch.minimum(torch.maximum((self.weight * limit).round(), -limit), limit)
 
-    def forward(self, a: Tensor) -> Tensor:
-        w = self.integers()
-        offset = self.bias - self.step * self.zero * w.sum(1) if self.zero else self.bias
-        return _IntegerMatmul.apply(a, w) * self.step + offset
+    def matrix(self, unit: Tensor | float, offset: float = 0.0) -> Matrix:
+        """As the device computes it, its result i meaning i * unit + offset."""
+        return matrix(self.integers(), self.step, self.bias, unit, offset, self.zero)
 
 
 class QuantBlock(nn.Module):
@@ -140,20 +146,52 @@ class QuantBlock(nn.Module):
         self.fc1: QuantLinear
         self.fc2: QuantLinear
 
-    def queries(self, z: Tensor, count: int) -> Tensor:
-        """Normalised residual to attention's integer output of the first `count` tokens."""
-        unit = self.qkv_step
-        qkv = round_clamp(self.qkv(z) / unit, WEIGHT8_MAX) * unit
-        q, k, v = split_heads(qkv.to(torch.bfloat16), self.heads)
-        mixed = F.scaled_dot_product_attention(q[:, :, :count], k, v)
-        mixed = mixed.to(torch.float32).transpose(1, 2).flatten(2)
-        return round_clamp(mixed / self.mixed_step, ACTIVATION_MAX)
+    def attention_tensors(self, residual_step: float) -> AttentionTensors:
+        """What the attention branch computes with."""
+        score, mean = attention_factors(self.qkv_step, self.mixed_step)
+        return AttentionTensors(
+            norm_gain(self.norm1),
+            score,
+            mean,
+            self.qkv.matrix(self.qkv_step),
+            self.proj.matrix(residual_step),
+        )
 
-    def hidden(self, z: Tensor) -> Tensor:
-        """Normalised residual to GELU's integer output."""
-        h = (self.fc1(z) - self.hidden_offset) / self.hidden_step
-        h = round_clamp(h, ACTIVATION_MAX) * self.hidden_step + self.hidden_offset
-        return round_clamp(F.gelu(h) / self.gelu_step + self.gelu_zero, ACTIVATION_MAX)
+    def mlp_tensors(self, residual_step: float) -> MlpTensors:
+        """What the MLP branch computes with."""
+        table, slope = gelu_table(self)
+        return MlpTensors(
+            norm_gain(self.norm2),
+            table.to(torch.int8),
+            slope,
+            self.fc1.matrix(self.hidden_step, self.hidden_offset),
+            self.fc2.matrix(residual_step),
+        )
+
+
+def attention_factors(qkv_step: Tensor, mixed_step: Tensor) -> tuple[Tensor, Tensor]:
+    """(score, mean), each (heads, 1, 1): steps of EXP per unit of q . k; result per unit of V."""
+    q, k, v = qkv_step.reshape(3, -1, HEAD_DIM).double()
+    mixed = mixed_step.reshape(-1, HEAD_DIM).double()
+    score = multiplier((q * k).mean(1) / math.sqrt(HEAD_DIM) / EXP_STEP, SCORE_SHIFT_MAX)
+    mean = multiplier((v / mixed).mean(1) * 2.0**-MEAN_FRACTION) * 2.0**MEAN_FRACTION
+    return score.float()[:, None, None], mean.float()[:, None, None]
+
+
+def gelu_table(block: QuantBlock) -> tuple[Tensor, Tensor]:
+    """GELU's integer result for fc1's integer result i at [i + 128], and its derivative there.
+
+    The derivative is 0 where either is at its limit, as clamps have it.
+    """
+    i = torch.arange(-128, 128, dtype=torch.float64)
+    h = i * block.hidden_step + block.hidden_offset
+    g = torch.round(F.gelu(h) / block.gelu_step + block.gelu_zero)
+    g = g.clamp(-ACTIVATION_MAX, ACTIVATION_MAX)
+    normal = torch.exp(-0.5 * h * h) / math.sqrt(2 * math.pi)
+    derivative = torch.special.ndtr(h) + h * normal
+    inside = (i.abs() < ACTIVATION_MAX) & (g < ACTIVATION_MAX)
+    slope = derivative * inside * block.hidden_step / block.gelu_step
+    return g, slope.float()
 
 
 class QuantisedNetwork(nn.Module):
@@ -164,48 +202,56 @@ class QuantisedNetwork(nn.Module):
     norm           (width,) real value of 1 in the final LayerNorm's output, a channel
     """
 
+    position: Tensor
     norm: Tensor
 
-    def __init__(self, folded: Folded, residual_step: float) -> None:
+    def __init__(self, position: Tensor, heads: list[int], residual_step: float) -> None:
         super().__init__()
         self.residual_step = residual_step
-        self.position = nn.Parameter(folded.position.clone())
+        self.register_buffer("position", position.clone())
         self.patch: QuantLinear
-        self.blocks = nn.ModuleList(QuantBlock(b.heads) for b in folded.blocks)
+        self.blocks = nn.ModuleList(QuantBlock(h) for h in heads)
         self.head: QuantLinear
 
-    def residual(self, x: Tensor) -> Tensor:
-        """x on the grid of the int16 residual."""
-        unit = self.residual_step
-        return _RoundClamp.apply(x / unit, RESIDUAL_MIN, RESIDUAL_MAX) * unit
+    @property
+    def epsilon(self) -> int:
+        """LayerNorm's, see `norm_epsilon`."""
+        return norm_epsilon(self.residual_step, self.position.shape[1])
+
+    def integers(self, x: Tensor) -> Tensor:
+        """A real residual as integers of the stream."""
+        return (x / self.residual_step).round()
 
     def embed(self, activations: Tensor) -> Tensor:
         """Patches int8 (N, tokens, 768) -> residual (N, tokens, width)."""
-        return self.residual(self.patch(activations) + self.position)
+        unit = self.residual_step
+        patch = self.patch.matrix(unit)
+        start = (self.position + self.patch.bias) / unit
+        patch = patch._replace(bias=torch.zeros_like(patch.bias))
+        return integer.embed(activations, start, patch) * unit
 
     def block(self, i: int, x: Tensor, observe: Observer = no_observer) -> Tensor:
         """Block i on the residual; the last one returns CLS alone, as (N, 1, width).
 
-        observe('blocks.N.qkv', a) and so on see the integer inputs of the four matrices.
+        observe('blocks.N.qkv', a) and so on see the int8 inputs of the four matrices.
         """
-        b, name = self.blocks[i], f"blocks.{i}"
+        b, unit, epsilon = self.blocks[i], self.residual_step, self.epsilon
         count = 1 if i == len(self.blocks) - 1 else x.shape[1]
-        z = round_clamp(normed(x) / b.norm1, ACTIVATION_MAX)
-        observe(f"{name}.qkv", z)
-        mixed = b.queries(z, count)
-        observe(f"{name}.proj", mixed)
-        x = self.residual(x[:, :count] + b.proj(mixed))
-        z = round_clamp(normed(x) / b.norm2, ACTIVATION_MAX)
-        observe(f"{name}.fc1", z)
-        hidden = b.hidden(z)
-        observe(f"{name}.fc2", hidden)
-        return self.residual(x + b.fc2(hidden))
+
+        def watch(name: str, value: Tensor) -> None:
+            observe(f"blocks.{i}.{name}", value)
+
+        y = integer.attention_branch(
+            self.integers(x), b.attention_tensors(unit), epsilon, count, watch
+        )
+        return integer.mlp_branch(y, b.mlp_tensors(unit), epsilon, watch) * unit
 
     def classify(self, x: Tensor, observe: Observer = no_observer) -> Tensor:
         """Residual (N, tokens, width) -> logits (N, classes)."""
-        z = round_clamp(normed(x[:, 0]) / self.norm, ACTIVATION_MAX)
-        observe("head", z)
-        return self.head(z)
+        head = self.head.matrix(1.0)._replace(factor=self.head.step)
+        return integer.classify(
+            self.integers(x[:, 0]), norm_gain(self.norm), head, self.epsilon, observe
+        )
 
     def forward(self, activations: Tensor, observe: Observer = no_observer) -> Tensor:
         """Patches int8 (N, tokens, 768) -> logits (N, classes)."""
@@ -213,8 +259,3 @@ class QuantisedNetwork(nn.Module):
         for i in range(len(self.blocks)):
             x = self.block(i, x, observe)
         return self.classify(x, observe)
-
-
-def head_columns(heads: int, values: Tensor) -> Tensor:
-    """One value a head (heads,) repeated for its 64 channels."""
-    return values.repeat_interleave(HEAD_DIM)

@@ -18,10 +18,16 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from quasar_runtime.arithmetic import ACTIVATION_MAX
 from train.calibrate import BATCH, INPUT_OF, weight_step
-from train.fold import Folded, normed, patches
-from train.network import QuantisedNetwork, QuantLinear, round_clamp
+from train.fold import Folded, patches
+from train.integer import add_residual, attend, expand, norm_forward, product
+from train.network import (
+    QuantisedNetwork,
+    QuantLinear,
+    attention_factors,
+    gelu_table,
+    norm_gain,
+)
 
 DAMPING = 0.01
 """Added to the covariance's diagonal, a share of its mean: the pull to the original weights."""
@@ -54,7 +60,7 @@ def round_columns(weight: Tensor, covariance: Tensor, step: Tensor, limit: Tenso
 
 def fit(layer: QuantLinear, a: Tensor, y: Tensor, bits: Tensor) -> None:
     """Requantise a matrix: integer inputs a (N, T, K), wanted outputs y (N, T, R), bits (R,)."""
-    a, y = a.flatten(0, -2) - layer.zero, y.flatten(0, -2)
+    a, y = a.flatten(0, -2).float() - layer.zero, y.flatten(0, -2)
     mean_a, mean_y = a.mean(0), y.mean(0)
     a, y = a - mean_a, y - mean_y
     covariance = (a.t() @ a / len(a)).double()
@@ -89,8 +95,7 @@ def round_network(
     inputs = patches(images)
     x_float = batches(folded.embed, inputs)
     x = batches(network.embed, inputs)
-    for i, block in enumerate(tqdm(network.blocks, "round", unit="block", leave=False)):
-        name = f"blocks.{i}"
+    for i in tqdm(range(len(network.blocks)), "round", unit="block", leave=False):
         count = 1 if i == len(network.blocks) - 1 else x.shape[1]
         seen: dict[str, list[Tensor]] = {p: [] for p in INPUT_OF}
 
@@ -103,16 +108,49 @@ def round_network(
         wanted = {part: torch.cat(values) for part, values in seen.items()}
         middle = x_float[:, :count] + wanted["proj"]
 
-        z = round_clamp(normed(x) / block.norm1, ACTIVATION_MAX)
-        fit(block.qkv, z, wanted["qkv"], bits[f"{name}.qkv"])
-        mixed = batches(lambda v, b=block, c=count: b.queries(v, c), z)
-        fit(block.proj, mixed, middle - x[:, :count], bits[f"{name}.proj"])
-        x = network.residual(x[:, :count] + batches(block.proj, mixed))
-        z = round_clamp(normed(x) / block.norm2, ACTIVATION_MAX)
-        fit(block.fc1, z, wanted["fc1"], bits[f"{name}.fc1"])
-        hidden = batches(block.hidden, z)
-        fit(block.fc2, hidden, after - x, bits[f"{name}.fc2"])
-        x = network.residual(x + batches(block.fc2, hidden))
+        x = round_attention(network, i, x, wanted, middle, bits)
+        x = round_mlp(network, i, x, wanted["fc1"], after, bits)
         x_float = after
-    z = round_clamp(normed(x[:, 0]) / network.norm, ACTIVATION_MAX)
-    fit(network.head, z, folded.classify(x_float), network.head.bits.clone())
+    z8, _, _ = norm_forward(network.integers(x[:, 0]), norm_gain(network.norm), network.epsilon)
+    fit(network.head, z8, folded.classify(x_float), network.head.bits.clone())
+
+
+def round_attention(
+    network: QuantisedNetwork,
+    i: int,
+    x: Tensor,
+    wanted: dict[str, Tensor],
+    middle: Tensor,
+    bits: dict[str, Tensor],
+) -> Tensor:
+    """Round block i's qkv and proj; the residual after them. middle: what it is to be."""
+    block, unit, count = network.blocks[i], network.residual_step, middle.shape[1]
+    z8, _, _ = norm_forward(network.integers(x), norm_gain(block.norm1), network.epsilon)
+    fit(block.qkv, z8, wanted["qkv"], bits[f"blocks.{i}.qkv"])
+    qkv = block.qkv.matrix(block.qkv_step).packed()
+    score, mean = attention_factors(block.qkv_step, block.mixed_step)
+    mixed8 = torch.cat([attend(part, qkv, score, mean, count)[3] for part in z8.split(BATCH)])
+    fit(block.proj, mixed8, middle - x[:, :count], bits[f"blocks.{i}.proj"])
+    proj = block.proj.matrix(unit).packed()
+    start = network.integers(x[:, :count])
+    return add_residual(start, product(mixed8, proj.weight), proj.bias, proj.factor) * unit
+
+
+def round_mlp(
+    network: QuantisedNetwork,
+    i: int,
+    x: Tensor,
+    hidden: Tensor,
+    after: Tensor,
+    bits: dict[str, Tensor],
+) -> Tensor:
+    """Round block i's fc1 and fc2; the residual after them. after: what it is to be."""
+    block, unit = network.blocks[i], network.residual_step
+    z8, _, _ = norm_forward(network.integers(x), norm_gain(block.norm2), network.epsilon)
+    fit(block.fc1, z8, hidden, bits[f"blocks.{i}.fc1"])
+    fc1 = block.fc1.matrix(block.hidden_step, block.hidden_offset).packed()
+    table = gelu_table(block)[0].to(torch.int8)
+    u8 = torch.cat([expand(part, fc1, table)[1] for part in z8.split(BATCH)])
+    fit(block.fc2, u8, after - x, bits[f"blocks.{i}.fc2"])
+    fc2 = block.fc2.matrix(unit).packed()
+    return add_residual(network.integers(x), product(u8, fc2.weight), fc2.bias, fc2.factor) * unit

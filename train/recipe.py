@@ -1,0 +1,128 @@
+"""Settings of a training run: small YAML files in `train/recipes/`, or anywhere."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from quasar_runtime.errors import DataError, did_you_mean
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+@dataclass(frozen=True)
+class TrainRecipe:
+    """How a supernet, or one subnet, is trained.
+
+    space          the search space, a name of train/spaces/ or a file
+    parts          how often an epoch sees pictures whose file names begin with the key
+    held_out       pictures kept for evaluation;  calibration  pictures for scales and rounding
+    views          pictures seen in all;  batch  of all processes together
+    random         subnets drawn a step beside the largest and the smallest
+    rate           Adam's, for weights in units of their range; after `warmup` of the steps it falls
+                   to 0 as a cosine
+    clip           largest norm of the gradient;  ema  share of the average kept a step
+    teacher, inplace, hint, label  weights of the loss: divergence from the float network, of the
+                   smaller subnets from the largest, difference of the residuals in the middle and
+                   near the end, cross-entropy of the class
+    layer_scaling  learn a scale of each channel that a block writes
+    rerank         steps between renewals of the rows' ranking, 0 for never
+    evaluate, save steps between evaluations, between checkpoints
+    """
+
+    space: str
+    views: int
+    parts: dict[str, int] = field(default_factory=lambda: {"": 1})
+    held_out: int = 128
+    calibration: int = 256
+    batch: int = 32
+    random: int = 2
+    rate: float = 5e-4
+    warmup: float = 0.02
+    clip: float = 1.0
+    ema: float = 0.998
+    teacher: float = 1.0
+    inplace: float = 0.0
+    hint: float = 1.0
+    label: float = 0.0
+    layer_scaling: bool = True
+    rerank: int = 0
+    evaluate: int = 200
+    save: int = 100
+    scale: float = 0.35
+    colour: float = 0.2
+    workers: int = 1
+    seed: int = 0
+
+    @property
+    def steps(self) -> int:
+        return self.views // self.batch
+
+    @classmethod
+    def load(cls, name: str | Path, **changes: Any) -> TrainRecipe:
+        """A recipe of `train/recipes/` by name, or any by path. DataError when it is not one."""
+        path = Path(name)
+        if path.suffix not in (".yaml", ".yml"):
+            path = RECIPES / f"{name}.yaml"
+        try:
+            data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except OSError:
+            known = sorted(p.stem for p in RECIPES.glob("*.yaml"))
+            raise DataError(
+                f"no recipe '{name}'{did_you_mean(str(name), known)} Known: {', '.join(known)}; "
+                "or give a .yaml file"
+            ) from None
+        except (yaml.YAMLError, UnicodeDecodeError) as e:
+            raise DataError(f"{path} is not YAML: {' '.join(str(e).split())}") from None
+        if not isinstance(data, dict):
+            raise DataError(f"{path} holds no settings; expected lines such as 'batch: 32'")
+        return cls.parse(path.name, {**data, **changes})
+
+    @classmethod
+    def parse(cls, where: str, data: dict[str, Any]) -> TrainRecipe:
+        """A recipe from its settings. DataError names the one that is not allowed."""
+        kinds = {f.name: f.type for f in fields(cls)}
+        for key, value in data.items():
+            if key not in kinds:
+                raise DataError(
+                    f"{where} has an unknown setting '{key}'{did_you_mean(key, kinds)} "
+                    f"Known: {', '.join(kinds)}"
+                )
+            _check(where, key, str(kinds[key]), value)
+        for key in ("space", "views"):
+            if key not in data:
+                raise DataError(f"{where} lacks the setting '{key}'")
+        recipe = cls(**data)
+        if recipe.steps < 1 or recipe.batch < 1:
+            raise DataError(
+                f"{where}: {recipe.views} views in batches of {recipe.batch} is no step"
+            )
+        if recipe.teacher == recipe.label == 0:
+            raise DataError(f"{where}: teacher and label are both 0, so there is nothing to learn")
+        return recipe
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings, as YAML and JSON hold them."""
+        return asdict(self)
+
+
+def _check(where: str, key: str, kind: str, value: Any) -> None:
+    """DataError unless a setting has its kind and is not negative."""
+    if kind == "str":
+        right = isinstance(value, str)
+    elif kind == "bool":
+        right = isinstance(value, bool)
+    elif kind == "int":
+        right = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    elif kind == "float":
+        right = isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
+    else:
+        right = isinstance(value, dict) and all(
+            isinstance(k, str) and isinstance(n, int) and n >= 0 for k, n in value.items()
+        )
+        kind = "how often by beginning of the name"
+    if not right:
+        raise DataError(f"{where}: {key} is {value!r}, expected {kind}, not negative")

@@ -1,0 +1,302 @@
+"""A training run in a folder, from its command to its last step.
+
+recipe.json    the recipe, the checkpoint and the pictures: a run goes on with the same only
+last.pt        weights, their average, optimiser and step (tensors and numbers, no code)
+metrics.jsonl  one line a step, and one an evaluation
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from quasar_runtime.errors import DataError, QuasarError
+from quasar_runtime.images import decode, resize_and_crop
+from quasar_runtime.model import Preprocessing
+from train import integer
+from train.checkpoint import Checkpoint, load_checkpoint
+from train.data import load_labels
+from train.evaluate import Nearness
+from train.fold import Affine, Folded, FoldedBlock, patches
+from train.loop import Place, Trainer, ask, divergence
+from train.recipe import TrainRecipe
+from train.space import MATRICES, Space, Subnet
+from train.start import start
+from train.supernet import Supernet
+from train.views import Augmentation, Batches, Source, Split, Views, load, split
+
+BATCH = 32
+
+
+def set_up(threads: int) -> None:
+    """CPU threads, and bfloat16 inside float32 matrix products where the CPU has them: exact for
+    the integers, and quick."""
+    torch.set_num_threads(threads)
+    torch.backends.mkldnn.matmul.fp32_precision = "bf16"
+    torch.set_float32_matmul_precision("high")
+
+
+def folded_state(folded: Folded) -> dict[str, Any]:
+    """A folded network's tensors."""
+    blocks = [
+        {name: [getattr(b, name).weight, getattr(b, name).bias] for name in MATRICES}
+        for b in folded.blocks
+    ]
+    head = [folded.head.weight, folded.head.bias]
+    return {"patch": folded.patch, "position": folded.position, "blocks": blocks, "head": head}
+
+
+def folded_from(state: dict[str, Any]) -> Folded:
+    """The inverse of `folded_state`."""
+    blocks = [FoldedBlock(**{k: Affine(*v) for k, v in b.items()}) for b in state["blocks"]]
+    return Folded(state["patch"], state["position"], blocks, Affine(*state["head"]))
+
+
+@dataclass(eq=False)
+class Run:
+    """What a run's folder holds: the averaged supernet, the teacher, the recipe and the facts
+    (checkpoint, its sha256, pictures, preprocessing) that its models' provenance names."""
+
+    supernet: Supernet
+    teacher: Folded
+    recipe: TrainRecipe
+    facts: dict[str, Any]
+    step: int
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How pictures are brought to the network's size."""
+        return Preprocessing(**self.facts["preprocessing"])
+
+
+def load_run(folder: Path) -> Run:
+    """The present state of a run, also while it goes on. DataError where there is none."""
+    try:
+        facts = json.loads((folder / "recipe.json").read_text())
+        saved = torch.load(folder / "last.pt", weights_only=True, map_location="cpu")
+    except (OSError, ValueError) as e:
+        raise DataError(
+            f"{folder} holds no training run that can be read ({e}); make one with train.run"
+        ) from None
+    recipe = TrainRecipe.parse(f"{folder}/recipe.json", facts.pop("recipe"))
+    supernet = Supernet(Space.load(recipe.space), layer_scaling=recipe.layer_scaling)
+    supernet.load_state_dict({**saved["supernet"], **saved["average"]})
+    return Run(supernet, folded_from(saved["teacher"]), recipe, facts, saved["step"])
+
+
+def pictures(source: Source, names: list[str], how: Preprocessing) -> Tensor:
+    """uint8 (N, S, S, 3), resized and cropped as for evaluation."""
+    images = [
+        resize_and_crop(decode(source.read(n)), how) for n in tqdm(names, "decode", leave=False)
+    ]
+    return torch.stack([torch.as_tensor(i) for i in images])
+
+
+@torch.inference_mode()
+def nearness(supernet: Supernet, subnet: Subnet, teacher: Folded, images: Tensor) -> Nearness:
+    """A subnet beside the float network, on uint8 images (N, S, S, 3)."""
+    total, equal = 0.0, 0
+    for start_at in range(0, len(images), BATCH):
+        inputs = patches(images[start_at : start_at + BATCH].to(supernet.norm.device))
+        wanted = ask(teacher, inputs, ()).answer
+        got = supernet(inputs, subnet).logits
+        total += float(divergence(got, wanted)) * len(inputs)
+        equal += int((got.argmax(1) == wanted.argmax(1)).sum())
+    return Nearness(total / len(images), equal / len(images))
+
+
+def sentinels(space: Space) -> dict[str, Subnet]:
+    """The subnets that evaluations follow: the largest with all rows 8-bit, half, and 4-bit, and
+    the smallest."""
+    most = space.largest()
+    block = most.blocks[0]
+    shares = space.shares
+    chosen = {"8-bit": shares[-1], "half": shares[len(shares) // 2], "4-bit": shares[0]}
+    uniform = {
+        name: Subnet.uniform(most.width, most.depth, block.heads, block.mlp, share)
+        for name, share in chosen.items()
+    }
+    return {**uniform, "smallest": space.smallest()}
+
+
+class Log:
+    """Metrics as JSON lines; a resumed run drops the lines after the step it goes on from."""
+
+    def __init__(self, path: Path, step: int) -> None:
+        kept = []
+        if path.exists():
+            kept = [x for x in path.read_text().splitlines() if json.loads(x)["step"] <= step]
+        path.write_text("".join(x + "\n" for x in kept))
+        self.path = path
+
+    def write(self, **entry: Any) -> None:
+        """Append a line."""
+        with self.path.open("a") as file:
+            file.write(json.dumps(entry) + "\n")
+
+
+def save(folder: Path, trainer: Trainer) -> None:
+    """Write last.pt; a process killed meanwhile leaves the one before."""
+    new = folder / "last.pt.new"
+    torch.save({**trainer.state(), "teacher": folded_state(trainer.teacher.to("cpu"))}, new)
+    os.replace(new, folder / "last.pt")
+
+
+def prepare(
+    folder: Path, checkpoint: Checkpoint, source: Source, recipe: TrainRecipe, place: Place
+) -> tuple[Trainer, Split]:
+    """The trainer as the folder has it, or at its beginning."""
+    parts = split(source.names, recipe.parts, recipe.held_out, recipe.seed)
+    how = checkpoint.preprocessing
+    facts = {
+        "recipe": recipe.to_dict(),
+        "checkpoint": checkpoint.file,
+        "sha256": checkpoint.sha256,
+        "images": source.path.name,
+        "preprocessing": {"resize": how.resize, "crop": how.crop},
+    }
+    path = folder / "recipe.json"
+    if (folder / "last.pt").exists():
+        check_same(path, facts)
+        run = torch.load(folder / "last.pt", weights_only=True, map_location="cpu")
+        supernet = Supernet(Space.load(recipe.space), layer_scaling=recipe.layer_scaling)
+        trainer = Trainer(supernet, folded_from(run["teacher"]), recipe, place=place)
+        trainer.restore(run)
+        return trainer, parts
+    folder.mkdir(parents=True, exist_ok=True)
+    names = sorted(set(parts.train))
+    calibration = pictures(source, names[:: max(1, len(names) // recipe.calibration)], how)
+    begun = start(
+        checkpoint,
+        Space.load(recipe.space),
+        calibration[: recipe.calibration],
+        recipe.seed,
+        layer_scaling=recipe.layer_scaling,
+    )
+    trainer = Trainer(begun.supernet, begun.teacher, recipe, place=place)
+    if place.rank == 0:
+        path.write_text(json.dumps(facts, indent=1))
+        save(folder, trainer)
+    return trainer, parts
+
+
+def check_same(path: Path, facts: dict[str, Any]) -> None:
+    """DataError unless a run was begun with the same recipe, checkpoint and pictures."""
+    begun = json.loads(path.read_text())
+    flat_old, flat_new = ({**x.pop("recipe"), **x} for x in (begun, json.loads(json.dumps(facts))))
+    for key, value in flat_new.items():
+        if flat_old.get(key) != value:
+            raise DataError(
+                f"{path.parent} was begun with {key} = {flat_old.get(key)!r}, now it is {value!r}; "
+                "go on with the same, or choose another --out"
+            )
+
+
+def train(
+    trainer: Trainer,
+    views: Views,
+    held_out: Tensor,
+    folder: Path,
+    labels: list[tuple[str, str]] | None = None,
+) -> None:
+    """Take the steps that are left."""
+    recipe, place = trainer.recipe, trainer.place
+    log = Log(folder / "metrics.jsonl", trainer.done) if place.rank == 0 else None
+    batches = Batches(
+        len(views), recipe.batch, recipe.seed, trainer.done, recipe.steps, place.rank, place.world
+    )
+    numbers = {wnid: i for i, (wnid, _) in enumerate(labels or [])}
+    bar = tqdm(total=recipe.steps, initial=trainer.done, unit="step", disable=log is None)
+    began = time.perf_counter()
+    for images, folders in load(views, batches, recipe.workers):
+        classes = None
+        if labels is not None:
+            classes = torch.tensor([numbers[f] for f in folders], device=place.device)
+        facts = trainer.step(images, classes)
+        seconds, began = time.perf_counter() - began, time.perf_counter()
+        bar.update()
+        bar.set_postfix(loss=f"{facts['loss']:.3f}", refresh=False)
+        if log is None:
+            continue
+        log.write(step=trainer.done, seconds=round(seconds, 3), **facts)
+        last = trainer.done == recipe.steps
+        if trainer.done % recipe.save == 0 or last:
+            save(folder, trainer)
+        if trainer.done % recipe.evaluate == 0 or last:
+            evaluate(trainer, held_out, log)
+            began = time.perf_counter()
+
+
+def evaluate(trainer: Trainer, held_out: Tensor, log: Log) -> None:
+    """Log the sentinels' nearness to the teacher with the averaged weights."""
+    supernet = trainer.averaged()
+    found = {
+        name: nearness(supernet, subnet, trainer.teacher, held_out)
+        for name, subnet in sentinels(supernet.space).items()
+    }
+    log.write(
+        step=trainer.done,
+        divergence={n: round(f.divergence, 5) for n, f in found.items()},
+        agreement={n: round(f.agreement, 5) for n, f in found.items()},
+    )
+
+
+@click.command()
+@click.option("--recipe", required=True, help="Of train/recipes/, or a .yaml file.")
+@click.option("--checkpoint", type=Path, required=True, help="Float weights, timm's names.")
+@click.option("--images", type=Path, required=True, help="ImageFolder or tar of one.")
+@click.option("--out", type=Path, required=True, help="The run's folder; a run there goes on.")
+@click.option("--preset", help="Preprocessing; default: by the checkpoint's file name.")
+@click.option("--labels", type=Path, help="JSON; default: imagenet_classes.json beside --images.")
+@click.option("--threads", default=2, show_default=True, help="CPU threads.")
+@click.option("--fuse/--no-fuse", default=True, help="Compile the elementwise loops (a minute).")
+def main(
+    recipe: str,
+    checkpoint: Path,
+    images: Path,
+    out: Path,
+    preset: str | None,
+    labels: Path | None,
+    threads: int,
+    fuse: bool,
+) -> None:
+    """Train a supernet; the same command goes on where a run was stopped."""
+    set_up(threads)
+    integer.Fusion.on = fuse
+    try:
+        settings = TrainRecipe.load(recipe)
+        source = Source(images)
+        trainer, parts = prepare(
+            out, load_checkpoint(checkpoint, preset), source, settings, Place.join()
+        )
+        how = load_run(out).preprocessing
+        views = Views(
+            source,
+            parts.train,
+            trainer.supernet.space.image_size,
+            Augmentation(settings.scale, colour=settings.colour),
+            settings.seed,
+        )
+        known = (
+            load_labels(labels or images.parent / "imagenet_classes.json")
+            if settings.label
+            else None
+        )
+        train(trainer, views, pictures(source, parts.held_out, how), out, known)
+    except QuasarError as e:
+        click.echo(f"error: {e}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
