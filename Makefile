@@ -64,16 +64,14 @@ $(VENV)-numpy1/installed: $(VENV)/installed-test
 	$(VENV)-numpy1/bin/pip install --quiet --disable-pip-version-check 'numpy==1.26.4' -e '.[test]'
 	@touch $@
 
-# Quasar itself is the checkout's, its engine built by the main environment. PYNQ 3 needs an older
-# pycparser; pynqutils needs the pkg_resources that newer setuptools lack.
+# Quasar itself is the checkout's, its engine built by the main environment.
 PYNQ3 := 3.0.1
 PYNQ4 := 4.0.0
 $(VENV)-pynq%/installed: tools/requirements.py $(VENV)/installed-test
 	$(PYTHON) -m venv $(VENV)-pynq$*
-	$(BIN)/python tools/requirements.py rtl > $(VENV)-pynq$*/requirements.txt
+	$(BIN)/python tools/requirements.py board rtl > $(VENV)-pynq$*/requirements.txt
 	$(VENV)-pynq$*/bin/pip install --quiet --disable-pip-version-check 'pynq==$(PYNQ$*)' \
-		'pycparser<3' 'setuptools<=80' 'numpy==1.26.4' 'pytest>=7.4' \
-		-r $(VENV)-pynq$*/requirements.txt
+		'pytest>=7.4' -r $(VENV)-pynq$*/requirements.txt
 	@touch $@
 
 .PHONY: system test-tools

