@@ -1,0 +1,158 @@
+"""What parts of the training are worth: short supernet runs that differ in one thing each.
+
+    python -m train.ablate_training --checkpoint CHECKPOINT --images IMAGES --out FOLDER
+
+All begin with the same rounded networks and see the same pictures in the same order; what they
+reach is the divergence from the teacher on pictures that none has seen.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+from torch import Tensor
+
+from quasar_runtime.errors import DataError, QuasarError
+from train.checkpoint import Checkpoint, load_checkpoint
+from train.data import load_labels
+from train.evaluate import Nearness
+from train.loop import Trainer
+from train.recipe import TrainRecipe
+from train.run import nearness, pictures, sentinels, set_up, train
+from train.space import Space
+from train.start import Start, start
+from train.supernet import Supernet
+from train.views import Augmentation, Source, Views, split
+
+THREADS = 2
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A run that differs from the recipe: other settings of it, random 8-bit rows, or `alone`, one
+    of the sentinels trained by itself with weights of its own."""
+
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    random_rows: bool = False
+    alone: str | None = None
+
+
+VARIANTS = {
+    "as it is": Variant(),
+    "no layer scaling": Variant({"layer_scaling": False}),
+    "random 8-bit rows": Variant(random_rows=True),
+    "classes in place of the teacher": Variant({"teacher": 0.0, "hint": 0.0, "label": 1.0}),
+    "weights of its own: 8-bit": Variant(alone="8-bit"),
+    "weights of its own: half": Variant(alone="half"),
+    "weights of its own: 4-bit": Variant(alone="4-bit"),
+}
+
+
+@dataclass(eq=False)
+class Bench:
+    """What all variants share: the beginning, the pictures and the recipe."""
+
+    begun: Start
+    recipe: TrainRecipe
+    views: Views
+    held_out: Tensor
+    labels: list[tuple[str, str]]
+
+    @classmethod
+    def make(
+        cls,
+        checkpoint: Checkpoint,
+        images: Path,
+        recipe: TrainRecipe,
+        labels: list[tuple[str, str]],
+    ) -> Bench:
+        source, how = Source(images), checkpoint.preprocessing
+        parts = split(source.names, recipe.parts, recipe.held_out, recipe.seed)
+        names = sorted(set(parts.train))
+        few = names[:: max(1, len(names) // recipe.calibration)][: recipe.calibration]
+        space = Space.load(recipe.space)
+        begun = start(checkpoint, space, pictures(source, few, how), recipe.seed)
+        augmentation = Augmentation(recipe.scale, colour=recipe.colour)
+        views = Views(source, parts.train, space.image_size, augmentation, recipe.seed)
+        return cls(begun, recipe, views, pictures(source, parts.held_out, how), labels)
+
+    def run(self, variant: Variant, folder: Path) -> dict[str, Nearness]:
+        """Train a variant; the nearness of the sentinels that it trains."""
+        recipe = replace(self.recipe, **variant.changes)
+        supernet = Supernet(Space.load(recipe.space), layer_scaling=recipe.layer_scaling)
+        state = self.begun.supernet.state_dict()
+        supernet.load_state_dict({name: state[name].clone() for name in supernet.state_dict()})
+        if variant.random_rows:
+            generator = torch.Generator().manual_seed(recipe.seed)
+            for matrix in supernet.matrices().values():
+                matrix.worth.copy_(torch.rand(matrix.worth.shape, generator=generator))
+        followed = sentinels(supernet.space)
+        if variant.alone is not None:
+            followed = {variant.alone: followed[variant.alone]}
+        fixed = list(followed.values()) if variant.alone else None
+        trainer = Trainer(supernet, self.begun.teacher, recipe, fixed=fixed)
+        folder.mkdir(parents=True)
+        train(trainer, self.views, self.held_out, folder, self.labels if recipe.label else None)
+        averaged = trainer.averaged()
+        return {
+            name: nearness(averaged, subnet, trainer.teacher, self.held_out)
+            for name, subnet in followed.items()
+        }
+
+
+def table(found: Mapping[str, Mapping[str, Nearness]]) -> str:
+    """Markdown: divergence (equal answers) of each sentinel."""
+    names = list(dict.fromkeys(name for near in found.values() for name in near))
+    lines = ["| run | " + " | ".join(names) + " |", "| --- |" + " ---: |" * len(names)]
+    for variant, near in found.items():
+        cells = [
+            f"{near[n].divergence:.4f} ({100 * near[n].agreement:.1f} %)" if n in near else ""
+            for n in names
+        ]
+        lines.append(f"| {variant} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+@click.command()
+@click.option("--checkpoint", type=Path, required=True, help="Float weights, timm's names.")
+@click.option("--images", type=Path, required=True, help="ImageFolder or tar of one.")
+@click.option("--out", type=Path, required=True, help="A new folder, one run a variant in it.")
+@click.option("--labels", type=Path, help="JSON; default: imagenet_classes.json beside --images.")
+@click.option("--recipe", default="vit_tiny", show_default=True, help="Of train/recipes/.")
+@click.option("--views", default=3200, show_default=True, help="Pictures that each run sees.")
+@click.option("--only", multiple=True, type=click.Choice(list(VARIANTS)), help="Default: all.")
+def main(
+    checkpoint: Path,
+    images: Path,
+    out: Path,
+    labels: Path | None,
+    recipe: str,
+    views: int,
+    only: tuple[str, ...],
+) -> None:
+    """Short supernet runs that differ in one thing each, on the pictures that they hold out."""
+    set_up(THREADS)
+    try:
+        if out.exists():
+            raise DataError(f"{out} exists; choose another folder")
+        settings = TrainRecipe.load(recipe, views=views)
+        names = load_labels(labels or images.parent / "imagenet_classes.json")
+        bench = Bench.make(load_checkpoint(checkpoint), images, settings, names)
+        found = {}
+        for number, name in enumerate(only or VARIANTS):
+            found[name] = bench.run(VARIANTS[name], out / str(number))
+            click.echo(table({name: found[name]}), err=True)
+    except QuasarError as e:
+        click.echo(f"error: {e}", err=True)
+        sys.exit(1)
+    click.echo(table(found))
+
+
+if __name__ == "__main__":
+    main()
