@@ -223,11 +223,13 @@ class Script:
             matrix.multiplier[:] = np.minimum(real * 2.0 ** matrix.shift.astype(int), 2**15 - 1)
         wild = self.rng.uniform(size=outputs) < 0.1
         matrix.shift[wild] = self.rng.integers(0, 41, int(wild.sum()))
+        ends = self.rng.uniform(size=outputs) < 0.1
+        matrix.multiplier[ends] = self.rng.choice([0, 1, 2**15 - 1], int(ends.sum()))
         fields = {"clamp": 127, "tokens": tokens, "source": source[0], "source_pitch": source[1]}
         result = (0, self.res_pitch)
         if mode in (Epilogue.REQUANTISE, Epilogue.TABLE):
             result = self.region(tokens, outputs)
-            fields |= {"destination": result[0], "clamp": int(self.rng.choice([119, 127]))}
+            fields |= {"destination": result[0], "clamp": int(self.rng.integers(119, 128))}
         if mode != Epilogue.LOGITS:
             fields["destination_pitch"] = result[1]
         if mode == Epilogue.TABLE:
@@ -253,6 +255,7 @@ class Script:
     def layernorm(self, tokens: int) -> tuple[int, int]:
         result = self.region(tokens, self.width)
         gain = self.rng.integers(0, 2**15, self.width).astype("<u2")
+        gain[self.rng.uniform(size=self.width) < 0.05] = self.rng.choice([0, 2**15 - 1])
         self.table.add(
             Opcode.LAYERNORM,
             tokens=tokens,
@@ -322,7 +325,11 @@ class Script:
                 self.layernorm(tokens)
             else:
                 self.attention(pixels)
-        return replace(self.table.program(self.side), traces=self.traces)
+        program = replace(self.table.program(self.side), traces=self.traces)
+        ends = self.rng.integers(0, 4, program.count)
+        layers = self.rng.integers(0, 2**16, program.count)
+        program.descriptors["layer"] = np.select([ends == 0, ends == 1], [0, 2**16 - 1], layers)
+        return program
 
 
 def script_program(seed: int, overlay: Overlay) -> Program:
