@@ -21,7 +21,8 @@ from quasar_runtime.device.rtl_build import cache_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 RTL = ROOT / "hw_src" / "rtl"
-HARNESSES = Path(__file__).resolve().parent / "bench"
+SIM = Path(__file__).resolve().parent
+HARNESSES = SIM / "bench"
 PACKAGES = ("quasar_pkg", "datapath_pkg")
 VERILATE = ["--cc", "-O3", "--assert", "--x-assign", "unique", "--x-initial", "unique"]
 VERILATE += ["--no-timing", "-Wno-fatal", "-Wno-lint", "-Wno-style"]
@@ -69,7 +70,7 @@ def library(
     options += [f"+define+{name}" for name in defines]
     # Read once: what is built is what was hashed, whoever edits meanwhile.
     rtl = {path.name: path.read_bytes() for path in sources(top)}
-    own = {path.name: path.read_bytes() for path in (HARNESSES / harness, HARNESSES / "stops.h")}
+    own = {path.name: path.read_bytes() for path in (HARNESSES / harness, SIM / "stops.h")}
     digest = hashlib.sha256(f"{VERILATE}{COMPILE}{options}{optimise}{_versions()}".encode())
     for name, data in (rtl | own).items():
         digest.update(f"\n{name} {len(data)}\n".encode() + data)

@@ -5,11 +5,11 @@
 // calls, as a board's driver does. Built with TRACE_FST or TRACE_VCD it records a window of cycles.
 #include <cstdint>
 #include <memory>
-#include <stdexcept>
 #include <string>
 
 #include "Vquasar.h"
 #include "axi_memory.h"
+#include "stops.h"
 #include "verilated.h"
 #if defined(TRACE_FST)
 #include "verilated_fst_c.h"
@@ -18,19 +18,6 @@ using TraceFile = VerilatedFstC;
 #include "verilated_vcd_c.h"
 using TraceFile = VerilatedVcdC;
 #endif
-
-// An assertion of the RTL, or $fatal: an exception instead of the end of the process.
-static void stop(const char* file, int line, const char* what) {
-    throw std::runtime_error(std::string(what) + " at " + (file ? file : "") + ":" +
-                             std::to_string(line));
-}
-void vl_fatal(const char* file, int line, const char*, const char* what) VL_MT_UNSAFE {
-    stop(file, line, what);
-}
-void vl_stop(const char* file, int line, const char*) VL_MT_UNSAFE {
-    stop(file, line, "an assertion failed");
-}
-void vl_finish(const char* file, int line, const char*) VL_MT_UNSAFE { stop(file, line, "$finish"); }
 
 namespace {
 
