@@ -223,6 +223,21 @@ def test_a_build_that_fails_leaves_nothing_and_says_why(build, tmp_path):
     assert steps[-1] == ""
 
 
+def compiler(path: Path, what: str) -> None:
+    """A compiler that says what it compiles for, and instead of compiling does something else."""
+    path.write_text(f'#!/bin/sh\ncase "$*" in *-dM*) exec g++ "$@";; esac\n{what}\n')
+    path.chmod(0o755)
+
+
+@pytest.mark.parametrize("header", ["lz4.h", "zlib.h"])
+def test_missing_headers_of_fst_are_named_with_their_packages(build, tmp_path, monkeypatch, header):
+    message = f"fatal error: {header}: No such file or directory"
+    compiler(tmp_path / "g++", f'echo "{message}" >&2\nexit 1')
+    monkeypatch.setenv("CXX", str(tmp_path / "g++"))
+    with pytest.raises(DeviceError, match=r"liblz4-dev and zlib1g-dev or use VCD"):
+        library(replace(build, trace="fst"), lambda line: None)
+
+
 BUILDING = """
 import sys
 from pathlib import Path
@@ -232,12 +247,6 @@ from quasar_runtime.overlay import load_overlay
 overlay = replace(load_overlay("b64"), name="stub", read_ports=2)
 library(Build(overlay, Path(sys.argv[1])), lambda line: None)
 """
-
-
-def compiler(path: Path, what: str) -> None:
-    """A compiler that says what it compiles for, and instead of compiling does something else."""
-    path.write_text(f'#!/bin/sh\ncase "$*" in *-dM*) exec g++ "$@";; esac\n{what}\n')
-    path.chmod(0o755)
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])

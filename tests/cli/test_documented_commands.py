@@ -10,7 +10,7 @@ import pytest
 
 from quasar_runtime.cli.app import quasar
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 WORD = r"(?:sudo (?:-E )?(?:env \S+ )?|QUASAR_\w+=\S+ )*"
 

@@ -1,81 +1,20 @@
 """The command line: every verb's answers, its JSON, its errors and exit codes."""
 
-import inspect
-import io
 import json
 import os
 import re
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import click
-import numpy as np
 import pytest
-from click.testing import CliRunner
 from PIL import Image
 
 from quasar_runtime.cli.app import quasar
 from quasar_runtime.cli.infer import infer
-from quasar_runtime.cli.output import Output
-from quasar_runtime.device.rtl_watch import Progress
-from quasar_runtime.model import random_model
-from quasar_runtime.model_file import write_model
-from quasar_runtime.zoo import build_index
 
-ROOT = Path(__file__).resolve().parent.parent
-# click before 8.2 mixes stdout and stderr unless it is told not to.
-OLD_CLICK = "mix_stderr" in inspect.signature(CliRunner).parameters
-RUNNER = CliRunner(mix_stderr=False) if OLD_CLICK else CliRunner()
 REFERENCE = ["--device", "reference", "--overlay", "b64"]
-
-
-@pytest.fixture(scope="module")
-def zoo(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("zoo")
-    for seed, name in enumerate(("q-vit-160fps", "tiny-w8")):
-        write_model(random_model(seed, name=name), folder / f"{name}.safetensors")
-    build_index(folder)
-    return folder
-
-
-@pytest.fixture
-def pictures(tmp_path):
-    rng = np.random.default_rng(0)
-    for name in ("a.png", "b.jpg"):
-        Image.fromarray(rng.integers(0, 256, (40, 50, 3), np.uint8)).save(tmp_path / name)
-    return tmp_path
-
-
-@pytest.fixture
-def call(zoo, monkeypatch):
-    """Run a verb in this process; returns click's result, with stdout and stderr apart."""
-    monkeypatch.setenv("QUASAR_MODEL_ZOO", str(zoo))
-
-    def run(*arguments, code=0, stdin=None):
-        result = RUNNER.invoke(quasar, [str(a) for a in arguments], input=stdin)
-        if result.exception and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        assert result.exit_code == code, result.output
-        return result
-
-    return run
-
-
-def shell(zoo, *arguments, **options):
-    """The same in a process of its own, as a user runs it."""
-    environment = {**os.environ, "QUASAR_MODEL_ZOO": str(zoo), "PYTHONPATH": str(ROOT)}
-    environment |= options.pop("env", {})
-    command = [sys.executable, "-m", "quasar_runtime.cli", *map(str, arguments)]
-    return subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-        **options,
-    )
 
 
 # --- infer
@@ -209,8 +148,8 @@ def test_unknown_verb_names_the_closest_one(call):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
-def test_interrupt_is_one_line_and_exit_code_130(zoo):
-    process = shell(zoo, "infer", "-", *REFERENCE, stdin=subprocess.PIPE)
+def test_interrupt_is_one_line_and_exit_code_130(shell):
+    process = shell("infer", "-", *REFERENCE, stdin=subprocess.PIPE)
     # More than a pipe holds: once this is written, the command is reading, and waits for the rest.
     process.stdin.write("x" * 2**20)
     process.stdin.flush()
@@ -220,28 +159,32 @@ def test_interrupt_is_one_line_and_exit_code_130(zoo):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes")
-def test_closed_pipe_is_quiet(zoo, pictures):
+def test_closed_pipe_is_quiet(shell, pictures):
     read, write = os.pipe()
     os.close(read)
-    environment = {**os.environ, "QUASAR_MODEL_ZOO": str(zoo), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-m", "quasar_runtime.cli", "infer", str(pictures), *REFERENCE],
-        stdout=write,
-        stderr=subprocess.PIPE,
-        env=environment,
-        timeout=60,
-    )
+    process = shell("infer", pictures, *REFERENCE, stdout=write)
+    _, err = process.communicate(timeout=60)
     os.close(write)
-    assert (done.returncode, done.stderr) == (141, b"")
+    assert (process.returncode, err) == (141, "")
 
 
-def test_pillow_warnings_do_not_reach_the_user(zoo, tmp_path):
+def test_pillow_warnings_do_not_reach_the_user(shell, tmp_path):
     exif = b"Exif\0\0II*\0\xff\xff\xff\x7f"
     Image.new("RGB", (40, 40)).save(tmp_path / "a.jpg", exif=exif)
-    process = shell(zoo, "infer", tmp_path / "a.jpg", *REFERENCE)
+    process = shell("infer", tmp_path / "a.jpg", *REFERENCE)
     out, err = process.communicate(timeout=60)
     assert (err, process.returncode) == ("", 0)
     assert "class" in out
+
+
+def test_names_that_no_encoding_holds_are_escaped(shell, tmp_path):
+    path = os.fsencode(tmp_path / "a") + b"\xff.png"
+    with open(path, "wb") as file:
+        Image.new("RGB", (40, 40)).save(file, "PNG")
+    process = shell("infer", os.fsdecode(path), *REFERENCE)
+    out, err = process.communicate(timeout=60)
+    assert (err, process.returncode) == ("", 0)
+    assert "a\\udcff.png" in out
 
 
 # --- eval
@@ -390,197 +333,3 @@ def test_version_is_printed(call):
     from quasar_runtime import __version__
 
     assert call("--version").stdout.strip().endswith(__version__)
-
-
-# --- completion
-
-
-@pytest.mark.parametrize("shell_name", ["bash", "zsh", "fish"])
-def test_completion_serves_both_commands(call, shell_name):
-    script = call("completion", shell_name).stdout
-    assert f"_QUASAR_COMPLETE={shell_name}_complete" in script
-    assert f"_QUASAR_INFER_COMPLETE={shell_name}_complete" in script
-
-
-def complete(zoo, words):
-    environment = {
-        "_QUASAR_COMPLETE": "bash_complete",
-        "COMP_WORDS": " ".join(words),
-        "COMP_CWORD": str(len(words) - 1),
-    }
-    out, err = shell(zoo, env=environment).communicate(timeout=60)
-    assert err == ""
-    return [line.partition(",")[2] for line in out.splitlines()]
-
-
-@pytest.mark.parametrize(
-    ("words", "found"),
-    [
-        (["quasar", "mo"], ["models"]),
-        (["quasar", "infer", "--model", "q"], ["q-vit-160fps"]),
-        (["quasar", "inspect", "t"], ["tiny-w8"]),
-        (["quasar", "infer", "--device", "re"], ["reference"]),
-        (["quasar", "infer", "--overlay", "b1"], ["b1024"]),
-        (["quasar", "models", "sh"], ["show"]),
-    ],
-)
-def test_verbs_models_devices_and_overlays_complete(zoo, words, found):
-    assert complete(zoo, words) == found
-
-
-# --- help and documentation
-
-
-def commands(command=quasar, path=("quasar",)):
-    yield " ".join(path), command
-    if isinstance(command, click.Group):
-        context = click.Context(command)
-        for name in command.list_commands(context):
-            yield from commands(command.get_command(context, name), (*path, name))
-
-
-COMMANDS = dict(commands())
-
-
-def section(name):
-    """What docs/cli.md says under the heading of a command."""
-    text = (ROOT / "docs/cli.md").read_text()
-    found = re.search(rf"^##+ `{re.escape(name)}`$(.*?)(?=^##+ `|\Z)", text, re.M | re.S)
-    assert found, f"docs/cli.md has no heading for `{name}`"
-    return found.group(1)
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_and_option_has_help_and_documentation(name):
-    command = COMMANDS[name]
-    assert command.help
-    if isinstance(command, click.Group):
-        return
-    documented = section(name)
-    for parameter in command.params:
-        if isinstance(parameter, click.Option):
-            assert parameter.help, f"{name} {parameter.opts[0]} has no help"
-            assert f"`{parameter.opts[0]}" in documented, f"{parameter.opts[0]} not in docs/cli.md"
-
-
-@pytest.mark.parametrize("name", [n for n, c in COMMANDS.items() if not isinstance(c, click.Group)])
-def test_every_verb_has_json(name):
-    assert "--json" in {o for p in COMMANDS[name].params for o in p.opts}
-
-
-def test_documentation_names_no_option_that_does_not_exist():
-    for name, command in COMMANDS.items():
-        if isinstance(command, click.Group):
-            continue
-        known = {o for p in command.params for o in p.opts}
-        table = [line for line in section(name).splitlines() if line.startswith("| `-")]
-        for option in (
-            o for line in table for o in re.findall(r"`(--?[a-z-]+)", line.split("|")[1])
-        ):
-            assert option in known, f"{name}: {option}"
-
-
-def test_names_that_no_encoding_holds_are_escaped(zoo, tmp_path):
-    path = os.fsencode(tmp_path / "a") + b"\xff.png"
-    with open(path, "wb") as file:
-        Image.new("RGB", (40, 40)).save(file, "PNG")
-    process = shell(zoo, "infer", os.fsdecode(path), *REFERENCE)
-    out, err = process.communicate(timeout=60)
-    assert (err, process.returncode) == ("", 0)
-    assert "a\\udcff.png" in out
-
-
-# --- the simulated accelerator
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--max-cycles", "9"], "--max-cycles is for the simulation; add --device rtl"),
-        (["--vcd", "x.vcd"], "--vcd is for the simulation; add --device rtl"),
-        (["--fst", "x.fst", "-d", "native"], "--fst is for the simulation; add --device rtl"),
-        (["--window", "0:5"], "--window is for the simulation; add --device rtl"),
-        (["-d", "rtl", "--window", "0:5"], "add --vcd FILE or --fst FILE"),
-        (["-d", "rtl", "--vcd", "x", "--fst", "y"], "give one of them"),
-        (["-d", "rtl", "--vcd", "x", "--window", "5:5"], "'5:5' is no window of cycles"),
-        (["-d", "rtl", "--vcd", "x", "--window", "some"], "'some' is no window of cycles"),
-        (["-d", "rtl", "--max-cycles", "0"], "0 is not in the range"),
-    ],
-)
-@pytest.mark.parametrize("verb", ["infer", "bench", "eval"])
-def test_options_of_the_simulation_make_sense_only_there(call, pictures, verb, options, message):
-    assert message in call(verb, pictures, *options, code=2).stderr
-
-
-@pytest.fixture
-def rtl(call):
-    reason = next(
-        d for d in json.loads(call("devices", "--no-build", "--json").stdout) if d["name"] == "rtl"
-    )
-    if not reason["available"]:
-        pytest.skip(reason["reason"])
-    return ["-d", "rtl", "--overlay", "b64"]
-
-
-def test_devices_builds_the_simulation(call, rtl):
-    call("devices", *rtl[2:])
-    device = json.loads(call("devices", "--json", "--no-build").stdout)[2]
-    assert device["facts"]["verilator"]
-    assert "b64" in device["facts"]["built"].split(", ")
-
-
-def test_the_simulated_accelerator_answers_as_the_reference_does(call, pictures, rtl):
-    found = [json.loads(call("infer", pictures, "--json", *d).stdout) for d in (rtl, REFERENCE)]
-    first, second = ([r["predictions"] for r in f["results"]] for f in found)
-    assert first == second
-    assert (found[0]["device"], found[0]["overlay"]) == ("rtl", "b64")
-    cycles = [r["cycles"] for r in found[0]["results"]]
-    assert min(cycles) > 1000
-    first, *_ = call("infer", pictures / "a.png", *rtl).stdout.splitlines()
-    ms = rf"{cycles[0] / 300e3:.2f} ms at 300 MHz; simulated in \d+\.\d s"
-    assert re.fullmatch(rf".*a\.png  \({cycles[0]} cycles, {ms}\)", first)
-
-
-def test_a_deadline_in_cycles_is_one_line_and_exit_code_1(call, pictures, rtl):
-    result = call("infer", pictures / "a.png", "--max-cycles", 3000, *rtl, code=1)
-    (line,) = result.stderr.splitlines()
-    assert "the run did not end within 3000 cycles" in line
-    assert "predicted" in line
-
-
-def test_waves_that_cannot_be_written_are_one_line_and_exit_code_1(call, pictures, rtl, tmp_path):
-    path = tmp_path / "none" / "out.vcd"
-    result = call("infer", pictures / "a.png", "--vcd", path, *rtl, code=1)
-    assert "out.vcd: No such file or directory" in result.stderr
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
-@pytest.mark.parametrize(
-    ("out", "shown"),
-    [(Output(), True), (Output(json=True), False), (Output(quiet=True), False)],
-)
-def test_bars_are_for_people_at_a_terminal(monkeypatch, out, shown):
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    out.step("building")
-    with out.bar(3, "images") as step, out.cycles() as progress:
-        step()
-        if progress:
-            progress(Progress(2000, 5000, 100.0, running=True))
-            progress(Progress(5000, 5000, 100.0, running=False))
-    text = terminal.getvalue()
-    assert bool(text) == shown
-    for words in ("building", "images", "2.00k/5.00k", "cycles/s"):
-        assert (words in text) == shown
-
-
-def test_bars_are_not_for_files(monkeypatch):
-    monkeypatch.setattr(sys, "stderr", io.StringIO())
-    with Output().bar(3, "images") as step, Output().cycles() as progress:
-        step()
-    assert progress is None
-    assert sys.stderr.getvalue() == ""
