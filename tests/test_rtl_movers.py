@@ -22,6 +22,16 @@ def elements(data: int, bits: int, count: int) -> list[int]:
     return bench.unpack(data, bits, count, signed=True)
 
 
+def read_ports(memory: np.ndarray, count: int, pauses: tuple[float, float]) -> list:
+    """A read port, or one for each of a client's two lanes."""
+    return [
+        agents.ReadPort(
+            memory, base=BASE, names=agents.Names(i if count > 1 else None), pause=p, seed=i
+        )
+        for i, p in zip(range(count), pauses, strict=False)
+    ]
+
+
 class Writes(bench.Agent):
     """Words written to a memory's banks, each once; and that none follows `done_o`."""
 
@@ -63,16 +73,7 @@ def test_load_image_writes_patches_and_zeros_for_cls(tokens, depth, side, left, 
             fields = {"image_size": side, "destination": base, "destination_pitch": pitch}
             unit.put("descriptor_i", descriptor(**LEGAL["load_image"] | fields))
             unit.pulse("start_i")
-            ports = [
-                agents.ReadPort(
-                    memory,
-                    base=BASE,
-                    names=agents.Names(s if streams > 1 else None),
-                    pause=(left, right)[s],
-                    seed=s,
-                )
-                for s in range(streams)
-            ]
+            ports = read_ports(memory, streams, (left, right))
             writes = Writes(8, depth)
             unit.run([*ports, writes], lambda w=writes: w.done, limit=60_000, more=10)
             assert writes.words == region(ar.patches(pixels), tokens, depth, base, pitch)
@@ -90,16 +91,7 @@ def test_load_residual_writes_every_value(tokens, depth, lanes, count, left, rig
         fields = {"tokens": count, "inputs": channels, "destination_pitch": pitch}
         unit.put("descriptor_i", descriptor(**LEGAL["load_residual"] | fields))
         unit.pulse("start_i")
-        ports = [
-            agents.ReadPort(
-                memory,
-                base=BASE,
-                names=agents.Names(s if lanes > 1 else None),
-                pause=(left, right)[s],
-                seed=s,
-            )
-            for s in range(lanes)
-        ]
+        ports = read_ports(memory, lanes, (left, right))
         writes = Writes(16, depth)
         unit.run([*ports, writes], lambda: writes.done, more=10)
     assert writes.words == region(values, tokens, depth, 0, pitch)
