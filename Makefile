@@ -23,8 +23,9 @@ unit: $(VENV)/installed-test
 	$(BIN)/python -m pytest -n 2
 
 # The boards run PYNQ, which wants numpy below 2: the runtime's tests again, with numpy 1.26.
-NUMPY1_TESTS := $(addprefix tests/test_,arithmetic.py compiler.py images.py interface.py \
-	model_file.py native_bytes.py packing.py program.py reference.py session.py validate.py zoo.py)
+NUMPY1_TESTS := $(addprefix tests/test_,arithmetic.py bench.py compiler.py doctor.py images.py \
+	interface.py model_file.py native_bytes.py overlay.py packing.py power.py program.py reference.py \
+	session.py validate.py zoo.py)
 numpy1: $(VENV)-numpy1/installed
 	$(VENV)-numpy1/bin/python -m pytest -n 2 $(NUMPY1_TESTS)
 
