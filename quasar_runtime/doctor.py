@@ -242,11 +242,10 @@ def _sensors(machine: Machine) -> Finding:
 
 def _bitstream(machine: Machine, overlay: str | None) -> Finding:
     """Whether the overlay's package is whole; on a laptop it need not be there."""
-    from quasar_runtime.device import DEFAULT_OVERLAY
     from quasar_runtime.overlay_package import how_to_get, load_package, verify_package
 
-    name = overlay or DEFAULT_OVERLAY
     try:
+        name = overlay or _carried()
         package = load_package(name)
         if package.bitstream is None:
             status = Status.FAILED if machine.is_board else Status.SKIPPED
@@ -255,6 +254,16 @@ def _bitstream(machine: Machine, overlay: str | None) -> Finding:
     except QuasarError as e:
         return failed("bitstream", e)
     return Finding("bitstream", Status.OK, f"{package.bitstream}, checksums right")
+
+
+def _carried() -> str:
+    """The overlay that the board takes when none is named: b1024 unless only others are built."""
+    from quasar_runtime.device import DEFAULT_OVERLAY
+    from quasar_runtime.overlay import overlay_names
+    from quasar_runtime.overlay_package import load_package
+
+    built = [name for name in overlay_names() if load_package(name).bitstream]
+    return DEFAULT_OVERLAY if DEFAULT_OVERLAY in built or not built else built[-1]
 
 
 def _version(package: str) -> str | None:

@@ -19,7 +19,9 @@ from quasar_runtime.errors import DeviceError, DeviceFault, OverlayError
 from quasar_runtime.model import random_model
 from quasar_runtime.model_file import write_model
 from quasar_runtime.overlay import load_overlay, overlay_names
+from quasar_runtime.overlay_package import write_checksums
 from quasar_runtime.power import LOGIC, PROCESSOR
+from quasar_runtime.resources import data_folder
 from quasar_runtime.zoo import build_index
 
 B64 = load_overlay("b64")
@@ -134,6 +136,23 @@ def test_a_laptop_is_not_asked_for_a_boards_things(tmp_path, alone):
     assert {found[name].status for name in BOARD} == {Status.SKIPPED}
     assert found["bitstream"].status == Status.SKIPPED
     assert found["machine"].status == found["python"].status == Status.OK
+
+
+def test_the_bitstream_that_is_there_is_verified(tree, pynq, alone, tmp_path_factory, monkeypatch):
+    folder = tmp_path_factory.mktemp("overlays")
+    for name in ("b64", "b1024"):
+        (folder / name).mkdir()
+        parameters = data_folder("overlays") / name / "overlay.json"
+        (folder / name / "overlay.json").write_bytes(parameters.read_bytes())
+    for suffix in ("bit", "hwh"):
+        (folder / "b64" / f"b64.{suffix}").write_bytes(b"made up")
+    write_checksums(folder / "b64")
+    monkeypatch.setenv("QUASAR_OVERLAYS", str(folder))
+    assert findings(tree)["bitstream"].status == Status.OK
+    assert "b64.bit, checksums right" in findings(tree)["bitstream"].found
+    (folder / "b64" / "b64.hwh").write_bytes(b"damaged")
+    assert findings(tree)["bitstream"].status == Status.FAILED
+    assert "b64.hwh has the SHA-256" in findings(tree)["bitstream"].found
 
 
 # --- the accelerator
