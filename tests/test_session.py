@@ -66,7 +66,7 @@ class Watched(ReferenceDevice):
         super().submit(job)
 
     def wait(self, timeout):
-        self.timeout = timeout
+        self.waited = timeout
         if self.wait_error:
             error, self.wait_error = self.wait_error, None
             raise error
@@ -276,7 +276,29 @@ def test_threads_may_share_a_session(session):
 def test_deadline_reaches_the_device(device):
     with Session(MODEL, device, timeout=1.5) as session:
         session.classify(picture(0))
-    assert device.timeout == 1.5
+    assert device.waited == 1.5
+
+
+def test_deadline_is_the_devices_own_where_none_is_given(device):
+    assert device.timeout == 30
+    device.timeout = 7.0
+    with Session(MODEL, device) as session:
+        session.classify(picture(0))
+    assert device.waited == 7.0
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf")])
+def test_deadline_must_be_a_number_of_seconds(device, timeout):
+    with pytest.raises(ValueError, match="expected a positive number of seconds"):
+        Session(MODEL, device, timeout=timeout)
+
+
+def test_cycles_of_a_run_come_with_its_answer(device, monkeypatch):
+    monkeypatch.setattr(type(device), "cycles", property(lambda device: 1000 + len(device.runs)))
+    with Session(MODEL, device) as session:
+        assert [r.cycles for r in session.stream([picture(0), picture(1)])] == [1001, 1002]
+    with Session(MODEL, "reference", overlay="b64") as session:
+        assert session.classify(picture(0)).cycles is None
 
 
 @pytest.mark.parametrize(
