@@ -90,7 +90,7 @@ class Timing:
         self.lanes = min(max(o.depth // 4, 2), 8)  # digit rows a cycle through the epilogue
         self.slots = o.rows // self.lanes
         self.exp_rows = 8 if o.depth >= 32 else o.depth // 8  # keys a cycle through the softmax
-        dot_cells = 4 + ((o.depth - 1).bit_length() + 1) // 2
+        dot_cells = 7 + ((o.depth // 4 - 1).bit_length() + 1) // 2
         self.array = self.ARRAY + dot_cells
         # Weights come through one port, or through all when an array beat is wide.
         array_bytes = o.rows * o.depth // 2

@@ -66,9 +66,12 @@ def requantise(columns: dict[str, np.ndarray], low: int, high: int) -> np.ndarra
     """Results of the pipeline, parameters delayed to the cycle in which it takes them."""
     shifts = {}
     for name in ("shift_a", "shift"):
-        shifts[f"{name}_coarse_i"] = columns[name] >> 3
-        shifts[f"{name}_fine_i"] = columns[name] & 7
-    inputs = {n: columns[n[:-2]] for n in ("acc_i", "a_i", "b_i", "c_i")}
+        shifts[f"{name}_coarse_i"] = columns[name] >> 2
+        shifts[f"{name}_fine_i"] = columns[name] & 3
+    # Without the first multiplication its multiplier forms the upper part of the second product.
+    one = {"a": columns["acc"] >> 17, "b": columns["multiplier"], "c": 0}
+    inputs = {f"{n}_i": np.where(columns["two"], columns[n], one[n]) for n in one}
+    inputs["acc_i"] = columns["acc"] & (2**17 - 1)
     parameters = {"two_i": columns["two"], "multiplier_i": columns["multiplier"], **shifts}
     for name, values in parameters.items():
         inputs[name] = delayed(drained(values, LATENCY), TAKEN[name])

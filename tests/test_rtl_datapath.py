@@ -63,16 +63,16 @@ def compare(overlay_name: str, seed: int, gap_percent: int, structural: bool = F
     assert np.array_equal(got.output, wanted)
 
 
-def test_packed_multiplier_gives_exact_products_for_all_inputs() -> None:
-    cases, wrong = bench.mul4_exhaustive()
-    assert cases == 256 * 256 * 255
+def test_packed_multipliers_give_exact_sums_for_all_inputs() -> None:
+    cases, wrong = bench.packed_dot_exhaustive(seed=1)
+    assert cases == 16 * 15 * 255 * 255
     assert wrong == 0
 
 
 @pytest.mark.parametrize("depth", [8, 16, 32])
 @pytest.mark.parametrize("structural", [False, True])
-def test_dot_cell_and_its_plain_twin_give_exact_sums(depth: int, structural: bool) -> None:
-    assert bench.dot_cell_random(depth, depth, 20_000, structural=structural) == 0
+def test_array_and_its_plain_twin_give_exact_sums(depth: int, structural: bool) -> None:
+    assert bench.array_random(depth, depth, 20_000, structural=structural) == 0
 
 
 @pytest.mark.parametrize("seed", range(40))

@@ -27,19 +27,56 @@ module array
 );
   localparam int unsigned LATENCY = 1 + cell_latency(DEPTH);
 
+  // In simulation the cells are their plain twins; QUASAR_STRUCTURAL keeps the multipliers, and a
+  // test compares both.
+`ifdef VERILATOR
+`ifndef QUASAR_STRUCTURAL
+`define QUASAR_FAST
+`endif
+`endif
+  logic [TOKENS-1:0][ROWS-1:0][15:0] sum;
+`ifdef QUASAR_FAST
   logic [TOKENS-1:0][DEPTH-1:0][7:0] x_q;
   logic [ROWS-1:0][DEPTH-1:0][3:0] w_q;
-  logic [TOKENS-1:0][ROWS-1:0][15:0] sum;
-
   always_ff @(posedge clk_i) begin
     x_q <= x_i;
     w_q <= w_i;
   end
+`else
+  // Operands are packed once for all cells that share them.
+  logic [TOKENS/2-1:0][DEPTH-1:0][17:0] x_packed;
+  logic [TOKENS/2-1:0][DEPTH-1:0][2:0] x1_low;
+  packed_digits_t [ROWS/2-1:0][DEPTH-1:0] w_packed;
+  logic [ROWS/2-1:0][DEPTH-1:0][2:0] w0_low, w1_low;
+  for (genvar k = 0; k < DEPTH; k++) begin : g_input
+    for (genvar t = 0; t < TOKENS; t += 2) begin : g_token
+      pack_tokens #(
+          .SKEW(skew(k))
+      ) u_pack (
+          .clk_i,
+          .x_i  ({x_i[t+1][k], x_i[t][k]}),
+          .x_o  (x_packed[t/2][k]),
+          .low_o(x1_low[t/2][k])
+      );
+    end
+    for (genvar r = 0; r < ROWS; r += 2) begin : g_row
+      pack_digits #(
+          .SKEW(skew(k))
+      ) u_pack (
+          .clk_i,
+          .w_i  ({w_i[r+1][k], w_i[r][k]}),
+          .w_o  (w_packed[r/2][k]),
+          .low_o({w1_low[r/2][k], w0_low[r/2][k]})
+      );
+    end
+  end
+`endif
 
   for (genvar t = 0; t < TOKENS; t += 2) begin : g_token
     for (genvar r = 0; r < ROWS; r += 2) begin : g_row
       logic [1:0][1:0][15:0] part;
-      dot_cell #(
+`ifdef QUASAR_FAST
+      plain_cell #(
           .DEPTH(DEPTH)
       ) u_cell (
           .clk_i,
@@ -47,6 +84,19 @@ module array
           .w_i  (w_q[r+:2]),
           .sum_o(part)
       );
+`else
+      dot_cell #(
+          .DEPTH(DEPTH)
+      ) u_cell (
+          .clk_i,
+          .w_i(w_packed[r/2]),
+          .x_i(x_packed[t/2]),
+          .w0_low_i(w0_low[r/2]),
+          .w1_low_i(w1_low[r/2]),
+          .x1_low_i(x1_low[t/2]),
+          .sum_o(part)
+      );
+`endif
       assign sum[t][r+:2]   = part[0];
       assign sum[t+1][r+:2] = part[1];
     end
@@ -71,17 +121,20 @@ module array
   assign final_o = final_q;
   assign meta_o  = meta_q[LATENCY];
 
-  logic [TOKENS-1:0][ROWS-1:0][ACC_BITS-1:0] acc_q;
-  always_ff @(posedge clk_i) begin
-    if (valid_q[LATENCY-1]) begin
-      for (int unsigned t = 0; t < TOKENS; t++) begin
-        for (int unsigned r = 0; r < ROWS; r++) begin
-          acc_q[t][r] <= (first_q[LATENCY-1] ? '0 : acc_q[t][r]) +
-              ACC_BITS'($signed(sum[t][r]));
-        end
-      end
+  logic [TOKENS-1:0][ROWS-1:0][ACC_BITS-1:0] acc;
+  for (genvar t = 0; t < TOKENS; t++) begin : g_accumulators
+    for (genvar r = 0; r < ROWS; r++) begin : g_row
+      accumulator u_acc (
+          .clk_i,
+          .valid_i(valid_q[LATENCY-1]),
+          .first_i(first_q[LATENCY-1]),
+          .sum_i  (sum[t][r]),
+          .acc_o  (acc[t][r])
+      );
     end
-    if (final_q && meta_q[LATENCY].kind != KIND_SCORE) captured_o <= acc_q;
   end
-  assign acc_o = acc_q;
+  always_ff @(posedge clk_i) begin
+    if (final_q && meta_q[LATENCY].kind != KIND_SCORE) captured_o <= acc;
+  end
+  assign acc_o = acc;
 endmodule

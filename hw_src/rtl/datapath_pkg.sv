@@ -41,9 +41,22 @@ package datapath_pkg;
     logic [CHANNEL_BITS-1:0] channel;
   } lane_row_t;
 
-  // Cycles of a dot cell: operand, M, P and separation registers, then two adder levels a register.
+  // Two digit rows as a multiplier takes them: w0 + w1 2^23 = {upper, sign of lower ..., lower}, with
+  // upper = w1 less one where w0 is negative.
+  typedef struct packed {
+    logic [3:0] upper;
+    logic [3:0] lower;
+  } packed_digits_t;
+
+  // Cycles by which operands of input k are delayed before a dot cell, beyond a register: a cascade
+  // passes its four inputs one cycle after the other; one cycle more is inside the multipliers.
+  function automatic int unsigned skew(input int unsigned k);
+    skew = k % 4 < 2 ? 0 : k % 4 - 1;
+  endfunction
+
+  // Cycles of a dot cell: cascades of four, then two adder levels a register.
   function automatic int unsigned cell_latency(input int unsigned depth);
-    cell_latency = 4 + ($clog2(depth) + 1) / 2;
+    cell_latency = 7 + ($clog2(depth / 4) + 1) / 2;
   endfunction
 
 endpackage

@@ -1,83 +1,54 @@
 // Two digit rows times two tokens over DEPTH inputs: sum_o[t][r] = sum over k of x[t][k] w[r][k],
-// cell_latency(DEPTH) cycles later. |sum| <= 32 * 8 * 127 < 2^15.
+// cell_latency(DEPTH) cycles after the unskewed operands. |sum| <= 32 * 8 * 127 < 2^15.
 //
-// Built of DEPTH packed multipliers and an adder tree. In simulation the same sums come from plain
-// products and a delay line, four times faster; QUASAR_STRUCTURAL keeps the real ones, and a test
-// compares both.
-`ifdef VERILATOR
-`ifndef QUASAR_STRUCTURAL
-`define QUASAR_FAST
-`endif
-`endif
-
+// DEPTH / 4 cascades of multipliers and an adder tree.
 module dot_cell
   import datapath_pkg::*;
 #(
     parameter int unsigned DEPTH = 16
 ) (
-    input  logic                       clk_i,
-    input  logic [1:0][DEPTH-1:0][7:0] x_i,
-    input  logic [1:0][DEPTH-1:0][3:0] w_i,
-    output logic [1:0][1:0][15:0]      sum_o
+    input  logic                             clk_i,
+    input  packed_digits_t [DEPTH-1:0]       w_i,  // skewed by skew(k)
+    input  logic           [DEPTH-1:0][17:0] x_i,  // skewed by skew(k)
+    input  logic           [DEPTH-1:0][ 2:0] w0_low_i,
+    input  logic           [DEPTH-1:0][ 2:0] w1_low_i,
+    input  logic           [DEPTH-1:0][ 2:0] x1_low_i,
+    output logic      [1:0][      1:0][15:0] sum_o  // [token][digit row]
 );
-  localparam int unsigned LATENCY = cell_latency(DEPTH);
+  localparam int unsigned LEAVES = DEPTH / 4;
+  localparam int unsigned STAGES = ($clog2(LEAVES) + 1) / 2;
 
-`ifdef QUASAR_FAST
-  /* verilator no_inline_module */
-  logic [1:0][1:0][15:0] delay_q[LATENCY];
-
-  always_ff @(posedge clk_i) begin
-    for (int unsigned t = 0; t < 2; t++) begin
-      for (int unsigned r = 0; r < 2; r++) begin
-        automatic logic signed [15:0] sum = 16'sd0;
-        for (int unsigned k = 0; k < DEPTH; k++) begin
-          sum += 16'($signed(x_i[t][k])) * 16'($signed(w_i[r][k]));
-        end
-        delay_q[0][t][r] <= sum;
-      end
-    end
-    for (int unsigned i = 1; i < LATENCY; i++) delay_q[i] <= delay_q[i-1];
-  end
-  assign sum_o = delay_q[LATENCY-1];
-`else
-  localparam int unsigned STAGES = LATENCY - 4;
-
-  logic [DEPTH-1:0][1:0][1:0][10:0] product;
-  for (genvar k = 0; k < DEPTH; k++) begin : g_input
-    mul4 u_mul4 (
+  // tree[s] holds ceil(LEAVES / 4^s) partial sums; its other entries are never read.
+  logic [1:0][1:0][15:0] tree[STAGES+1][LEAVES];
+  for (genvar c = 0; c < LEAVES; c++) begin : g_cascade
+    logic [1:0][1:0][12:0] part;
+    packed_dot u_dot (
         .clk_i,
-        .x_i({x_i[1][k], x_i[0][k]}),
-        .w_i({w_i[1][k], w_i[0][k]}),
-        .p_o(product[k])
+        .w_i(w_i[4*c+:4]),
+        .x_i(x_i[4*c+:4]),
+        .w0_low_i(w0_low_i[4*c+:4]),
+        .w1_low_i(w1_low_i[4*c+:4]),
+        .x1_low_i(x1_low_i[4*c+:4]),
+        .sum_o(part)
     );
-  end
-
-  // tree_q[s] holds ceil(DEPTH / 4^s) partial sums; its unused entries are never read.
-  logic [1:0][1:0][15:0] tree[STAGES+1][DEPTH];
-  always_comb begin
-    for (int unsigned k = 0; k < DEPTH; k++) begin
-      for (int unsigned t = 0; t < 2; t++) begin
-        for (int unsigned r = 0; r < 2; r++) tree[0][k][t][r] = 16'($signed(product[k][t][r]));
-      end
+    for (genvar l = 0; l < 4; l++) begin : g_lane
+      assign tree[0][c][l/2][l%2] = 16'($signed(part[l/2][l%2]));
     end
   end
   for (genvar s = 0; s < STAGES; s++) begin : g_stage
-    localparam int unsigned IN = (DEPTH + 4 ** s - 1) / 4 ** s;
+    localparam int unsigned IN = (LEAVES + 4 ** s - 1) / 4 ** s;
     localparam int unsigned OUT = (IN + 3) / 4;
     for (genvar o = 0; o < OUT; o++) begin : g_sum
-      always_ff @(posedge clk_i) begin
-        for (int unsigned t = 0; t < 2; t++) begin
-          for (int unsigned r = 0; r < 2; r++) begin
-            automatic logic [15:0] sum = 16'd0;
-            for (int unsigned i = 0; i < 4; i++) begin
-              if (4 * o + i < IN) sum += tree[s][4*o+i][t][r];
-            end
-            tree[s+1][o][t][r] <= sum;
-          end
-        end
+      for (genvar l = 0; l < 4; l++) begin : g_lane
+        // Kept, so that each addition is a carry chain of its own: a LUT a bit.
+        (* keep = "true" *) logic [15:0] even, odd;
+        assign even = tree[s][4*o][l/2][l%2] +
+            (4 * o + 1 < IN ? tree[s][(4*o+1)%LEAVES][l/2][l%2] : 16'd0);
+        assign odd = (4 * o + 2 < IN ? tree[s][(4*o+2)%LEAVES][l/2][l%2] : 16'd0) +
+            (4 * o + 3 < IN ? tree[s][(4*o+3)%LEAVES][l/2][l%2] : 16'd0);
+        always_ff @(posedge clk_i) tree[s+1][o][l/2][l%2] <= even + odd;
       end
     end
   end
   assign sum_o = tree[STAGES][0];
-`endif
 endmodule

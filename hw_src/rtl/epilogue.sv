@@ -68,7 +68,7 @@ module epilogue
   scale_t scale_q[LATENCY-1];
   place_t place_d;
   scale_t scale_d;
-  logic [TOKENS-1:0][LANES-1:0][31:0] acc_q;
+  logic [TOKENS-1:0][LANES-1:0][16:0] acc_q;
   logic [TOKENS-1:0][LANES-1:0][26:0] a_q;
   logic [TOKENS-1:0][LANES-1:0][17:0] b_q;
   logic [TOKENS-1:0][SUM_BITS-1:0] c_q;
@@ -101,12 +101,14 @@ module epilogue
         place_q[i].last  <= 1'b0;
       end
     end
-    acc_q <= drain_acc_i;
     for (int unsigned t = 0; t < TOKENS; t++) begin
       c_q[t] <= norm ? norm_offset_i[t] : '0;
       for (int unsigned l = 0; l < LANES; l++) begin
-        a_q[t][l] <= norm ? norm_scale_i[t] : drain_acc_i[t][l][26:0];
+        acc_q[t][l] <= drain_acc_i[t][l][16:0];
+        a_q[t][l] <= norm ? norm_scale_i[t] :
+            linear ? 27'($signed(drain_acc_i[t][l][31:17])) : drain_acc_i[t][l][26:0];
         b_q[t][l] <= norm ? 18'($signed(norm_x_i[t][l])) :
+            linear ? {3'd0, drain_row_i[l].multiplier} :
             {2'b00, mean_y_i[drain_meta_i.parity][t]};
       end
     end
@@ -140,12 +142,12 @@ module epilogue
           .a_i(a_q[t][l]),
           .b_i(b_q[t][l]),
           .c_i(c_q[t]),
-          .shift_a_coarse_i(scale_q[2].shift_a[t][5:3]),
-          .shift_a_fine_i(scale_q[3].shift_a[t][2:0]),
+          .shift_a_coarse_i(scale_q[2].shift_a[t][5:2]),
+          .shift_a_fine_i(scale_q[3].shift_a[t][1:0]),
           .two_i(scale_q[4].two),
           .multiplier_i(scale_q[5].multiplier[l]),
-          .shift_coarse_i(scale_q[7].shift[l][5:3]),
-          .shift_fine_i(scale_q[8].shift[l][2:0]),
+          .shift_coarse_i(scale_q[7].shift[l][5:2]),
+          .shift_fine_i(scale_q[8].shift[l][1:0]),
           .low_i(low_q),
           .high_i(high_q),
           .result_o(result[t][l])

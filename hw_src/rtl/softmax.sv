@@ -52,8 +52,9 @@ module softmax
   localparam int unsigned BLOCKS_PER_STEP = DEPTH / EXP_ROWS;
   localparam int unsigned BLOCK_BITS = $clog2(MAX_TOKENS / EXP_ROWS) + 1;
   localparam int unsigned QUADS = (KEYS + 3) / 4;
+  localparam int unsigned QUAD = KEYS < 4 ? KEYS : 4;
+  localparam int unsigned PRODUCT_BITS = SCORE_BITS + 16;
   typedef logic signed [SCORE_BITS-1:0] score_t;
-  localparam score_t LOWEST = {1'b1, {(SCORE_BITS - 1) {1'b0}}};
 
   logic [15:0] keys;
   assign keys = descriptor_i.keys;
@@ -67,7 +68,41 @@ module softmax
   logic [1:0][TOKENS-1:0][SCORE_BITS-1:0] maximum_q;
   logic [1:0] scored_q;
 
+  // The maximum of keys that exist, pair by pair: where the second of two exists, the first does.
+  function automatic score_t larger(input score_t first, input score_t second, input logic exists);
+    return exists && second > first ? second : first;
+  endfunction
+  logic [KEYS-1:0] exists;
+  score_t [TOKENS-1:0][QUADS-1:0] quad;
+  score_t [TOKENS-1:0] best;
+  logic [QUADS-1:0] quad_exists_q;
+  for (genvar p = 0; p < KEYS; p++) begin : g_exists
+    assign exists[p] = 16'(meta1_q.group) * 16'(KEYS) + 16'(p) < keys;
+  end
+  for (genvar t = 0; t < TOKENS; t++) begin : g_maximum
+    for (genvar q = 0; q < QUADS; q++) begin : g_quad
+      score_t [QUAD/2-1:0] pair;
+      for (genvar i = 0; i < QUAD / 2; i++) begin : g_pair
+        localparam int unsigned P = 4 * q + 2 * i;
+        assign pair[i] = larger(score1_q[t][P], score1_q[t][P+1], exists[P+1]);
+      end
+      assign quad[t][q] = larger(pair[0], pair[QUAD/2-1], QUAD == 4 && exists[4*q+QUAD-2]);
+    end
+    if (QUADS == 4) begin : g_four
+      score_t low, high;
+      assign low = larger(quad2_q[t][0], quad2_q[t][1], quad_exists_q[1]);
+      assign high = larger(quad2_q[t][2], quad2_q[t][3], quad_exists_q[3]);
+      assign best[t] = larger(low, high, quad_exists_q[2]);
+    end else begin : g_two
+      assign best[t] = larger(quad2_q[t][0], quad2_q[t][QUADS-1], QUADS == 2 && quad_exists_q[QUADS-1]);
+    end
+  end
+  if (QUADS == 3 || QUADS > 4) begin : g_bad_rows
+    $error("ROWS must be at most 32");
+  end
+
   always_ff @(posedge clk_i) begin
+    for (int unsigned q = 0; q < QUADS; q++) quad_exists_q[q] <= exists[4*q];
     valid1_q <= score_i && meta_i.kind == KIND_SCORE && !rst_i;
     valid2_q <= valid1_q && !rst_i;
     valid3_q <= valid2_q && !rst_i;
@@ -75,23 +110,11 @@ module softmax
     meta2_q <= meta1_q;
     meta3_q <= meta2_q;
     for (int unsigned t = 0; t < TOKENS; t++) begin
-      automatic score_t best = LOWEST;
       for (int unsigned p = 0; p < KEYS; p++) begin
         score1_q[t][p] <= SCORE_BITS'(acc_i[t][2*p]) + (SCORE_BITS'(acc_i[t][2*p+1]) << 4);
       end
-      for (int unsigned q = 0; q < QUADS; q++) begin
-        automatic score_t quad = LOWEST;
-        for (int unsigned p = 4 * q; p < KEYS && p < 4 * q + 4; p++) begin
-          if (16'(meta1_q.group) * 16'(KEYS) + 16'(p) < keys && $signed(score1_q[t][p]) > quad) begin
-            quad = score1_q[t][p];
-          end
-        end
-        quad2_q[t][q] <= quad;
-      end
-      for (int unsigned q = 0; q < QUADS; q++) begin
-        if ($signed(quad2_q[t][q]) > best) best = quad2_q[t][q];
-      end
-      best3_q[t] <= best;
+      for (int unsigned q = 0; q < QUADS; q++) quad2_q[t][q] <= quad[t][q];
+      best3_q[t] <= best[t];
       if (valid3_q && (meta3_q.group == '0 ||
                        $signed(best3_q[t]) > $signed(maximum_q[meta3_q.parity][t]))) begin
         maximum_q[meta3_q.parity][t] <= best3_q[t];
@@ -172,9 +195,55 @@ module softmax
   localparam int unsigned STAGES = 6;
   logic [STAGES-1:0] valid_q, last_q;
   logic [BLOCK_BITS-1:0] number_q[STAGES];
-  logic [TOKENS-1:0][EXP_ROWS-1:0][SCORE_BITS:0] difference_q;
-  logic [TOKENS-1:0][EXP_ROWS-1:0][SCORE_BITS+15:0] product_q, product2_q;
+  logic [TOKENS-1:0][EXP_ROWS-1:0][47:0] product;
   logic [TOKENS-1:0][EXP_ROWS-1:0][7:0] index_q;
+  for (genvar t = 0; t < TOKENS; t++) begin : g_difference
+    for (genvar l = 0; l < EXP_ROWS; l++) begin : g_row
+      logic [SCORE_BITS:0] difference;
+      logic [47:0] unused_cascade;
+      assign difference = (SCORE_BITS + 1)'($signed(maximum_q[parity_q][t])) -
+          (SCORE_BITS + 1)'($signed(
+          score_word[t][32'(number_q[0]) % BLOCKS_PER_GROUP * EXP_ROWS + l]));
+      dsp #(
+          .INPUTS(1)
+      ) u_dsp (
+          .clk_i,
+          .a_i(27'(difference)),
+          .b_i({3'd0, multiplier_i}),
+          .c_i('0),
+          .cascade_i('0),
+          .p_o(product[t][l]),
+          .cascade_o(unused_cascade)
+      );
+      logic unused;
+      assign unused = ^{unused_cascade, product[t][l][47:PRODUCT_BITS]};
+    end
+  end
+
+  // min(255, product >> shift), by sixteens, fours and ones; what a step drops must be zero.
+  function automatic logic [7:0] scaled(input logic [PRODUCT_BITS-1:0] value,
+                                        input logic [4:0] shift);
+    logic [22:0] wide;
+    logic [10:0] narrow;
+    logic over;
+    wide = shift[4] ? 23'(value >> 16) : value[22:0];
+    over = !shift[4] && value[PRODUCT_BITS-1:23] != '0;
+    narrow = 11'(wide >> {shift[3:2], 2'b00});
+    case (shift[3:2])
+      2'd0: over |= wide[22:11] != '0;
+      2'd1: over |= wide[22:15] != '0;
+      2'd2: over |= wide[22:19] != '0;
+      default: ;
+    endcase
+    case (shift[1:0])
+      2'd0: over |= narrow[10:8] != '0;
+      2'd1: over |= narrow[10:9] != '0;
+      2'd2: over |= narrow[10];
+      default: ;
+    endcase
+    return over ? 8'hFF : 8'(narrow >> shift[1:0]);
+  endfunction
+
   logic [TOKENS-1:0][EXP_ROWS-1:0][6:0] e_q;
   logic [TOKENS-1:0][15:0] total_q;
   always_ff @(posedge clk_i) begin
@@ -185,15 +254,8 @@ module softmax
     for (int unsigned t = 0; t < TOKENS; t++) begin
       automatic logic [15:0] part = '0;
       for (int unsigned l = 0; l < EXP_ROWS; l++) begin
-        automatic logic [SCORE_BITS+15:0] shifted = product2_q[t][l] >> shift_i;
         automatic logic [15:0] key = 16'(number_q[4]) * 16'(EXP_ROWS) + 16'(l);
-        difference_q[t][l] <= (SCORE_BITS + 1)'($signed(maximum_q[parity_q][t])) -
-            (SCORE_BITS + 1)'($signed(
-            score_word[t][32'(number_q[0]) % BLOCKS_PER_GROUP * EXP_ROWS + l]));
-        product_q[t][l] <= (SCORE_BITS + 16)'(difference_q[t][l]) *
-            (SCORE_BITS + 16)'(multiplier_i);
-        product2_q[t][l] <= product_q[t][l];
-        index_q[t][l] <= shifted[SCORE_BITS+15:8] != '0 ? 8'hFF : shifted[7:0];
+        index_q[t][l] <= scaled(product[t][l][PRODUCT_BITS-1:0], shift_i);
         e_q[t][l] <= key < keys ? EXP[EXP_BITS*32'(index_q[t][l])+:EXP_BITS] : 7'd0;
         part += 16'(e_q[t][l]);
       end
@@ -270,5 +332,6 @@ module softmax
   assign parity_o = parity_q;
 
   logic unused;
-  assign unused = ^{descriptor_i, meta2_q, meta3_q, acc_i, number_q[1], number_q[2], number_q[3]};
+  assign unused = ^{descriptor_i, meta2_q, meta3_q, acc_i, quad_exists_q[0], number_q[1], number_q[2],
+                    number_q[3]};
 endmodule

