@@ -73,7 +73,7 @@ class NativeAccelerator:
     def read(self, offset: int) -> int:
         with self._lock:
             name = NAMES.get(offset, "")
-            return self._faults.registers.get(name, self._values.get(name, 0))
+            return int(self._faults.registers.get(name, self._values.get(name, 0)))
 
     def write(self, offset: int, value: int) -> None:
         name = NAMES.get(offset, "")

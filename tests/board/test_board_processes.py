@@ -17,26 +17,26 @@ pytest.importorskip("pynq", reason="pynq is not installed here; `make pynq` test
 pytestmark = pytest.mark.board
 
 OPEN = """
-import atexit, sys, time
-atexit.register(lambda: report())
+import sys, time, weakref
 from contextlib import ExitStack
 from pathlib import Path
 from quasar_runtime.device import board_lock
 from quasar_runtime.device.board import BoardDevice
 from quasar_runtime.pynq_sim import board as module, simulated_board
 
+def report():
+    status = board.accelerator.read(0x24)
+    print("memory", board.memory.used, "status", status, flush=True)
+
 folder = {folder!r}
-
-def report():  # the handler registered first is called last
-    if folder:
-        status = board.accelerator.read(0x24)
-        print("memory", board.memory.used, "status", status, flush=True)
-
 if folder:
     board_lock.lock_folder = lambda: Path(folder)
     module.tag = lambda: "simulated"
     stack = ExitStack()
     board = stack.enter_context(simulated_board("b64"))
+    # At exit finalizers run last made first: the device's, the report, the board's.
+    weakref.finalize(board, stack.close)
+    weakref.finalize(board, report)
 try:
     device = BoardDevice({overlay!r})
 except Exception as e:

@@ -9,6 +9,7 @@ from quasar_runtime import block_design as design
 from quasar_runtime import interface as hw
 from quasar_runtime.errors import OverlayError
 from quasar_runtime.interface import Control
+from quasar_runtime.resources import data_folder
 
 pynq = pytest.importorskip("pynq", reason="pynq is not installed here; `make pynq` tests with it")
 pynq_sim = pytest.importorskip("quasar_runtime.pynq_sim")
@@ -18,9 +19,17 @@ WHOLE = tuple(int(n) for n in pynq.__version__.split(".")[:2]) >= (3, 1)
 
 
 @pytest.fixture
-def overlay(board):
-    from quasar_runtime.resources import data_folder
+def loop():
+    """PYNQ's drivers want an event loop, also where none is used."""
+    opened = asyncio.new_event_loop()
+    asyncio.set_event_loop(opened)
+    yield opened
+    for device in pynq.interrupt._InterruptController._uio_devices.values():
+        opened.remove_reader(device.uio)
 
+
+@pytest.fixture
+def overlay(board, loop):
     return pynq.Overlay(str(data_folder("overlays") / "b64" / "b64.bit"))
 
 
@@ -118,7 +127,7 @@ def test_pynqs_register_map_shows_every_register_of_the_interface(overlay):
     assert int(overlay.quasar_0.register_map.IDENTITY) == hw.IDENTITY
 
 
-def test_pynqs_own_interrupt_class_hears_the_accelerator(overlay, board):
+def test_pynqs_own_interrupt_class_hears_the_accelerator(overlay, loop):
     async def run():
         registers = overlay.quasar_0.mmio  # opens the UIO file, for the loop that runs
         registers.write(hw.REGISTER["INTERRUPT_ENABLE"].offset, 3)
@@ -129,14 +138,7 @@ def test_pynqs_own_interrupt_class_hears_the_accelerator(overlay, board):
         await asyncio.wait_for(waiting, 10)
         return registers.read(hw.REGISTER["STATUS"].offset)
 
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-    try:
-        status = loop.run_until_complete(run())
-    finally:
-        uio = pynq.interrupt._InterruptController._uio_devices
-        for device in uio.values():
-            loop.remove_reader(device.uio)
+    status = loop.run_until_complete(run())
     assert status & hw.Status.ERROR
 
 
