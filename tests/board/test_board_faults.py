@@ -167,9 +167,7 @@ def test_a_uio_file_that_fails_is_polled_instead(board, device, monkeypatch, cal
     real = getattr(os, call.removeprefix("os."))
     delay(board)
     monkeypatch.setattr(call, fail)
-    with pytest.warns(
-        RuntimeWarning, match=r"fails \(no such device\); from here on"
-    ):
+    with pytest.warns(RuntimeWarning, match=r"fails \(no such device\); from here on"):
         placed.run()
     monkeypatch.setattr(call, real)
     assert device.describe()["interrupt"].startswith("polled: the UIO file /dev/pts")
