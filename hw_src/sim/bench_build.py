@@ -19,9 +19,8 @@ from pathlib import Path
 
 from quasar_runtime.device.rtl_build import cache_folder
 
-ROOT = Path(__file__).resolve().parents[2]
-RTL = ROOT / "hw_src" / "rtl"
 SIM = Path(__file__).resolve().parent
+RTL = SIM.parent / "rtl"
 HARNESSES = SIM / "bench"
 PACKAGES = ("quasar_pkg", "datapath_pkg")
 VERILATE = ["--cc", "-O3", "--assert", "--x-assign", "unique", "--x-initial", "unique"]

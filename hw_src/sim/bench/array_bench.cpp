@@ -8,6 +8,7 @@
 #include <random>
 
 #include "Varray.h"
+#include "stops.h"
 #include "verilated.h"
 
 extern "C" uint64_t array_random(uint32_t depth, uint32_t latency, uint32_t seed, uint64_t count) {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "Vdatapath.h"
+#include "stops.h"
 #include "verilated.h"
 
 namespace {
