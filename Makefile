@@ -31,8 +31,8 @@ numpy1: $(VENV)-numpy1/installed
 
 # The board's driver over the simulated board, with both versions of PYNQ that boards carry.
 pynq: $(VENV)-pynq3/installed $(VENV)-pynq4/installed
-	PYTHONPATH=. $(VENV)-pynq3/bin/python -m pytest tests/board
-	PYTHONPATH=. $(VENV)-pynq4/bin/python -m pytest tests/board
+	PYTHONPATH=. $(VENV)-pynq3/bin/python -m pytest -n 2 tests/board
+	PYTHONPATH=. $(VENV)-pynq4/bin/python -m pytest -n 2 tests/board
 
 interface: $(VENV)/installed
 	$(BIN)/python -m quasar_runtime.interface_emit
@@ -72,7 +72,7 @@ $(VENV)-pynq%/installed: tools/requirements.py $(VENV)/installed-test
 	$(PYTHON) -m venv $(VENV)-pynq$*
 	$(BIN)/python tools/requirements.py board rtl > $(VENV)-pynq$*/requirements.txt
 	$(VENV)-pynq$*/bin/pip install --quiet --disable-pip-version-check 'pynq==$(PYNQ$*)' \
-		'pytest>=7.4' -r $(VENV)-pynq$*/requirements.txt
+		'pytest>=7.4' 'pytest-xdist>=3.5' -r $(VENV)-pynq$*/requirements.txt
 	@touch $@
 
 .PHONY: system test-tools

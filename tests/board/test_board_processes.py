@@ -155,6 +155,7 @@ def test_a_lock_that_was_removed_while_it_was_taken_is_none(monkeypatch, tmp_pat
     assert not path.exists()
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_a_forked_child_leaves_its_parents_board_alone(board, device):
     placed = place(device, 0)
     child = os.fork()
