@@ -22,7 +22,7 @@ from train.ablate import (
     whole_matrices,
 )
 from train.cost import OverlayCost
-from train.predictor import RowLoss
+from train.predictor import EffectLoss
 from train.search import SearchError
 from train.space import MATRICES, Block
 
@@ -113,7 +113,8 @@ def test_what_is_predicted_is_half_the_effects_of_the_4_bit_rows() -> None:
 
 
 def test_the_prediction_is_a_table(tmp_path: Path) -> None:
-    loss = RowLoss({name: e.numpy() for name, e in effects(6).items()})
+    units = {f"blocks.{i}.units": [0.0] * HIDDEN for i in range(2)}
+    loss = EffectLoss({**{name: e.numpy() for name, e in effects(6).items()}, **units})
     loss.save(tmp_path / "effects.npz")
     cost = OverlayCost(load_overlay("b1024"), 224, 1000)
     slow, fast = (cost(subnet_of(all_rows(precision))).fps for precision in (8, 4))

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from quasar_runtime.overlay import load_overlay
 from train.cost import Cost, Need, OverlayCost
 from train.genome import Genome
-from train.predictor import RowLoss
+from train.predictor import EffectLoss
 from train.search import (
     Candidate,
     Search,
@@ -26,7 +26,7 @@ from train.search import (
     pareto,
     save,
 )
-from train.space import MATRICES, SHARES, Block, Space, Subnet
+from train.space import MATRICES, SHARES, Block, Space, SpaceError, Subnet
 
 SMALL = Space.parse(
     "small",
@@ -225,32 +225,64 @@ def test_the_front_is_written_with_a_subnet_for_each_target(tmp_path: Path) -> N
     assert (tmp_path / "front.svg").read_text().startswith("<?xml")
 
 
-def row_effects(seed: int = 0) -> RowLoss:
+def made_up_effects(seed: int = 0) -> EffectLoss:
     """Effects of a network 64 wide with two blocks of one head and 64 hidden units."""
     rng = random.Random(seed)
     shapes = Block(1, 64, 0, 0, 0, 0).shapes(64)
-    names = [(i, m) for i in range(2) for m in MATRICES]
-    return RowLoss(
-        {f"blocks.{i}.{m}": [rng.expovariate(1) for _ in range(shapes[m][0])] for i, m in names}
-    )
+    effects = {
+        f"blocks.{i}.{m}": [rng.expovariate(1) for _ in range(shapes[m][0])]
+        for i in range(2)
+        for m in MATRICES
+    }
+    for i in range(2):
+        units = sorted((rng.expovariate(0.1) for _ in range(64)), reverse=True)
+        effects[f"blocks.{i}.units"] = units
+    return EffectLoss(effects)
 
 
 def test_the_loss_of_a_mix_is_half_the_effects_of_its_4_bit_rows() -> None:
-    rows = row_effects()
-    assert rows(Subnet.uniform(64, 2, 1, 64, 1.0)) == 0
-    everything4 = sum(e.sum() for e in rows.effects.values()) / 2
-    assert rows(Subnet.uniform(64, 2, 1, 64, 0.0)) == pytest.approx(everything4)
+    loss = made_up_effects()
+    assert loss(Subnet.uniform(64, 2, 1, 64, 1.0)) == 0
+    rows = [e for name, e in loss.effects.items() if not name.endswith("units")]
+    assert loss(Subnet.uniform(64, 2, 1, 64, 0.0)) == pytest.approx(sum(e.sum() for e in rows) / 2)
     block = Block(1, 64, 0.5, 1, 1, 1)
-    kept = sorted(rows.effects["blocks.1.qkv"])[:96]
+    kept = sorted(loss.effects["blocks.1.qkv"])[:96]
     subnet = Subnet(64, (Block(1, 64, 1, 1, 1, 1), block))
-    assert rows(subnet) == pytest.approx(sum(kept) / 2)
+    assert loss(subnet) == pytest.approx(sum(kept) / 2)
+
+
+def test_missing_hidden_units_cost_what_they_wrote_and_save_their_rows() -> None:
+    loss = made_up_effects()
+    narrow = Subnet(64, (Block(1, 32, 1, 1, 0.5, 1), Block(1, 64, 1, 1, 1, 1)))
+    units = loss.effects["blocks.0.units"][32:].sum()
+    rows = sorted(loss.effects["blocks.0.fc1"][:32])[:16]
+    assert loss(narrow) == pytest.approx((units + sum(rows)) / 2)
+
+
+def test_the_path_rises_from_the_smallest_to_the_largest() -> None:
+    choices = {"widths": [64], "depths": [2], "heads": [1], "mlp": [32, 64], "shares": [0, 0.5, 1]}
+    space = Space.parse("one", {"image_size": 32, "classes": 10, **choices})
+    loss = made_up_effects()
+    path = loss.path(space)
+    assert (path[0], path[-1]) == (space.smallest(), space.largest())
+    assert len(path) == 1 + 2 * (1 + 4 * 2)
+    assert all(space.contains(subnet) for subnet in path)
+    losses = [loss(subnet) for subnet in path]
+    assert losses[-1] == 0
+    rng = random.Random(3)
+    for other in (space.sample(rng) for _ in range(300)):
+        for subnet, lost in zip(path, losses, strict=True):
+            # Steps of different sizes leave small gaps to the best.
+            assert loss(other) >= 0.8 * lost or cost(other).fps < cost(subnet).fps
 
 
 def test_the_loss_of_another_geometry_is_not_known() -> None:
-    with pytest.raises(Exception, match="are of 2 blocks, the subnet has 1; search a space of"):
-        row_effects()(Subnet.uniform(64, 1, 1, 64, 1.0))
-    with pytest.raises(Exception, match="fc1 has 96 rows, the row effects are of 64"):
-        row_effects()(Subnet.uniform(64, 2, 1, 96, 1.0))
+    with pytest.raises(SpaceError, match="are of 2 blocks, the subnet has 1; search a space of"):
+        made_up_effects()(Subnet.uniform(64, 1, 1, 64, 1.0))
+    with pytest.raises(SpaceError, match="fc1 has 96 rows, the effects are of 64"):
+        made_up_effects()(Subnet.uniform(64, 2, 1, 96, 1.0))
+    with pytest.raises(SpaceError, match="qkv has 384 rows, the effects are of 192"):
+        made_up_effects()(Subnet.uniform(64, 2, 2, 64, 1.0))
 
 
 def test_the_search_from_the_command_line(tmp_path: Path) -> None:
@@ -258,7 +290,7 @@ def test_the_search_from_the_command_line(tmp_path: Path) -> None:
         "{image_size: 32, classes: 10, widths: [64], depths: [2], heads: [1], mlp: [64],"
         " shares: [0, 0.5, 1]}"
     )
-    row_effects().save(tmp_path / "effects.npz")
+    made_up_effects().save(tmp_path / "effects.npz")
     arguments = [str(tmp_path / "out"), "--space", str(tmp_path / "rows.yaml"), "--overlay", "b64"]
     arguments += ["--effects", str(tmp_path / "effects.npz"), "--trials", "40"]
     result = CliRunner().invoke(main, [*arguments, "--target", "3000"])

@@ -44,7 +44,7 @@ from train.export import (
 )
 from train.fold import fold
 from train.massive import tame
-from train.predictor import RowLoss
+from train.predictor import EffectLoss
 from train.rounding import round_network
 from train.rows import choose_rows, row_costs, row_effects
 from train.search import SearchError
@@ -262,8 +262,10 @@ def rows(
 def predicted(effects: Path, overlay: str, rates: tuple[float, ...], seed: int) -> None:
     """What `rows` compares, as the row EFFECTS of train.predictor predict it: in seconds."""
     try:
-        loss = RowLoss.load(effects)
-        by_row = {n: torch.from_numpy(e) for n, e in loss.effects.items()}
+        loss = EffectLoss.load(effects)
+        by_row = {
+            n: torch.from_numpy(e) for n, e in loss.effects.items() if not n.endswith("units")
+        }
         width = len(by_row["blocks.0.proj"])
         subnet = subnet_of({name: torch.full((len(e),), 4) for name, e in by_row.items()})
         costs = {

@@ -1,21 +1,21 @@
-"""What a search asks for a subnet's loss: a supernet, or, without training, each row's effect.
+"""What a search asks for a subnet's loss: a supernet, or, without training, effects on the output.
 
     python -m train.predictor --checkpoint CHECKPOINT --images IMAGES --out effects.npz
 
 Both are divergences from the float network: a few hundred pictures tell more by them than by how
 many answers are right.
 
-A row's effect is the squared error that 4 bits in place of 8 cause in its result, times the squared
-gradient of the network's output there (train/rows.py). Half their sum over the 4-bit rows is, to
-second order and as if rows erred independently, the Kullback-Leibler divergence from the float
-network that the mix adds to that of all rows in 8 bits.
+The effect of a row is the squared error that 4 bits in place of 8 cause in its result, that of a
+hidden unit what it writes to the residual, each times the squared gradient of the network's output
+there (train/rows.py, train/order.py). Half their sum over 4-bit rows and missing units is, to
+second order and as if each erred alone, the Kullback-Leibler divergence from the float network that
+they add to that of all rows in 8 bits, before any training makes up for it.
 """
 
 from __future__ import annotations
 
-import heapq
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,34 +25,38 @@ import numpy as np
 import numpy.typing as npt
 
 from quasar_runtime.errors import QuasarError
-from train.space import MATRICES, SHARES, Space, SpaceError, Subnet
+from train.space import MATRICES, SHARES, Block, Space, SpaceError, Subnet
+
+REMEDY = "search a space of the checkpoint's own width, depth and heads, or with a supernet"
 
 
-class RowLoss:
-    """The loss of a mix of a network's rows: a callable Subnet -> float.
+class EffectLoss:
+    """The loss of a mix of a network's rows with narrower MLPs: a callable Subnet -> float.
 
-    effects: by matrix ("blocks.N.qkv" and so on), (rows,). A matrix's 8-bit rows are those of the
-    greatest effects. A subnet must have the network's own geometry: what pruning costs is not known
+    effects: by matrix ("blocks.N.qkv" and so on), (rows,), and "blocks.N.units", (hidden units,),
+    in descending order, which is that of FC1's rows. A matrix's 8-bit rows are those of the
+    greatest effects. Width, depth and heads must be the network's own: what fewer cost is not known
     here.
     """
 
     def __init__(self, effects: Mapping[str, npt.ArrayLike]) -> None:
         self.effects = {name: np.asarray(e, np.float64) for name, e in effects.items()}
-        self.depth = len(self.effects) // len(MATRICES)
-        self.saved = {
-            name: np.concatenate([[0.0], np.sort(e)[::-1].cumsum()]) / 2
-            for name, e in self.effects.items()
-        }
+        self.depth = len(self.effects) // (len(MATRICES) + 1)
+        self.missing = [
+            np.concatenate([[0.0], self.effects[f"blocks.{i}.units"][::-1].cumsum()])[::-1] / 2
+            for i in range(self.depth)
+        ]
+        self._narrow: dict[tuple[str, int], npt.NDArray[np.float64]] = {}
 
     @classmethod
-    def load(cls, path: Path) -> RowLoss:
+    def load(cls, path: Path) -> EffectLoss:
         """From the .npz that `save` wrote. SpaceError when it is none."""
         try:
             with np.load(path) as data:
                 return cls({name: data[name] for name in data.files})
-        except (OSError, ValueError) as e:
+        except (OSError, ValueError, KeyError) as e:
             raise SpaceError(
-                f"{path} holds no row effects ({e}); make them by python -m train.predictor"
+                f"{path} holds no effects ({e}); make them by python -m train.predictor"
             ) from None
 
     def save(self, path: Path) -> None:
@@ -61,59 +65,75 @@ class RowLoss:
             np.savez(file, **arrays)
 
     def __call__(self, subnet: Subnet) -> float:
-        return sum(self._lost(subnet, i, m) for i in range(self.depth) for m in MATRICES)
-
-    def _lost(self, subnet: Subnet, number: int, matrix: str) -> float:
-        """What the 4-bit rows of a matrix cost."""
-        saved = self.saved[f"blocks.{number}.{matrix}"]
         if subnet.depth != self.depth:
             raise SpaceError(
-                f"the row effects are of {self.depth} blocks, the subnet has {subnet.depth}; "
-                "search a space of the checkpoint's own geometry, or with a supernet"
+                f"the effects are of {self.depth} blocks, the subnet has {subnet.depth}; {REMEDY}"
             )
-        block = subnet.blocks[number]
-        rows = block.shapes(subnet.width)[matrix][0]
-        if rows != len(saved) - 1:
-            raise SpaceError(
-                f"block {number}: {matrix} has {rows} rows, the row effects are of "
-                f"{len(saved) - 1}; search a space of the checkpoint's own geometry, or with a "
-                "supernet"
-            )
-        return float(saved[-1] - saved[block.rows8(subnet.width)[matrix]])
+        return sum(self._block(i, b, subnet.width) for i, b in enumerate(subnet.blocks))
+
+    def _block(self, number: int, block: Block, width: int) -> float:
+        """What a block's 4-bit rows and missing hidden units cost."""
+        total = 0.0
+        rows8 = block.rows8(width)
+        for matrix, (rows, _) in block.shapes(width).items():
+            name = f"blocks.{number}.{matrix}"
+            have = len(self.effects[name])
+            if rows > have or (rows < have and matrix != "fc1"):
+                raise SpaceError(
+                    f"block {number}: {matrix} has {rows} rows, the effects are of {have}; {REMEDY}"
+                )
+            total += float(self._narrow_rows(name, rows)[rows8[matrix]])
+        return total + float(self.missing[number][block.mlp])
+
+    def _narrow_rows(self, name: str, rows: int) -> npt.NDArray[np.float64]:
+        """(rows + 1,) what the first `rows` rows cost with 0, 1, 2 ... of them in 8 bits."""
+        key = (name, rows)
+        if key not in self._narrow:
+            ascending = np.sort(self.effects[name][:rows])
+            self._narrow[key] = np.concatenate([[0.0], ascending.cumsum()])[::-1] / 2
+        return self._narrow[key]
 
     def path(self, space: Space) -> list[Subnet]:
-        """Subnets from all 4-bit to all 8-bit, a matrix's share raised at each step where that
-        saves most for its multiplications: near the best for a loss that is a sum over rows."""
-        subnet = replace(space.largest(), blocks=space.smallest().blocks)
+        """Subnets from the narrowest in 4 bits to the widest in 8, one choice of one block a step
+        higher each time, where that saves most for its multiplications: near the best for a loss
+        that is a sum over rows and units."""
+        width, hidden = space.widths[-1], space.hidden(space.widths[-1])
+        low, high = space.smallest(), space.largest()
+        first = replace(low.blocks[0], heads=high.blocks[0].heads, mlp=hidden[0])
+        subnet = Subnet(width, (first,) * high.depth)
+        choices: dict[str, Sequence[float]] = dict.fromkeys(SHARES, space.shares)
+        choices["mlp"] = hidden
+
+        def best(number: int) -> tuple[float, int, Block | None]:
+            """(saved for its work, block, the block raised)."""
+            block = subnet.blocks[number]
+            now, work = self._block(number, block, width), _work(block, width)
+            found: tuple[float, int, Block | None] = (-np.inf, number, None)
+            for name, values in choices.items():
+                place = values.index(getattr(block, name)) + 1
+                if place < len(values):
+                    change: dict[str, Any] = {name: values[place]}
+                    raised = replace(block, **change)
+                    more = max(1, _work(raised, width) - work)
+                    rate = (now - self._block(number, raised, width)) / more
+                    found = max(found, (rate, number, raised), key=lambda f: f[0])
+            return found
+
         steps = [subnet]
-        queue: list[tuple[float, int, int, int]] = []
-
-        def offer(subnet: Subnet, number: int, which: int, choice: int) -> None:
-            if choice < len(space.shares):
-                higher = self._raised(subnet, number, which, space.shares[choice])
-                matrix = MATRICES[which]
-                old, new = (s.blocks[number].rows8(s.width)[matrix] for s in (subnet, higher))
-                inputs = subnet.blocks[number].shapes(subnet.width)[matrix][1]
-                saved = self._lost(subnet, number, matrix) - self._lost(higher, number, matrix)
-                rate = saved / max(1, (new - old) * inputs)
-                heapq.heappush(queue, (-rate, number, which, choice))
-
-        for number in range(self.depth):
-            for which in range(len(MATRICES)):
-                offer(subnet, number, which, 1)
-        while queue:
-            _, number, which, choice = heapq.heappop(queue)
-            subnet = self._raised(subnet, number, which, space.shares[choice])
+        offers = [best(i) for i in range(subnet.depth)]
+        while (offer := max(offers, key=lambda o: o[0]))[2] is not None:
+            blocks = list(subnet.blocks)
+            blocks[offer[1]] = offer[2]
+            subnet = replace(subnet, blocks=tuple(blocks))
             steps.append(subnet)
-            offer(subnet, number, which, choice + 1)
+            offers[offer[1]] = best(offer[1])
         return steps
 
-    @staticmethod
-    def _raised(subnet: Subnet, number: int, which: int, share: float) -> Subnet:
-        blocks = list(subnet.blocks)
-        change: dict[str, Any] = {SHARES[which]: share}
-        blocks[number] = replace(blocks[number], **change)
-        return replace(subnet, blocks=tuple(blocks))
+
+def _work(block: Block, width: int) -> int:
+    """4-bit multiplications of a block's matrices on one token, an 8-bit one counting two."""
+    rows8 = block.rows8(width)
+    return sum((r + rows8[m]) * inputs for m, (r, inputs) in block.shapes(width).items())
 
 
 class SupernetLoss:
@@ -140,13 +160,14 @@ class SupernetLoss:
         return float(nearness(self.supernet, subnet, self.teacher, self.images).divergence)
 
 
-def measure_effects(checkpoint: Path, images: Path) -> RowLoss:
-    """The effects of a float checkpoint's rows on the calibration images that an export uses."""
+def measure_effects(checkpoint: Path, images: Path) -> EffectLoss:
+    """The effects of a float checkpoint on the calibration images that an export uses."""
     from train.calibrate import build, observe
     from train.checkpoint import load_checkpoint
     from train.export import TAME_IMAGES, Recipe, set_up, split_pictures
     from train.fold import fold
     from train.massive import tame
+    from train.order import contributions, descending
     from train.rows import row_effects
 
     set_up()
@@ -157,7 +178,13 @@ def measure_effects(checkpoint: Path, images: Path) -> RowLoss:
     tame(folded, observe(folded, pictures[:TAME_IMAGES], recipe.seed), pictures[:TAME_IMAGES])
     found = observe(folded, pictures, recipe.seed)
     effects = row_effects(build(folded, found, recipe.share8), folded, found)
-    return RowLoss({name: effect.numpy() for name, effect in effects.items()})
+    for i, block in enumerate(folded.blocks):
+        moment, energy = found.moment[f"blocks.{i}.gelu"], found.energy[f"blocks.{i}.fc2"]
+        units = contributions(moment, block.fc2, energy, 1)
+        order = descending(units)
+        effects[f"blocks.{i}.units"] = units[order]
+        effects[f"blocks.{i}.fc1"] = effects[f"blocks.{i}.fc1"][order]
+    return EffectLoss({name: effect.numpy() for name, effect in effects.items()})
 
 
 @click.command()
@@ -165,15 +192,15 @@ def measure_effects(checkpoint: Path, images: Path) -> RowLoss:
 @click.option("--images", type=Path, required=True, help="ImageFolder or tar of one.")
 @click.option("--out", type=Path, required=True, help="The .npz to write.")
 def main(checkpoint: Path, images: Path, out: Path) -> None:
-    """Measure what each row of a checkpoint loses by 4 bits."""
+    """Measure what each row of a checkpoint loses by 4 bits, and what each hidden unit is worth."""
     try:
         loss = measure_effects(checkpoint, images)
         loss.save(out)
     except QuasarError as e:
         click.echo(f"error: {e}", err=True)
         sys.exit(1)
-    total = sum(e.sum() for e in loss.effects.values()) / 2
-    click.echo(f"{out}: {len(loss.effects)} matrices, {total:.4f} in all when every row is 4-bit")
+    total = sum(e.sum() for n, e in loss.effects.items() if not n.endswith("units")) / 2
+    click.echo(f"{out}: {loss.depth} blocks, {total:.4f} in all when every row is 4-bit")
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ from quasar_runtime.overlay import load_overlay
 from train.area import ShapeCost, overlay_text, parse_budget, shape_costs
 from train.cost import Cost, CostModel, OverlayCost
 from train.genome import Genome
-from train.predictor import RowLoss, SupernetLoss
+from train.predictor import EffectLoss, SupernetLoss
 from train.space import Space, Subnet
 
 STUDY = "search"
@@ -340,7 +340,7 @@ def load_loss(
 ) -> tuple[Loss, list[Subnet]]:
     """(loss, path of subnets to begin with) by the command's options."""
     if effects is not None and run is None:
-        rows = RowLoss.load(effects)
+        rows = EffectLoss.load(effects)
         return rows, rows.path(space)
     if run is not None and images is not None and effects is None:
         return SupernetLoss.load(run, images), []
