@@ -125,3 +125,10 @@ def test_a_missing_environment_or_compiler_is_named(bundle, pynq, tmp_path):
     )
     text = script(bundle / "install.sh", tmp_path, pynq, code=1, CC="no-such-compiler")
     assert "apt install gcc" in text
+
+
+@pytest.mark.parametrize("arguments", [["--python"], ["--pyton", "3.10"], ["out.tar.gz"]])
+def test_a_bundle_is_not_made_by_guessing(arguments):
+    done = subprocess.run(["sh", TOOLS / "bundle.sh", *arguments], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("usage: ")

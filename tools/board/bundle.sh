@@ -9,13 +9,13 @@ python=3.10
 machine=aarch64
 output=quasar-board.tar.gz
 while [ $# -gt 0 ]; do
-    case "$1" in
-        --python) python=$2 ;;
-        --machine) machine=$2 ;;
-        --output) output=$2 ;;
+    case "$1=${2:-}" in
+        --python=?*) python=$2 ;;
+        --machine=?*) machine=$2 ;;
+        --output=?*) output=$2 ;;
         *) echo "usage: $0 [--python 3.10] [--machine aarch64] [--output FILE]" >&2; exit 2 ;;
     esac
-    shift 2 || { echo "$0: $1 needs a value" >&2; exit 2; }
+    shift 2
 done
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
