@@ -72,6 +72,7 @@ def script(overlay_name, tmp_path):
             stderr=subprocess.STDOUT,
             stdin=subprocess.PIPE,
             text=True,
+            env={**os.environ, "TMPDIR": str(tmp_path)},
         )
         started.append(process)
         return process
