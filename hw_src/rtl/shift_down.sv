@@ -34,7 +34,7 @@ module shift_down #(
   assign sign = x_i[IN-1];
   assign wide = by16[coarse_i[3:2]];
   for (genvar i = 0; i < 4; i++) begin : g_choice
-    assign by16[i] = WIDE'($signed(x_i) >>> (16 * i));
+    assign by16[i] = WIDE'($signed(x_i) >>> (16 * i < IN ? 16 * i : IN - 1));
     assign by4[i]  = NARROW'($signed(wide) >>> (4 * i));
     assign by1[i]  = OUT'($signed(narrow_q) >>> i);
   end

@@ -88,17 +88,17 @@ module softmax
       end
       assign quad[t][q] = larger(pair[0], pair[QUAD/2-1], QUAD == 4 && exists[4*q+QUAD-2]);
     end
-    if (QUADS == 4) begin : g_four
-      score_t low, high;
-      assign low = larger(quad2_q[t][0], quad2_q[t][1], quad_exists_q[1]);
-      assign high = larger(quad2_q[t][2], quad2_q[t][3], quad_exists_q[3]);
-      assign best[t] = larger(low, high, quad_exists_q[2]);
-    end else begin : g_two
-      assign best[t] = larger(quad2_q[t][0], quad2_q[t][QUADS-1], QUADS == 2 && quad_exists_q[QUADS-1]);
+    // A heap: node n is the larger of 2 n and 2 n + 1, the quads are its last QUADS nodes.
+    score_t [2*QUADS-1:0] node;
+    assign node[QUADS+:QUADS] = quad2_q[t];
+    assign node[0] = node[1];
+    for (genvar n = 1; n < QUADS; n++) begin : g_node
+      localparam int unsigned LEVEL = $clog2(n + 1) - 1;
+      localparam int unsigned SPAN = QUADS >> LEVEL;
+      localparam int unsigned SECOND = (n - 2 ** LEVEL) * SPAN + SPAN / 2;
+      assign node[n] = larger(node[2*n], node[2*n+1], quad_exists_q[SECOND]);
     end
-  end
-  if (QUADS == 3 || QUADS > 4) begin : g_bad_rows
-    $error("ROWS must be at most 32");
+    assign best[t] = node[0];
   end
 
   always_ff @(posedge clk_i) begin
