@@ -28,7 +28,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     (folder / "small.yaml").write_text(SMALL_SPACE)
     write_tar(folder / "pictures.tar", random_images(40))
     recipe = TrainRecipe(
-        str(folder / "small.yaml"),
+        space=str(folder / "small.yaml"),
         views=8,
         held_out=8,
         calibration=24,
