@@ -56,6 +56,18 @@ def test_packed_multipliers_give_exact_sums_for_all_inputs() -> None:
     assert wrong == 0
 
 
+@pytest.mark.parametrize(("inputs", "addend"), [(0, 1), (1, 0), (2, 2)])
+def test_multiplier_behaves_as_the_primitive_that_synthesis_instantiates(
+    inputs: int, addend: int
+) -> None:
+    behaviour, primitive = (
+        bench.dsp_outputs(inputs, addend, 20_000, primitive=primitive)[8:]
+        for primitive in (False, True)
+    )
+    assert np.array_equal(behaviour, primitive)
+    assert len(np.unique(behaviour)) > 10_000
+
+
 @pytest.mark.parametrize("depth", [8, 16, 32])
 @pytest.mark.parametrize("structural", [False, True])
 def test_array_and_its_plain_twin_give_exact_sums(depth: int, structural: bool) -> None:

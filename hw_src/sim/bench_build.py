@@ -21,6 +21,8 @@ from quasar_runtime.device.rtl_build import cache_folder
 
 SIM = Path(__file__).resolve().parent
 RTL = SIM.parent / "rtl"
+PRIMITIVE = RTL.parent / "synth" / "dsp48e2.sv"
+"""The DSP's model, for rtl/dsp.sv as it is synthesised."""
 HARNESSES = SIM / "bench"
 PACKAGES = ("quasar_pkg", "datapath_pkg")
 VERILATE = ["--cc", "-O3", "--assert", "--x-assign", "unique", "--x-initial", "unique"]
@@ -68,7 +70,8 @@ def library(
     options = [f"-G{name}={value}" for name, value in parameters]
     options += [f"+define+{name}" for name in defines]
     # Read once: what is built is what was hashed, whoever edits meanwhile.
-    rtl = {path.name: path.read_bytes() for path in sources(top)}
+    primitives = [PRIMITIVE] if "QUASAR_PRIMITIVE" in defines else []
+    rtl = {path.name: path.read_bytes() for path in [*sources(top), *primitives]}
     own = {path.name: path.read_bytes() for path in (HARNESSES / harness, SIM / "stops.h")}
     digest = hashlib.sha256(f"{VERILATE}{COMPILE}{options}{optimise}{_versions()}".encode())
     for name, data in (rtl | own).items():

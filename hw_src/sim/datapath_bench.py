@@ -90,6 +90,15 @@ def packed_dot_exhaustive(seed: int) -> tuple[int, int]:
     return cases, wrong
 
 
+def dsp_outputs(inputs: int, addend: int, count: int, *, primitive: bool) -> npt.NDArray[np.uint64]:
+    """P and PCOUT of each cycle, of the behaviour in dsp.sv or of the primitive's model."""
+    defines = ("QUASAR_PRIMITIVE",) if primitive else ()
+    bench = library("dsp", "dsp_bench.cpp", (("INPUTS", inputs), ("ADDEND", addend)), defines)
+    out = np.zeros((count, 2), np.uint64)
+    bench.dsp_outputs(inputs + 3 * addend, ctypes.c_uint64(count), ctypes.c_void_p(out.ctypes.data))
+    return out
+
+
 def array_random(depth: int, seed: int, count: int, *, structural: bool) -> int:
     """Wrong sums of an array in `count` random and extreme vectors."""
     bench = _library("array", {"TOKENS": 2, "ROWS": 2, "DEPTH": depth}, structural)
