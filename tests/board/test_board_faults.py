@@ -37,10 +37,23 @@ def start_silent_run(board, device):
     return placed
 
 
-def delay(board):
-    """Runs take longer than the driver needs to begin waiting for them."""
-    compute = board.accelerator._compute
-    board.accelerator._compute = lambda: time.sleep(0.02) or compute()
+def hold_until_waited_for(board, device):
+    """Runs do not end before the driver listens for their interrupt."""
+    hardware, waiting = device._hardware, threading.Event()
+    compute, listen = board.accelerator._compute, hardware.listen
+
+    def held():
+        if hardware.line is not None:
+            assert waiting.wait(10)
+            waiting.clear()
+        return compute()
+
+    def noticed(seconds):
+        waiting.set()
+        return listen(seconds)
+
+    board.accelerator._compute = held
+    hardware.listen = noticed
 
 
 # --- errors that the accelerator reports
@@ -132,7 +145,7 @@ def test_an_accelerator_that_nothing_stops_is_an_error_and_keeps_its_memory(
 def test_lost_interrupts_cost_time_but_no_answer_and_are_then_polled_for(board, device):
     placed = place(device, 0)
     board.uio.deaf = True
-    delay(board)
+    hold_until_waited_for(board, device)
     for _ in range(MOST_MISSES - 1):
         placed.run()
     with pytest.warns(RuntimeWarning, match="without an interrupt at /dev/pts.* polled for"):
@@ -143,7 +156,7 @@ def test_lost_interrupts_cost_time_but_no_answer_and_are_then_polled_for(board, 
 
 def test_an_interrupt_heard_in_between_forgives_the_lost_ones(board, device):
     placed = place(device, 0)
-    delay(board)
+    hold_until_waited_for(board, device)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for _ in range(MOST_MISSES + 1):
@@ -165,7 +178,7 @@ def test_a_uio_file_that_fails_is_polled_instead(board, device, monkeypatch, cal
         return real(file, _)
 
     real = getattr(os, call.removeprefix("os."))
-    delay(board)
+    hold_until_waited_for(board, device)
     monkeypatch.setattr(call, fail)
     with pytest.warns(RuntimeWarning, match=r"fails \(no such device\); from here on"):
         placed.run()
@@ -198,6 +211,24 @@ def test_an_interrupt_that_is_not_the_runs_end_does_not_end_it(board, device):
         device.wait(0.2)
     assert time.monotonic() - begin >= 0.2
     placed.run()
+
+
+def test_an_earlier_runs_interrupt_is_not_taken_for_this_ones(board, device, monkeypatch):
+    placed = place(device, 0)
+    placed.run()
+    device.submit(placed.job)
+    while device.read("STATUS") & Status.BUSY:
+        time.sleep(0.001)
+    time.sleep(0.05)  # the interrupt has come, and nobody has waited for it
+    device.wait(10)
+    hold_until_waited_for(board, device)
+    heard = []
+    real = device._hardware.listen
+    monkeypatch.setattr(
+        device._hardware, "listen", lambda seconds: heard.append(real(seconds)) or heard[-1]
+    )
+    placed.run()
+    assert heard.count(True) <= 1
 
 
 # --- Ctrl-C, memory
