@@ -37,8 +37,8 @@ def start_silent_run(board, device):
     return placed
 
 
-def hold_until_waited_for(board, device):
-    """Runs do not end before the driver listens for their interrupt."""
+def hold_until_waited_for(board, device, seconds=0.0):
+    """Runs do not end before the driver listens for their interrupt, and `seconds` more."""
     hardware, waiting = device._hardware, threading.Event()
     compute, listen = board.accelerator._compute, hardware.listen
 
@@ -46,11 +46,12 @@ def hold_until_waited_for(board, device):
         if hardware.line is not None:
             assert waiting.wait(10)
             waiting.clear()
+            time.sleep(seconds)
         return compute()
 
-    def noticed(seconds):
+    def noticed(timeout):
         waiting.set()
-        return listen(seconds)
+        return listen(timeout)
 
     board.accelerator._compute = held
     hardware.listen = noticed
@@ -221,7 +222,7 @@ def test_an_earlier_runs_interrupt_is_not_taken_for_this_ones(board, device, mon
         time.sleep(0.001)
     time.sleep(0.05)  # the interrupt has come, and nobody has waited for it
     device.wait(10)
-    hold_until_waited_for(board, device)
+    hold_until_waited_for(board, device, 0.03)
     heard = []
     real = device._hardware.listen
     monkeypatch.setattr(
