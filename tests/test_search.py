@@ -25,6 +25,8 @@ from train.search import (
     main,
     pareto,
     save,
+    starts,
+    uniform_subnets,
 )
 from train.space import MATRICES, SHARES, Block, Space, SpaceError, Subnet
 
@@ -203,6 +205,24 @@ def test_genes_are_a_subnets_own(name: str) -> None:
     for _ in range(50):
         child, _ = genome.decode(genome.child(parents, rng))
         space.check(child)
+
+
+def test_a_search_begins_with_what_is_nearest_to_its_targets() -> None:
+    settings = Settings((60.0, 120.0), population=30)
+
+    def slower(subnet: Subnet) -> Cost:
+        c = cost(subnet)
+        return Cost(2 * c.cycles, c.fps / 2, c.needs)
+
+    path = sorted(random.Random(1).sample(everything(SMALL), 40), key=Subnet.work)
+    found = starts(SMALL, path, {"slow": slower, "fast": cost}, settings)
+    assert len(found) <= 20
+    for pool in (path, uniform_subnets(SMALL)):
+        for target in settings.targets:
+            most = max(s.work() for s in pool if cost(s).fps >= target)
+            assert most in [s.work() for s, name in found if s in pool and name == "fast"]
+    assert path[0] in [subnet for subnet, _ in found]
+    assert all(SMALL.contains(subnet) for subnet, _ in found)
 
 
 def test_what_is_chosen_is_the_best_that_keeps_the_promise() -> None:

@@ -107,14 +107,14 @@ class EffectLoss:
         def best(number: int) -> tuple[float, int, Block | None]:
             """(saved for its work, block, the block raised)."""
             block = subnet.blocks[number]
-            now, work = self._block(number, block, width), _work(block, width)
+            now, work = self._block(number, block, width), block.work(width)
             found: tuple[float, int, Block | None] = (-np.inf, number, None)
             for name, values in choices.items():
                 place = values.index(getattr(block, name)) + 1
                 if place < len(values):
                     change: dict[str, Any] = {name: values[place]}
                     raised = replace(block, **change)
-                    more = max(1, _work(raised, width) - work)
+                    more = max(1, raised.work(width) - work)
                     rate = (now - self._block(number, raised, width)) / more
                     found = max(found, (rate, number, raised), key=lambda f: f[0])
             return found
@@ -128,12 +128,6 @@ class EffectLoss:
             steps.append(subnet)
             offers[offer[1]] = best(offer[1])
         return steps
-
-
-def _work(block: Block, width: int) -> int:
-    """4-bit multiplications of a block's matrices on one token, an 8-bit one counting two."""
-    rows8 = block.rows8(width)
-    return sum((r + rows8[m]) * inputs for m, (r, inputs) in block.shapes(width).items())
 
 
 class SupernetLoss:

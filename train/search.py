@@ -43,6 +43,10 @@ Loss = Callable[[Subnet], float]
 """How much worse than its teacher a subnet is; 0 is best."""
 
 
+Start = tuple[Subnet, str]
+"""A subnet to begin with, on an overlay."""
+
+
 class SearchError(QuasarError):
     """A search that cannot reach what is asked, or whose storage does not go with it."""
 
@@ -61,9 +65,9 @@ class Candidate:
         return {
             "overlay": self.overlay,
             "loss": self.loss,
-            "fps": round(self.fps, 2),
-            "cycles": round(self.cycles),
-            "share8": round(self.subnet.share8(), 4),
+            "fps": self.fps,
+            "cycles": self.cycles,
+            "share8": self.subnet.share8(),
             "subnet": self.subnet.to_dict(),
         }
 
@@ -83,14 +87,15 @@ class Sampler(optuna.samplers.NSGAIISampler):
     """NSGA-II whose generations are bred by the genome.
 
     A trial's randomness is its own, so that a search carried on makes the same choices. The first
-    generation has the space's ends, `start`, and random subnets.
+    generation has `start`, the space's ends, and random subnets.
     """
 
-    def __init__(self, genome: Genome, settings: Settings, start: Sequence[Subnet]) -> None:
+    def __init__(self, genome: Genome, settings: Settings, start: Sequence[Start]) -> None:
         super().__init__(population_size=settings.population, seed=settings.seed)
         self.genome, self.seed = genome, settings.seed
-        space = genome.space
-        self.first = [space.smallest()] * len(genome.overlays) + [space.largest(), *start]
+        smallest, largest = genome.space.smallest(), genome.space.largest()
+        ends = [(subnet, name) for subnet in (smallest, largest) for name in genome.overlays]
+        self.first = [*start, *ends]
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
@@ -107,10 +112,11 @@ class Sampler(optuna.samplers.NSGAIISampler):
             ordered = sorted(parents, key=lambda parent: parent.number)
             genes = self.genome.child([parent.params for parent in ordered], rng)
         else:
-            known = trial.number < len(self.first)
-            subnet = self.first[trial.number] if known else self.genome.space.sample(rng)
-            overlays = self.genome.overlays
-            genes = self.genome.encode(subnet, overlays[trial.number % len(overlays)])
+            if trial.number < len(self.first):
+                subnet, overlay = self.first[trial.number]
+            else:
+                subnet, overlay = self.genome.space.sample(rng), rng.choice(self.genome.overlays)
+            genes = self.genome.encode(subnet, overlay)
         return {name: genes[name] for name in search_space}
 
 
@@ -157,10 +163,10 @@ class Search:
                     "same settings to carry it on, or another folder for a new one"
                 )
 
-    def run(self, start: Sequence[Subnet] = ()) -> list[Candidate]:
+    def run(self, start: Sequence[Start] = ()) -> list[Candidate]:
         """Rate subnets until the study has its trials; returns the front, fastest first.
 
-        `start` are subnets to begin with, besides the space's ends and random ones.
+        `start` is what to begin with, besides the space's ends and random subnets.
         """
         trials = self._trials()
         self.rated.update((c.subnet, c.loss) for c in map(_candidate, trials) if c)
@@ -304,25 +310,28 @@ def overlay_costs(space: Space, names: Sequence[str]) -> dict[str, CostModel]:
 
 
 def starts(
-    space: Space,
-    path: Sequence[Subnet],
-    costs: Mapping[str, CostModel],
-    settings: Settings,
-) -> list[Subnet]:
-    """Subnets to begin with, at most two thirds of a population: for each target and overlay the
-    slowest that are fast enough, of `path` (subnets ever better and slower) and of the space's
-    uniform ones; the rest along the path."""
+    space: Space, path: Sequence[Subnet], costs: Mapping[str, CostModel], settings: Settings
+) -> list[Start]:
+    """What to begin with, at most two thirds of a population: for each target the subnets with most
+    work that keep it, of `path` (subnets ever better and slower) and of the space's uniform ones,
+    over all overlays; then the path from end to end."""
     room = 2 * settings.population // 3
-    each = max(2, room // (len(costs) * len(settings.targets)))
-    chosen: list[Subnet] = []
-    for cost in costs.values():
-        for candidates, count in ((path, each // 4 + 1), (uniform_subnets(space), each // 2)):
-            rated = sorted(((cost(s).fps, i) for i, s in enumerate(candidates)))
-            for target in settings.targets:
-                fast = [candidates[i] for fps, i in rated if fps >= target]
-                chosen += [s for s in fast if s not in chosen][:count]
-    step = max(1, len(path) * 4 // settings.population)
-    return [*chosen, *path[::step]][:room]
+    each = max(1, room // (3 * len(settings.targets)))
+    chosen: list[Start] = []
+    for pool in (path, uniform_subnets(space)):
+        rated = [
+            (subnet.work(), cost.fps, i, name)
+            for i, subnet in enumerate(pool)
+            for name, cost in ((name, of(subnet)) for name, of in costs.items())
+            if cost.excess <= 0
+        ]
+        rated.sort(reverse=True)
+        for target in settings.targets:
+            fast = [(pool[i], name) for _, fps, i, name in rated if fps >= target]
+            chosen += [start for start in fast if start not in chosen][:each]
+    names = itertools.cycle(costs)
+    thin = path[:: max(1, 3 * len(path) // settings.population)]
+    return [*chosen, *zip(thin, names, strict=False)][:room]
 
 
 def uniform_subnets(space: Space) -> list[Subnet]:

@@ -77,6 +77,11 @@ class Block:
             for matrix, share, count in zip(MATRICES, SHARES, rows, strict=True)
         }
 
+    def work(self, width: int) -> int:
+        """4-bit multiplications of the matrices on one token, an 8-bit one counting two."""
+        rows8 = self.rows8(width)
+        return sum((r + rows8[m]) * inputs for m, (r, inputs) in self.shapes(width).items())
+
 
 @dataclass(frozen=True)
 class Subnet:
@@ -108,15 +113,16 @@ class Subnet:
         width = _integer("a subnet's width", data["width"], step, MAX_WIDTH, step)
         return cls(width, tuple(_block(f"block {i}", b) for i, b in enumerate(data["blocks"])))
 
+    def work(self) -> int:
+        """4-bit multiplications of the blocks' matrices on one token, an 8-bit one counting two."""
+        return sum(block.work(self.width) for block in self.blocks)
+
     def share8(self) -> float:
         """The share of the blocks' weights that are in 8-bit rows, so of their work on a token."""
-        wide = total = 0
-        for block in self.blocks:
-            rows8 = block.rows8(self.width)
-            for matrix, (rows, inputs) in block.shapes(self.width).items():
-                wide += rows8[matrix] * inputs
-                total += rows * inputs
-        return wide / total
+        total = sum(
+            rows * inputs for b in self.blocks for rows, inputs in b.shapes(self.width).values()
+        )
+        return self.work() / total - 1
 
 
 @dataclass(frozen=True)
