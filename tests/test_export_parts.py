@@ -242,7 +242,7 @@ def test_rounding_by_the_outputs_error_beats_rounding_to_nearest() -> None:
     covariance = (a.t() @ a / len(a)).double()
     step = weight_step(real, limit, covariance.diagonal().float())
     nearest = (real / step[:, None]).round().clamp(-7, 7)
-    integers = round_columns(real.double(), covariance, step, limit)
+    integers = round_columns(real.double(), covariance, step, -limit[:, None], limit[:, None])
 
     def error(q: torch.Tensor) -> float:
         return float(((a @ (q * step[:, None] - real).t()) ** 2).mean())

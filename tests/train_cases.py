@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from functools import cache
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -28,10 +31,16 @@ MIXED = Subnet(64, (Block(2, 96, 0.5, 0, 1, 0.5), Block(1, 64, 0, 0.5, 0.5, 1)))
 """A subnet of SPACE with every kind of choice in it."""
 
 
-def small_start(seed: int = 0, *, layer_scaling: bool = True) -> Start:
-    """A supernet of SPACE from a random checkpoint."""
-    checkpoint = random_checkpoint(seed, depth=3, heads=2)
-    return start(checkpoint, SPACE, random_images(48, seed=1), seed, layer_scaling=layer_scaling)
+@cache
+def _begun() -> Start:
+    checkpoint = random_checkpoint(0, depth=3, heads=2)
+    return start(checkpoint, SPACE, random_images(24, seed=1), 0)
+
+
+def small_start() -> Start:
+    """A supernet of SPACE from a random checkpoint; a copy, free to be trained."""
+    begun = _begun()
+    return Start(deepcopy(begun.supernet), begun.teacher)
 
 
 def result(a: npt.NDArray[np.int64], linear: Linear, limit: int) -> npt.NDArray[np.int64]:

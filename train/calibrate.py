@@ -42,7 +42,8 @@ RESIDUAL_HEADROOM = 1.5
 class Statistics:
     """What the float network did on the calibration images, by operation name.
 
-    high, low  (channels,) extremes;  moment (channels, channels) mean of x x^T over tokens
+    high, low  (channels,) extremes;  moment (channels, channels) mean of x x^T over tokens,
+    mean (channels,)
     energy     (rows,) of each matrix: squared gradient of the network's output, summed over tokens,
                mean over images
     """
@@ -50,6 +51,7 @@ class Statistics:
     high: dict[str, Tensor] = field(default_factory=dict)
     low: dict[str, Tensor] = field(default_factory=dict)
     moment: dict[str, Tensor] = field(default_factory=dict)
+    mean: dict[str, Tensor] = field(default_factory=dict)
     energy: dict[str, Tensor] = field(default_factory=dict)
     tokens: dict[str, int] = field(default_factory=dict)
 
@@ -65,6 +67,7 @@ class Statistics:
         self.low[name] = torch.minimum(self.low.get(name, low), low)
         if name.split(".")[-1] in (*INPUT_OF.values(), "norm"):
             self.moment[name] = self.moment.get(name, 0) + x.t() @ x
+            self.mean[name] = self.mean.get(name, 0) + x.sum(0)
             self.tokens[name] = self.tokens.get(name, 0) + len(x)
 
 
@@ -111,6 +114,7 @@ def observe(folded: Folded, images: Tensor, seed: int) -> Statistics:
             found.energy[name] = found.energy.get(name, 0) + energy
     for name, count in found.tokens.items():
         found.moment[name] /= count
+        found.mean[name] /= count
     return found
 
 

@@ -29,8 +29,10 @@ from train.evaluate import Accuracy, Nearness, nearness, program_accuracy, teach
 from train.fold import fold
 from train.massive import Tamed, tame
 from train.network import QuantisedNetwork
+from train.prune import prune
 from train.rounding import round_network
-from train.rows import choose_rows, row_costs, row_effects
+from train.rows import choose_rows, choose_rows_of, row_costs, row_effects
+from train.space import Subnet
 
 CALIBRATION_PREFIXES = ("nette", "woof", "imagen")
 """Pictures of the training mix that were not made from 64-pixel ones; where a data set has no such
@@ -108,17 +110,35 @@ def quantise(
     if not 0 <= recipe.share8 <= 1:
         raise DataError(f"the share of 8-bit rows is {recipe.share8}, allowed are 0 to 1")
     calibration, held_out = split_pictures(images, checkpoint.preprocessing, recipe)
-    teacher, folded = fold(checkpoint), fold(checkpoint)
-    found = observe(folded, calibration[:TAME_IMAGES], recipe.seed)
-    tamed = tame(folded, found, calibration[:TAME_IMAGES])
-    found = observe(folded, calibration, recipe.seed)
-    network = build(folded, found, recipe.share8)
-    clipped = search_hidden_ranges(network, folded, found, calibration[:CLIP_IMAGES])
-    effects = row_effects(network, folded, found)
-    bits = choose_rows(effects, row_costs(folded), recipe.share8, ROW_GROUP)
-    round_network(network, folded, bits, calibration)
-    final = nearness(network, teacher, held_out)
+    network, tamed, clipped = quantise_on(checkpoint, calibration, recipe.share8, recipe.seed)
+    final = nearness(network, fold(checkpoint), held_out)
     return network, Report(tamed, clipped, final, macs8(network))
+
+
+def quantise_on(
+    checkpoint: Checkpoint, images: Tensor, mix: float | Subnet, seed: int
+) -> tuple[QuantisedNetwork, list[Tamed], dict[int, float]]:
+    """The quantised network, its tamed units and its clipped ranges, from uint8 images.
+
+    mix: the share of 8-bit rows over all matrices; or a subnet, to which the checkpoint is pruned,
+    with shares of its own for every matrix.
+    """
+    folded = fold(checkpoint)
+    found = observe(folded, images[:TAME_IMAGES], seed)
+    tamed = tame(folded, found, images[:TAME_IMAGES])
+    found = observe(folded, images, seed)
+    if isinstance(mix, Subnet):
+        folded = prune(folded, found, mix)
+        found = observe(folded, images, seed)
+    network = build(folded, found, mix.share8() if isinstance(mix, Subnet) else mix)
+    clipped = search_hidden_ranges(network, folded, found, images[:CLIP_IMAGES])
+    effects = row_effects(network, folded, found)
+    if isinstance(mix, Subnet):
+        bits = choose_rows_of(effects, mix)
+    else:
+        bits = choose_rows(effects, row_costs(folded), mix, ROW_GROUP)
+    round_network(network, folded, bits, images)
+    return network, tamed, clipped
 
 
 def macs8(network: QuantisedNetwork) -> float:
@@ -132,6 +152,16 @@ def macs8(network: QuantisedNetwork) -> float:
     return wide / total
 
 
+def weights_facts(checkpoint: Checkpoint) -> dict[str, str]:
+    """Where the float weights come from."""
+    return {
+        "from": f"{checkpoint.preset.family}, {checkpoint.preset.weights}",
+        "file": checkpoint.file,
+        "sha256": checkpoint.sha256,
+        "licence": LICENCE,
+    }
+
+
 def provenance(
     checkpoint: Checkpoint, images: Path, recipe: Recipe, report: Report, command: str
 ) -> dict[str, Any]:
@@ -143,12 +173,7 @@ def provenance(
     return {
         "summary": f"{checkpoint.preset.family}, {kind}; post-training quantisation",
         "teacher": checkpoint.file.removesuffix(".safetensors"),
-        "weights": {
-            "from": f"{checkpoint.preset.family}, {checkpoint.preset.weights}",
-            "file": checkpoint.file,
-            "sha256": checkpoint.sha256,
-            "licence": LICENCE,
-        },
+        "weights": weights_facts(checkpoint),
         "method": f"post-training quantisation without labels: {steps}; activations 8-bit; "
         "patch embedding and classifier 8-bit",
         "calibration": {

@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from train.fold import Folded, normed, patches
+from train.ranking import rank, renew
 from train.recipe import TrainRecipe
 from train.space import Space, Subnet
 from train.supernet import Answer, Supernet
@@ -199,6 +200,8 @@ class Trainer:
         self.optimiser.step()
         self.done += 1
         self.follow()
+        if recipe.rerank and self.done % recipe.rerank == 0:
+            self.rerank(images)
         return {
             "largest": losses[0],
             "smallest": losses[min(1, len(losses) - 1)],
@@ -206,6 +209,20 @@ class Trainer:
             "gradient": norm,
             "rate": now,
         }
+
+    def rerank(self, images: Tensor) -> None:
+        """Renew the rows' ranking on this step's pictures, the same in every process."""
+        space, place = self.supernet.space, self.place
+        most = space.largest()
+        half = space.shares[len(space.shares) // 2]
+        block = most.blocks[0]
+        subnet = Subnet.uniform(most.width, most.depth, block.heads, block.mlp, half)
+        seed = self.recipe.seed + self.done * place.world + place.rank
+        found = rank(self.supernet, subnet, images.to(place.device), seed)
+        if place.world > 1:
+            for worth in found.values():
+                dist.all_reduce(worth)
+        renew(self.supernet, found)
 
     @torch.no_grad()
     def follow(self) -> None:

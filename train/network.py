@@ -34,7 +34,8 @@ def multiplier(factor: Tensor, shift_max: int = SHIFT_MAX) -> Tensor:
     """The nearest m * 2^-n with m of 15 bits and n up to shift_max; the gradient passes."""
     exponent = torch.frexp(factor.detach()).exponent
     scale = torch.exp2((15 - exponent).clamp(0, shift_max).to(factor.dtype))
-    m = (factor.detach() * scale).round().clamp(max=MULTIPLIER_MAX)
+    m = (factor.detach() * scale).round()  # 2^15 stands for 2^14 with one shift less
+    m = torch.where(scale > 1, m, m.clamp(max=MULTIPLIER_MAX))
     return factor + (m / scale - factor).detach()
 
 
@@ -80,16 +81,16 @@ def matrix(
 class QuantLinear(nn.Module):
     """y = step * (integers . a - zero point's share) + bias, a integer activations.
 
-    weight  (rows, inputs)  in units of the row's full range: an integer weight is
-                            clamp(round(weight * limit), limit), limit 7 or 119
-    span    (rows,)         real value of a full-range weight times one unit of activation
+    weight  (rows, inputs)  in steps: an integer weight is clamp(round(weight), limit)
+    step    (rows,)         real value of integer weight 1 times one unit of activation
     bias    (rows,)         real
     bits    (rows,)         8 or 4
+    limit   (rows,)         119 or 7
     zero    the activation integer that means 0
     """
 
     weight: Tensor
-    span: Tensor
+    step: Tensor
     bias: Tensor
     bits: Tensor
     limit: Tensor
@@ -100,20 +101,15 @@ class QuantLinear(nn.Module):
         self.register_buffer("bits", bits.to(torch.uint8))
         limit = torch.where(bits == 8, WEIGHT8_MAX, WEIGHT4_MAX).to(torch.float32)
         self.register_buffer("limit", limit)
-        self.register_buffer("weight", real.weight / (step * limit)[:, None])
-        self.register_buffer("span", step * limit)
+        self.register_buffer("weight", real.weight / step[:, None])
+        self.register_buffer("step", step.clone())
         self.register_buffer("bias", real.bias.clone())
         self.zero = zero
-
-    @property
-    def step(self) -> Tensor:
-        """Real value of integer weight 1 on one unit of activation, (rows,)."""
-        return self.span / self.limit
 
     def integers(self) -> Tensor:
         """The integer weights, float (rows, inputs)."""
         limit = self.limit[:, None]
-        return torch.minimum(torch.maximum((self.weight * limit).round(), -limit), limit)
+        return torch.minimum(torch.maximum(self.weight.round(), -limit), limit)
 
     def matrix(self, unit: Tensor | float, offset: float = 0.0) -> Matrix:
         """As the device computes it, its result i meaning i * unit + offset."""

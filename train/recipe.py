@@ -17,7 +17,7 @@ RECIPES = Path(__file__).parent / "recipes"
 class TrainRecipe:
     """How a supernet, or one subnet, is trained.
 
-    space          the search space, a name of train/spaces/ or a file
+    space          the search space, a name of train/spaces/ or a file; none to train one subnet
     parts          how often an epoch sees pictures whose file names begin with the key
     held_out       pictures kept for evaluation;  calibration  pictures for scales and rounding
     views          pictures seen in all;  batch  of all processes together
@@ -33,8 +33,8 @@ class TrainRecipe:
     evaluate, save steps between evaluations, between checkpoints
     """
 
-    space: str
     views: int
+    space: str = ""
     parts: dict[str, int] = field(default_factory=lambda: {"": 1})
     held_out: int = 128
     calibration: int = 256
@@ -92,9 +92,8 @@ class TrainRecipe:
                     f"Known: {', '.join(kinds)}"
                 )
             _check(where, key, str(kinds[key]), value)
-        for key in ("space", "views"):
-            if key not in data:
-                raise DataError(f"{where} lacks the setting '{key}'")
+        if "views" not in data:
+            raise DataError(f"{where} lacks the setting 'views', how many pictures to see")
         recipe = cls(**data)
         if recipe.steps < 1 or recipe.batch < 1:
             raise DataError(

@@ -18,10 +18,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from quasar_runtime.arithmetic import WEIGHT4_MAX, WEIGHT8_MAX
 from train.calibrate import BATCH, INPUT_OF, weight_step
 from train.fold import Folded, patches
 from train.integer import add_residual, attend, expand, norm_forward, product
 from train.network import (
+    QuantBlock,
     QuantisedNetwork,
     QuantLinear,
     attention_factors,
@@ -33,23 +35,32 @@ DAMPING = 0.01
 """Added to the covariance's diagonal, a share of its mean: the pull to the original weights."""
 REFIT_TOKENS = 16
 """Weights are refitted where there are at least this many tokens an input."""
+CELL = 0.4
+"""How far from its 4-bit integer, in steps, an 8-bit weight may lie."""
 COLUMNS = 96
 """Inputs rounded before the others' weights are brought up to date."""
 
 
-def round_columns(weight: Tensor, covariance: Tensor, step: Tensor, limit: Tensor) -> Tensor:
-    """Integer weights (rows, inputs) for real ones, minimising the error at the output."""
+def round_columns(
+    weight: Tensor, covariance: Tensor, step: Tensor, low: Tensor, high: Tensor
+) -> Tensor:
+    """Integer weights (rows, inputs) for real ones, minimising the error at the output.
+
+    low, high: the integers allowed, broadcast to (rows, inputs).
+    """
     order = covariance.diagonal().argsort(descending=True)
     w = weight[:, order].double()
+    low, high = (x.double().expand_as(weight)[:, order] for x in (low, high))
     h = covariance[order][:, order].double()
     upper = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(h)), upper=True)
-    step, limit = step.double(), limit.double()
+    step = step.double()
     q = torch.empty_like(w)
     for first in range(0, w.shape[1], COLUMNS):
         last = min(first + COLUMNS, w.shape[1])
         errors = torch.empty(len(w), last - first, dtype=torch.float64)
         for j in range(first, last):
-            q[:, j] = torch.minimum(torch.maximum((w[:, j] / step).round(), -limit), limit)
+            nearest = (w[:, j] / step).round()
+            q[:, j] = torch.minimum(torch.maximum(nearest, low[:, j]), high[:, j])
             errors[:, j - first] = (w[:, j] - q[:, j] * step) / upper[j, j]
             w[:, j + 1 : last] -= errors[:, j - first, None] * upper[j, j + 1 : last]
         w[:, last:] -= errors @ upper[first:last, last:]
@@ -58,32 +69,63 @@ def round_columns(weight: Tensor, covariance: Tensor, step: Tensor, limit: Tenso
     return result.float()
 
 
-def fit(layer: QuantLinear, a: Tensor, y: Tensor, bits: Tensor) -> None:
-    """Requantise a matrix: integer inputs a (N, T, K), wanted outputs y (N, T, R), bits (R,)."""
+def cells(narrow: QuantLinear, step: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Where 8-bit weights may lie that round to the 4-bit integers of `narrow`.
+
+    (step (rows,), low, high (rows, inputs)): the given steps, larger where else the cell of some
+    4-bit integer would be out of reach, and bounds in integers of 8 bits.
+    """
+    q = narrow.integers()
+    nearest = (q.abs() - CELL).amax(1).clamp(min=0) * narrow.step
+    step = torch.maximum(step, nearest / (WEIGHT8_MAX - 1))
+    ratio = (narrow.step / step)[:, None]
+    low = torch.where(q > -WEIGHT4_MAX, ((q - CELL) * ratio).ceil(), -torch.inf)
+    high = torch.where(q < WEIGHT4_MAX, ((q + CELL) * ratio).floor(), torch.inf)
+    limit = float(WEIGHT8_MAX)
+    return step, low.clamp(-limit, limit), high.clamp(-limit, limit)
+
+
+def fit(
+    layer: QuantLinear, a: Tensor, y: Tensor, bits: Tensor, narrow: QuantLinear | None = None
+) -> None:
+    """Requantise a matrix: integer inputs a (N, T, K), wanted outputs y (N, T, R), bits (R,).
+
+    narrow: the same matrix in 4 bits, to whose integers the 8-bit weights are to round.
+    """
     a, y = a.flatten(0, -2).float() - layer.zero, y.flatten(0, -2)
     mean_a, mean_y = a.mean(0), y.mean(0)
     a, y = a - mean_a, y - mean_y
     covariance = (a.t() @ a / len(a)).double()
     damping = DAMPING * covariance.diagonal().mean().clamp(min=1e-6)
     covariance.diagonal().add_(damping)
-    real = (layer.weight * layer.span[:, None]).double()
+    real = (layer.weight * layer.step[:, None]).double()
     if len(a) >= REFIT_TOKENS * a.shape[1]:
         wanted = (y.t() @ a / len(a)).double() + damping * real
         real = torch.linalg.solve(covariance, wanted.t()).t()
     layer.bits.copy_(bits)
-    layer.limit.copy_(torch.where(bits == 8, 119.0, 7.0))
+    layer.limit.copy_(torch.where(bits == 8, float(WEIGHT8_MAX), float(WEIGHT4_MAX)))
     step = weight_step(real.float(), layer.limit, covariance.diagonal().float())
-    integers = round_columns(real, covariance, step, layer.limit)
-    layer.span.copy_(step * layer.limit)
-    layer.weight.copy_(integers / layer.limit[:, None])
+    low, high = -layer.limit[:, None], layer.limit[:, None]
+    if narrow is not None:
+        step, low, high = cells(narrow, step)
+    integers = round_columns(real, covariance, step, low, high)
+    layer.step.copy_(step)
+    layer.weight.copy_(integers)
     layer.bias.copy_(mean_y - step * (integers @ mean_a))
 
 
 @torch.no_grad()
 def round_network(
-    network: QuantisedNetwork, folded: Folded, bits: dict[str, Tensor], images: Tensor
+    network: QuantisedNetwork,
+    folded: Folded,
+    bits: dict[str, Tensor],
+    images: Tensor,
+    narrow: QuantisedNetwork | None = None,
 ) -> None:
-    """Round every matrix in the order in which it runs, on uint8 images (N, S, S, 3)."""
+    """Round every matrix in the order in which it runs, on uint8 images (N, S, S, 3).
+
+    narrow: the network in 4 bits, to whose integers all weights of the blocks are to round.
+    """
     wanted: dict[str, Tensor] = {}
 
     def batches(function, *values: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
@@ -108,8 +150,10 @@ def round_network(
         wanted = {part: torch.cat(values) for part, values in seen.items()}
         middle = x_float[:, :count] + wanted["proj"]
 
-        x = round_attention(network, i, x, wanted, middle, bits)
-        x = round_mlp(network, i, x, wanted["fc1"], after, bits)
+        of_block = {part: bits[f"blocks.{i}.{part}"] for part in INPUT_OF}
+        small = narrow.blocks[i] if narrow else None
+        x = round_attention(network, i, x, wanted, middle, of_block, small)
+        x = round_mlp(network, i, x, wanted["fc1"], after, of_block, small)
         x_float = after
     z8, _, _ = norm_forward(network.integers(x[:, 0]), norm_gain(network.norm), network.epsilon)
     fit(network.head, z8, folded.classify(x_float), network.head.bits.clone())
@@ -122,15 +166,16 @@ def round_attention(
     wanted: dict[str, Tensor],
     middle: Tensor,
     bits: dict[str, Tensor],
+    narrow: QuantBlock | None,
 ) -> Tensor:
     """Round block i's qkv and proj; the residual after them. middle: what it is to be."""
     block, unit, count = network.blocks[i], network.residual_step, middle.shape[1]
     z8, _, _ = norm_forward(network.integers(x), norm_gain(block.norm1), network.epsilon)
-    fit(block.qkv, z8, wanted["qkv"], bits[f"blocks.{i}.qkv"])
+    fit(block.qkv, z8, wanted["qkv"], bits["qkv"], narrow and narrow.qkv)
     qkv = block.qkv.matrix(block.qkv_step).packed()
     score, mean = attention_factors(block.qkv_step, block.mixed_step)
     mixed8 = torch.cat([attend(part, qkv, score, mean, count)[3] for part in z8.split(BATCH)])
-    fit(block.proj, mixed8, middle - x[:, :count], bits[f"blocks.{i}.proj"])
+    fit(block.proj, mixed8, middle - x[:, :count], bits["proj"], narrow and narrow.proj)
     proj = block.proj.matrix(unit).packed()
     start = network.integers(x[:, :count])
     return add_residual(start, product(mixed8, proj.weight), proj.bias, proj.factor) * unit
@@ -143,14 +188,15 @@ def round_mlp(
     hidden: Tensor,
     after: Tensor,
     bits: dict[str, Tensor],
+    narrow: QuantBlock | None,
 ) -> Tensor:
     """Round block i's fc1 and fc2; the residual after them. after: what it is to be."""
     block, unit = network.blocks[i], network.residual_step
     z8, _, _ = norm_forward(network.integers(x), norm_gain(block.norm2), network.epsilon)
-    fit(block.fc1, z8, hidden, bits[f"blocks.{i}.fc1"])
+    fit(block.fc1, z8, hidden, bits["fc1"], narrow and narrow.fc1)
     fc1 = block.fc1.matrix(block.hidden_step, block.hidden_offset).packed()
     table = gelu_table(block)[0].to(torch.int8)
     u8 = torch.cat([expand(part, fc1, table)[1] for part in z8.split(BATCH)])
-    fit(block.fc2, u8, after - x, bits[f"blocks.{i}.fc2"])
+    fit(block.fc2, u8, after - x, bits["fc2"], narrow and narrow.fc2)
     fc2 = block.fc2.matrix(unit).packed()
     return add_residual(network.integers(x), product(u8, fc2.weight), fc2.bias, fc2.factor) * unit

@@ -21,6 +21,7 @@ from train.calibrate import (
 )
 from train.fold import Folded
 from train.network import QuantisedNetwork
+from train.space import Subnet
 
 
 def row_effects(network: QuantisedNetwork, folded: Folded, found: Statistics) -> dict[str, Tensor]:
@@ -69,6 +70,18 @@ def choose_rows(
             break
         bits[name][rows] = 8
         wanted -= len(rows)
+    return bits
+
+
+def choose_rows_of(effects: dict[str, Tensor], subnet: Subnet) -> dict[str, Tensor]:
+    """Bits (rows,) by matrix: of each matrix as many 8-bit rows as the subnet says, those with the
+    greatest effects."""
+    bits = {}
+    for i, block in enumerate(subnet.blocks):
+        for part, count in block.rows8(subnet.width).items():
+            name = f"blocks.{i}.{part}"
+            bits[name] = torch.full((len(effects[name]),), 4)
+            bits[name][effects[name].argsort(descending=True, stable=True)[:count]] = 8
     return bits
 
 

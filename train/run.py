@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,9 +32,9 @@ from train.fold import Affine, Folded, FoldedBlock, patches
 from train.loop import Place, Trainer, ask, divergence
 from train.recipe import TrainRecipe
 from train.space import MATRICES, Space, Subnet
-from train.start import start
+from train.start import Start, start
 from train.supernet import Supernet
-from train.views import Augmentation, Batches, Source, Split, Views, load, split
+from train.views import Augmentation, Batches, Source, Views, load, split
 
 BATCH = 32
 
@@ -102,7 +103,7 @@ def pictures(source: Source, names: list[str], how: Preprocessing) -> Tensor:
     return torch.stack([torch.as_tensor(i) for i in images])
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def nearness(supernet: Supernet, subnet: Subnet, teacher: Folded, images: Tensor) -> Nearness:
     """A subnet beside the float network, on uint8 images (N, S, S, 3)."""
     total, equal = 0.0, 0
@@ -152,42 +153,63 @@ def save(folder: Path, trainer: Trainer) -> None:
     os.replace(new, folder / "last.pt")
 
 
-def prepare(
-    folder: Path, checkpoint: Checkpoint, source: Source, recipe: TrainRecipe, place: Place
-) -> tuple[Trainer, Split]:
-    """The trainer as the folder has it, or at its beginning."""
-    parts = split(source.names, recipe.parts, recipe.held_out, recipe.seed)
+@dataclass(frozen=True)
+class Setting:
+    """What a run is about: the space, the subnets that every step trains (none: the sandwich), and
+    the facts that identify it, beside the recipe."""
+
+    space: Space
+    recipe: TrainRecipe
+    facts: dict[str, Any]
+    fixed: list[Subnet] | None = None
+
+
+def facts_of(checkpoint: Checkpoint, source: Source) -> dict[str, Any]:
+    """What a run's folder says of its origin."""
     how = checkpoint.preprocessing
-    facts = {
-        "recipe": recipe.to_dict(),
+    return {
         "checkpoint": checkpoint.file,
         "sha256": checkpoint.sha256,
         "images": source.path.name,
         "preprocessing": {"resize": how.resize, "crop": how.crop},
     }
-    path = folder / "recipe.json"
-    if (folder / "last.pt").exists():
+
+
+def prepare(
+    folder: Path, setting: Setting, begin: Callable[[], Start], place: Place | None = None
+) -> Trainer:
+    """The trainer as the folder has it, or as it begins.
+
+    DataError when the folder holds a run with another recipe or another origin.
+    """
+    place = place or Place()
+    recipe = setting.recipe
+    facts = json.loads(json.dumps({"recipe": recipe.to_dict(), **setting.facts}))
+    path, last = folder / "recipe.json", folder / "last.pt"
+    if last.exists():
         check_same(path, facts)
-        run = torch.load(folder / "last.pt", weights_only=True, map_location="cpu")
-        supernet = Supernet(Space.load(recipe.space), layer_scaling=recipe.layer_scaling)
-        trainer = Trainer(supernet, folded_from(run["teacher"]), recipe, place=place)
-        trainer.restore(run)
-        return trainer, parts
-    folder.mkdir(parents=True, exist_ok=True)
-    names = sorted(set(parts.train))
-    calibration = pictures(source, names[:: max(1, len(names) // recipe.calibration)], how)
-    begun = start(
-        checkpoint,
-        Space.load(recipe.space),
-        calibration[: recipe.calibration],
-        recipe.seed,
-        layer_scaling=recipe.layer_scaling,
-    )
-    trainer = Trainer(begun.supernet, begun.teacher, recipe, place=place)
+        saved = torch.load(last, weights_only=True, map_location="cpu")
+        supernet = Supernet(setting.space, layer_scaling=recipe.layer_scaling)
+        teacher = folded_from(saved["teacher"])
+        trainer = Trainer(supernet, teacher, recipe, fixed=setting.fixed, place=place)
+        trainer.restore(saved)
+        return trainer
+    begun = begin()
+    trainer = Trainer(begun.supernet, begun.teacher, recipe, fixed=setting.fixed, place=place)
     if place.rank == 0:
+        folder.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(facts, indent=1))
         save(folder, trainer)
-    return trainer, parts
+    return trainer
+
+
+def calibration(
+    checkpoint: Checkpoint, source: Source, names: list[str], recipe: TrainRecipe
+) -> Tensor:
+    """Pictures for scales and rounding, spread over the names to train on."""
+    names = sorted(set(names))
+    few = names[:: max(1, len(names) // recipe.calibration)][: recipe.calibration]
+    return pictures(source, few, checkpoint.preprocessing)
 
 
 def check_same(path: Path, facts: dict[str, Any]) -> None:
@@ -200,6 +222,12 @@ def check_same(path: Path, facts: dict[str, Any]) -> None:
                 f"{path.parent} was begun with {key} = {flat_old.get(key)!r}, now it is {value!r}; "
                 "go on with the same, or choose another --out"
             )
+
+
+def views_of(source: Source, names: list[str], size: int, recipe: TrainRecipe) -> Views:
+    """The views that a recipe trains on."""
+    how = Augmentation(recipe.scale, colour=recipe.colour)
+    return Views(source, names, size, how, recipe.seed)
 
 
 def train(
@@ -238,11 +266,15 @@ def train(
 
 
 def evaluate(trainer: Trainer, held_out: Tensor, log: Log) -> None:
-    """Log the sentinels' nearness to the teacher with the averaged weights."""
+    """Log the trained subnets' nearness to the teacher with the averaged weights; of a sandwich,
+    the sentinels'."""
     supernet = trainer.averaged()
+    followed = sentinels(supernet.space)
+    if trainer.fixed:
+        followed = {f"subnet {i}": subnet for i, subnet in enumerate(trainer.fixed)}
     found = {
         name: nearness(supernet, subnet, trainer.teacher, held_out)
-        for name, subnet in sentinels(supernet.space).items()
+        for name, subnet in followed.items()
     }
     log.write(
         step=trainer.done,
@@ -275,24 +307,28 @@ def main(
     integer.Fusion.on = fuse
     try:
         settings = TrainRecipe.load(recipe)
-        source = Source(images)
-        trainer, parts = prepare(
-            out, load_checkpoint(checkpoint, preset), source, settings, Place.join()
+        space = Space.load(settings.space)
+        source, float_weights = Source(images), load_checkpoint(checkpoint, preset)
+        parts = split(source.names, settings.parts, settings.held_out, settings.seed)
+        setting = Setting(space, settings, facts_of(float_weights, source))
+        trainer = prepare(
+            out,
+            setting,
+            lambda: start(
+                float_weights,
+                space,
+                calibration(float_weights, source, parts.train, settings),
+                settings.seed,
+                layer_scaling=settings.layer_scaling,
+            ),
+            Place.join(),
         )
-        how = load_run(out).preprocessing
-        views = Views(
-            source,
-            parts.train,
-            trainer.supernet.space.image_size,
-            Augmentation(settings.scale, colour=settings.colour),
-            settings.seed,
-        )
-        known = (
-            load_labels(labels or images.parent / "imagenet_classes.json")
-            if settings.label
-            else None
-        )
-        train(trainer, views, pictures(source, parts.held_out, how), out, known)
+        views = views_of(source, parts.train, space.image_size, settings)
+        held_out = pictures(source, parts.held_out, float_weights.preprocessing)
+        known = None
+        if settings.label:
+            known = load_labels(labels or images.parent / "imagenet_classes.json")
+        train(trainer, views, held_out, out, known)
     except QuasarError as e:
         click.echo(f"error: {e}", err=True)
         sys.exit(1)

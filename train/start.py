@@ -72,10 +72,9 @@ def start(
     search_hidden_ranges(wide, folded, found, images[:CLIP_IMAGES])
     effects = row_effects(wide, folded, found)
     narrow = deepcopy(wide)
-    for network, bits in ((narrow, 4), (wide, 8)):
-        round_network(
-            network, folded, {n: torch.full(e.shape, bits) for n, e in effects.items()}, images
-        )
+    round_network(narrow, folded, {n: torch.full(e.shape, 4) for n, e in effects.items()}, images)
+    every8 = {n: torch.full(e.shape, 8) for n, e in effects.items()}
+    round_network(wide, folded, every8, images, narrow)
     supernet = Supernet(space, layer_scaling=layer_scaling)
     supernet.fill(narrow, wide)
     for name, matrix in supernet.matrices().items():

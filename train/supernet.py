@@ -3,7 +3,8 @@
 A matrix has one master weight an element. A row's 4-bit and 8-bit integers both come from it,
 clamp(round(master / step)), each precision with a step and a bias of the row's own, learned. Every
 narrower choice takes the first heads, hidden units and channels of an order of importance
-(train/order.py). The 8-bit rows of a matrix are those worth most.
+(train/order.py). The 8-bit rows of a matrix are those worth most,
+by a ranking that train/ranking.py renews.
 """
 
 from __future__ import annotations
@@ -33,8 +34,6 @@ from train.space import MATRICES, SHARES, Block, Space, Subnet
 
 BIAS_REACH = 50.0
 """A row's result is of the order of this many full-range weights: the unit of its biases."""
-INNER = 0.4
-"""How far from its 4-bit integer, in steps, a master weight may start."""
 
 
 class _Round(torch.autograd.Function):
@@ -89,20 +88,17 @@ class SuperMatrix(nn.Module):
         self.register_buffer("worth", torch.zeros(rows))
 
     @torch.no_grad()
-    def fill(self, narrow: QuantLinear, wide: QuantLinear) -> None:
-        """Begin with what rounding found: `narrow` all in 4 bits, `wide` all in 8.
-
-        The master is the 8-bit weight, moved as little as makes it round to the 4-bit integer.
-        """
-        step4, step8 = narrow.step, wide.step
-        q4 = narrow.integers()
-        low = torch.where(q4 > -WEIGHT4_MAX, q4 - INNER, -torch.inf)
-        high = torch.where(q4 < WEIGHT4_MAX, q4 + INNER, torch.inf)
-        real = wide.integers() * step8[:, None] / step4[:, None]
-        self.unit.copy_(WEIGHT4_MAX * step4)
-        self.start.copy_(torch.stack([step4, step8]))
-        self.master.copy_(torch.minimum(torch.maximum(real, low), high) / WEIGHT4_MAX)
-        self.biases.copy_(torch.stack([narrow.bias, wide.bias]) / (BIAS_REACH * self.unit))
+    def fill(
+        self, narrow: QuantLinear, wide: QuantLinear, rows: Tensor | slice = slice(None)
+    ) -> None:
+        """Begin `rows` with what rounding found: `narrow` all in 4 bits, `wide` all in 8, whose
+        weights round to the 4-bit integers and are the master."""
+        unit = WEIGHT4_MAX * narrow.step
+        self.unit[rows] = unit
+        self.start[:, rows] = torch.stack([narrow.step, wide.step])
+        real = wide.integers() * wide.step[:, None]
+        self.master[rows, : real.shape[1]] = real / unit[:, None]
+        self.biases[:, rows] = torch.stack([narrow.bias, wide.bias]) / (BIAS_REACH * unit)
 
     def rows(self, share8: float, rows: Tensor | slice, inputs: int) -> Rows:
         """The chosen rows of the first `inputs` columns, the best share8 of them in 8 bits."""
@@ -157,11 +153,16 @@ class SuperBlock(nn.Module):
 
     @torch.no_grad()
     def fill(self, narrow: QuantBlock, wide: QuantBlock) -> None:
-        """Begin with what rounding found; both have the same scales of activations."""
-        for name in MATRICES:
-            getattr(self, name).fill(getattr(narrow, name), getattr(wide, name))
-        for name in ("norm1", "norm2", "qkv_step", "mixed_step"):
-            getattr(self, name).copy_(getattr(wide, name))
+        """Begin with what rounding found; both have the same scales of activations, and may have
+        fewer heads and hidden units than this."""
+        width = len(self.norm1)
+        chosen = self.chosen_rows(wide.heads, len(wide.fc1.bias), width)
+        for name, rows in chosen.items():
+            getattr(self, name).fill(getattr(narrow, name), getattr(wide, name), rows)
+        self.norm1.copy_(wide.norm1)
+        self.norm2.copy_(wide.norm2)
+        self.qkv_step[chosen["qkv"]] = wide.qkv_step
+        self.mixed_step[: wide.heads * HEAD_DIM] = wide.mixed_step
         self.ranges.copy_(
             torch.tensor(
                 [wide.hidden_step, wide.hidden_offset, wide.gelu_step, wide.gelu_zero],
@@ -174,14 +175,18 @@ class SuperBlock(nn.Module):
         each = torch.arange(heads * HEAD_DIM, device=self.norm1.device)
         return torch.cat([each + part * len(self.mixed_step) for part in range(3)])
 
-    def parts(self, choice: Block, width: int) -> dict[str, Rows]:
-        """The four matrices of a choice."""
-        rows = {
-            "qkv": self.head_rows(choice.heads),
+    def chosen_rows(self, heads: int, mlp: int, width: int) -> dict[str, Tensor | slice]:
+        """The rows of each matrix that the first heads, hidden units and channels have."""
+        return {
+            "qkv": self.head_rows(heads),
             "proj": slice(width),
-            "fc1": slice(choice.mlp),
+            "fc1": slice(mlp),
             "fc2": slice(width),
         }
+
+    def parts(self, choice: Block, width: int) -> dict[str, Rows]:
+        """The four matrices of a choice."""
+        rows = self.chosen_rows(choice.heads, choice.mlp, width)
         return {
             name: getattr(self, name).rows(getattr(choice, share), rows[name], shape[1])
             for (name, shape), share in zip(choice.shapes(width).items(), SHARES, strict=True)
@@ -329,7 +334,8 @@ class Supernet(nn.Module):
         which = self.space.widths.index(width)
         unit = float(self.residual_step)
         heads = [b.heads for b in subnet.blocks]
-        network = QuantisedNetwork(self.position[:, :width] * unit, heads, unit)
+        position = (self.position[:, :width] + 0.5).floor() * unit
+        network = QuantisedNetwork(position, heads, unit)
         patch = self.patch.rows(1.0, slice(width), PATCH_CHANNELS)
         network.patch = _linear(patch)
         network.patch.bias.zero_()

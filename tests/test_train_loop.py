@@ -1,0 +1,329 @@
+"""The training loop: what a step does, and that a run goes on as if it had never been stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+from export_cases import CLASSES, SIZE, random_images, random_tensors, write_tar
+from PIL import Image
+from safetensors.torch import save_file
+from torch import Tensor
+from train_cases import MIXED, SPACE, small_start
+
+from quasar_runtime.errors import DataError
+from quasar_runtime.model_file import read_model
+from train import finetune, plot, run
+from train.fold import patches
+from train.loop import Place, Trainer, ask, divergence, loss_of, rate, sandwich
+from train.recipe import TrainRecipe
+from train.run import check_same, load_run, nearness
+from train.space import Subnet
+from train.supernet import Answer
+from train.views import Augmentation, Batches, Source, Views, split, view
+
+RECIPE = TrainRecipe(views=64, batch=8, random=1, rate=1e-3, held_out=8, calibration=24)
+
+
+def trained(trainer: Trainer, steps: int) -> Trainer:
+    """`steps` steps on pictures that follow from the step's number."""
+    for _ in range(steps):
+        trainer.step(random_images(8, seed=trainer.done))
+    return trainer
+
+
+def same_weights(one: Trainer, two: Trainer) -> bool:
+    """Whether weights, averages and optimisers are equal to the last bit."""
+    states = [{**t.supernet.state_dict(), **{f"~{n}": v for n, v in t.average.items()}}
+              for t in (one, two)]  # fmt: skip
+    moments = [t.optimiser.state_dict()["state"] for t in (one, two)]
+    return all(torch.equal(states[0][n], states[1][n]) for n in states[0]) and all(
+        torch.equal(moments[0][i][k], moments[1][i][k]) for i in moments[0] for k in moments[0][i]
+    )
+
+
+# --- a step ---
+
+
+def test_a_few_steps_bring_a_4_bit_subnet_nearer_to_the_teacher() -> None:
+    begun = small_start()
+    subnet = Subnet.uniform(64, 3, 2, 96, 0.0)
+    images = random_images(64, seed=2)
+    before = nearness(begun.supernet, subnet, begun.teacher, images).divergence
+    recipe = replace(RECIPE, views=80 * 8, ema=0.9)
+    trainer = Trainer(begun.supernet, begun.teacher, recipe, fixed=[subnet])
+    trained(trainer, 80)
+    after = nearness(trainer.averaged(), subnet, begun.teacher, images).divergence
+    assert after < 0.8 * before
+
+
+def test_a_step_trains_the_largest_the_smallest_and_some_more() -> None:
+    subnets = sandwich(SPACE, replace(RECIPE, random=2), 5)
+    assert subnets[:2] == [SPACE.largest(), SPACE.smallest()]
+    assert len(subnets) == 4
+    assert all(SPACE.contains(s) for s in subnets)
+    assert subnets == sandwich(SPACE, replace(RECIPE, random=2), 5)
+    assert subnets != sandwich(SPACE, replace(RECIPE, random=2), 6)
+
+
+def test_the_rate_warms_up_and_falls_to_zero() -> None:
+    recipe = replace(RECIPE, views=8000, warmup=0.1)
+    assert rate(recipe, 0) == pytest.approx(recipe.rate / 100)
+    assert rate(recipe, 99) == rate(recipe, 100) == pytest.approx(recipe.rate)
+    assert rate(recipe, 550) == pytest.approx(recipe.rate / 2)
+    assert rate(recipe, 999) < 1e-5 * recipe.rate
+
+
+def test_the_loss_is_what_the_recipe_asks_for() -> None:
+    begun = small_start()
+    inputs = patches(random_images(4, seed=0))
+    wanted = ask(begun.teacher, inputs, (1,))
+    answer = Answer(torch.zeros(4, CLASSES), {1: torch.zeros(4, 10, 32)})
+    plain = replace(RECIPE, hint=0.0)
+    far = divergence(answer.logits, wanted.answer)
+    assert loss_of(answer, wanted, None, None, plain) == far
+    hinted = loss_of(answer, wanted, None, None, replace(RECIPE, hint=2.0))
+    assert hinted == far + 2 * wanted.after[1][..., :32].square().mean()
+    largest = torch.full((4, CLASSES), 0.1).log()
+    assert loss_of(answer, None, largest, None, replace(RECIPE, inplace=1.0)) == pytest.approx(0)
+    classes = torch.zeros(4, dtype=torch.int64)
+    labelled = loss_of(answer, None, None, classes, replace(RECIPE, label=1.0))
+    assert labelled == pytest.approx(torch.tensor(10.0).log().item())
+
+
+def test_layer_scaling_can_be_left_out() -> None:
+    names = [n for n, _ in small_start().supernet.named_parameters() if n.endswith("gamma")]
+    assert len(names) == 6
+    supernet = type(small_start().supernet)(SPACE, layer_scaling=False)
+    assert not [n for n, _ in supernet.named_parameters() if n.endswith("gamma")]
+
+
+# --- stopping and going on ---
+
+
+def test_a_resumed_run_ends_with_the_same_weights(tmp_path: Path) -> None:
+    begun = small_start()
+    whole = trained(Trainer(begun.supernet, begun.teacher, RECIPE), 4)
+    begun = small_start()
+    half = trained(Trainer(begun.supernet, begun.teacher, RECIPE), 2)
+    run.save(tmp_path, half)
+    saved = torch.load(tmp_path / "last.pt", weights_only=True)
+    resumed = Trainer(small_start().supernet, run.folded_from(saved["teacher"]), RECIPE)
+    resumed.restore(saved)
+    assert not same_weights(whole, resumed)
+    assert same_weights(whole, trained(resumed, 2))
+
+
+def test_a_run_goes_on_with_the_same_recipe_only(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.json"
+    facts = {"recipe": RECIPE.to_dict(), "images": "mix.tar"}
+    path.write_text(json.dumps(facts))
+    check_same(path, facts)
+    changed = {"recipe": replace(RECIPE, batch=16).to_dict(), "images": "mix.tar"}
+    with pytest.raises(DataError, match="begun with batch = 8, now it is 16; go on with the same"):
+        check_same(path, changed)
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds no training run"):
+        load_run(tmp_path)
+
+
+# --- several processes ---
+
+PROCESS = """
+import sys
+import torch
+import torch.distributed as dist
+sys.path[:0] = sys.argv[2:]
+from train_cases import small_start
+from export_cases import random_images
+from test_train_loop import RECIPE
+from train.loop import Place, Trainer
+place = Place.join()
+torch.set_num_threads(1)
+begun = small_start()
+trainer = Trainer(begun.supernet, begun.teacher, RECIPE, place=place)
+images = random_images(8, seed=3)[place.rank :: place.world]
+trainer.step(images)
+if place.rank == 0:
+    gradients = {n: p.grad for n, p in trainer.supernet.named_parameters()}
+    torch.save(gradients, sys.argv[1])
+dist.destroy_process_group()
+"""
+
+
+def test_two_processes_have_the_gradients_of_one_with_their_pictures_together(
+    tmp_path: Path,
+) -> None:
+    script = tmp_path / "process.py"
+    script.write_text(PROCESS)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    tests = Path(__file__).parent
+    arguments = [sys.executable, str(script), str(tmp_path / "gradients.pt")]
+    arguments += [str(tests), str(tests.parent)]
+    common = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    processes = [
+        subprocess.Popen(arguments, env={**common, "RANK": str(rank), "WORLD_SIZE": "2"})
+        for rank in range(2)
+    ]
+    try:
+        assert [p.wait(timeout=300) for p in processes] == [0, 0]
+    finally:
+        for p in processes:
+            p.kill()
+    together: dict[str, Tensor] = torch.load(tmp_path / "gradients.pt", weights_only=True)
+    begun = small_start()
+    alone = Trainer(begun.supernet, begun.teacher, RECIPE)
+    alone.step(random_images(8, seed=3))
+    for name, parameter in alone.supernet.named_parameters():
+        assert parameter.grad is not None
+        near = 0.05 * float(parameter.grad.norm()) + 1e-7  # sums in bfloat16, in another order
+        assert float((together[name] - parameter.grad).norm()) < near, name
+
+
+def test_processes_share_out_a_batch() -> None:
+    whole = list(Batches(20, 8, 0, 0, 5))
+    parts = [list(Batches(20, 8, 0, 0, 5, rank, 2)) for rank in range(2)]
+    for step, keys in enumerate(whole):
+        assert sorted(parts[0][step] + parts[1][step]) == sorted(keys)
+        assert len(set(keys)) == 8
+    assert list(Batches(20, 8, 0, 3, 5)) == whole[3:]
+    assert [keys[0][0] for keys in whole] == [0, 0, 1, 1, 2]
+
+
+# --- pictures ---
+
+
+def test_a_view_follows_from_seed_epoch_and_picture(tmp_path: Path) -> None:
+    write_tar(tmp_path / "mix.tar", random_images(4, size=64))
+    source = Source(tmp_path / "mix.tar")
+    views = Views(source, source.names, SIZE, Augmentation(), 7)
+    first, folder = views[(0, 1)]
+    assert first.shape == (SIZE, SIZE, 3)
+    assert first.dtype == torch.uint8
+    assert folder == source.names[1].split("/")[0]
+    assert torch.equal(first, Views(source, source.names, SIZE, Augmentation(), 7)[(0, 1)][0])
+    assert not torch.equal(first, views[(1, 1)][0])
+    assert not torch.equal(first, Views(source, source.names, SIZE, Augmentation(), 8)[(0, 1)][0])
+
+
+def test_a_view_without_change_is_the_picture() -> None:
+    import random
+
+    picture = Image.fromarray(random_images(1)[0].numpy())
+    rng = random.Random(1)
+    seen = {
+        bytes(view(picture, SIZE, Augmentation(1.0, 1.0, 0.0), rng).tobytes()) for _ in range(8)
+    }
+    mirrored = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    assert seen == {picture.tobytes(), mirrored.tobytes()}
+
+
+def test_pictures_held_out_are_never_trained_on() -> None:
+    names = [f"n{i % 3}/{part}_{i}.png" for i in range(20) for part in ("a", "b", "c")]
+    parts = split(names, {"a": 1, "b": 3, "c": 0}, 10, 0)
+    assert len(parts.held_out) == 10
+    assert not set(parts.held_out) & set(parts.train)
+    often = {n: parts.train.count(n) for n in parts.train}
+    assert {n: c for n, c in often.items() if n.split("/")[1].startswith("b")} == {
+        n: 3 for n in often if n.split("/")[1].startswith("b")
+    }
+    assert not [n for n in parts.train if "/c_" in n]
+    with pytest.raises(DataError, match="no picture's name begins with x"):
+        split(names, {"x": 1}, 1, 0)
+    with pytest.raises(DataError, match="40 of 40 pictures are to be held out"):
+        split(names, {"a": 1, "b": 1}, 40, 0)
+
+
+# --- recipes ---
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"views": 64, "bach": 8}, r"unknown setting 'bach'; did you mean 'batch'"),
+        ({"batch": 8}, r"lacks the setting 'views'"),
+        ({"views": 64, "rate": "fast"}, r"rate is 'fast', expected float"),
+        ({"views": 64, "rate": -1.0}, r"rate is -1\.0, expected float, not negative"),
+        ({"views": 64, "parts": ["a"]}, r"parts is \['a'\]"),
+        ({"views": 4, "batch": 8}, r"4 views in batches of 8 is no step"),
+        ({"views": 64, "teacher": 0, "label": 0}, r"nothing to learn"),
+    ],
+)
+def test_a_wrong_setting_is_named(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        TrainRecipe.parse("mine.yaml", settings)
+
+
+def test_every_recipe_can_be_read() -> None:
+    recipes = sorted(p.stem for p in Path(run.__file__).parent.glob("recipes/*.yaml"))
+    assert recipes
+    for name in recipes:
+        assert TrainRecipe.load(name).steps > 0
+    with pytest.raises(DataError, match="no recipe 'vit_tyni'; did you mean 'vit_tiny'"):
+        TrainRecipe.load("vit_tyni")
+
+
+# --- the commands ---
+
+
+def test_a_run_and_a_fine_tuned_model_from_the_commands(tmp_path: Path) -> None:
+    save_file(random_tensors(0, depth=3, heads=2), tmp_path / "deit_small.safetensors")
+    write_tar(tmp_path / "mix.tar", random_images(40, seed=1, size=64))
+    labels = [{"index": i, "wnid": f"n{i:08d}", "name": str(i)} for i in range(CLASSES)]
+    (tmp_path / "imagenet_classes.json").write_text(json.dumps(labels))
+    (tmp_path / "space.yaml").write_text(
+        f"image_size: {SIZE}\nclasses: {CLASSES}\nwidths: [32, 64]\ndepths: [2, 3]\n"
+        "heads: [1, 2]\nmlp: [64, 96]\nshares: [0, 0.5, 1]\n"
+    )
+    (tmp_path / "recipe.yaml").write_text(
+        f"space: {tmp_path / 'space.yaml'}\nviews: 16\nbatch: 8\nheld_out: 8\ncalibration: 16\n"
+        "evaluate: 2\nsave: 1\nworkers: 0\n"
+    )
+    (tmp_path / "subnet.json").write_text(json.dumps(MIXED.to_dict()))
+    common = ["--checkpoint", str(tmp_path / "deit_small.safetensors"), "--no-fuse"]
+    common += ["--images", str(tmp_path / "mix.tar"), "--recipe", str(tmp_path / "recipe.yaml")]
+    folder = tmp_path / "run"
+    result = CliRunner().invoke(run.main, [*common, "--out", str(folder)])
+    assert result.exit_code == 0, result.output
+    lines = [json.loads(x) for x in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [x["step"] for x in lines] == [1, 2, 2]
+    assert set(lines[2]["divergence"]) == {"8-bit", "half", "4-bit", "smallest"}
+    out = tmp_path / "model.safetensors"
+    arguments = [*common, "--run", str(folder), "--subnet", str(tmp_path / "subnet.json")]
+    result = CliRunner().invoke(finetune.main, [*arguments, "--name", "m", "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    model = read_model(out)
+    assert (model.width, model.depth) == (64, 2)
+    assert [b.mlp for b in model.blocks] == [96, 64]
+    assert model.provenance["training"]["steps"] == 2
+    assert model.blocks[0].fc1.rows8 == 96
+
+
+def test_place_is_one_process_without_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    assert Place.join().world == 1
+
+
+def test_the_metrics_are_plotted(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    losses = [{"step": i, "loss": 1 / i, "largest": 1 / i, "smallest": 2 / i} for i in (1, 2, 3)]
+    lines = [*losses, {"step": 3, "divergence": {"8-bit": 0.1}, "agreement": {"8-bit": 0.9}}]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(x) + "\n" for x in lines))
+    result = CliRunner().invoke(plot.main, [str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    assert "<svg" in (tmp_path / "metrics.svg").read_text()
+    result = CliRunner().invoke(plot.main, [str(tmp_path / "none")])
+    assert result.exit_code == 1
+    assert "holds no metrics that can be read" in result.output

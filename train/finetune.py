@@ -1,0 +1,300 @@
+"""Fine-tune one subnet and write it as a model file.
+
+    python -m train.finetune --run runs/vit_tiny --subnet subnet.json --images mix.tar \\
+        --checkpoint vit_tiny_patch16_224_augreg.safetensors --name q-vit --out q-vit.safetensors
+    python -m train.finetune --subnet subnet.json ...    # without a supernet
+    python -m train.finetune --share8 0 ...              # the checkpoint's own geometry
+
+From a run it begins with the supernet's weights; without one, with the checkpoint, pruned to the
+subnet or whole, after post-training quantisation. The same command goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from quasar_runtime.errors import DataError, QuasarError
+from quasar_runtime.model import Model
+from quasar_runtime.model_file import write_model
+from train import integer
+from train.checkpoint import Checkpoint, load_checkpoint
+from train.data import load_labels
+from train.emit import emit
+from train.evaluate import Nearness
+from train.export import measure, quantise_on, weights_facts
+from train.fold import fold
+from train.loop import Trainer
+from train.network import QuantisedNetwork
+from train.recipe import TrainRecipe
+from train.run import (
+    Setting,
+    calibration,
+    facts_of,
+    load_run,
+    nearness,
+    pictures,
+    prepare,
+    set_up,
+    train,
+    views_of,
+)
+from train.space import MATRICES, SHARES, Block, Space, Subnet
+from train.start import Start
+from train.supernet import Supernet
+from train.views import Source, split
+
+
+def subnet_of(network: QuantisedNetwork) -> Subnet:
+    """The choices that a quantised network stands for."""
+    blocks = []
+    for block in network.blocks:
+        layers = (getattr(block, name) for name in MATRICES)
+        shares = (float((layer.bits == 8).double().mean()) for layer in layers)
+        blocks.append(Block(block.heads, len(block.fc1.bias), *shares))
+    return Subnet(len(network.norm), tuple(blocks))
+
+
+def space_around(subnet: Subnet, image_size: int, classes: int) -> Space:
+    """The space that holds one subnet alone."""
+    shares = {getattr(b, share) for b in subnet.blocks for share in SHARES}
+    return Space(
+        "one subnet",
+        image_size,
+        classes,
+        (subnet.width,),
+        (subnet.depth,),
+        (max(b.heads for b in subnet.blocks),),
+        (max(b.mlp for b in subnet.blocks),),
+        (),
+        tuple(sorted(shares)),
+    )
+
+
+def from_rounding(network: QuantisedNetwork, checkpoint: Checkpoint, recipe: TrainRecipe) -> Start:
+    """A supernet of one subnet that computes what `network` does."""
+    space = space_around(subnet_of(network), checkpoint.image_size, checkpoint.classes)
+    supernet = Supernet(space, layer_scaling=recipe.layer_scaling)
+    supernet.fill(network, network)
+    for master, block in zip(supernet.blocks, network.blocks, strict=True):
+        chosen = master.chosen_rows(block.heads, len(block.fc1.bias), len(network.norm))
+        for name, rows in chosen.items():
+            getattr(master, name).worth[rows] = getattr(block, name).bits.float()
+    return Start(supernet, fold(checkpoint))
+
+
+def from_checkpoint(
+    folder: Path,
+    checkpoint: Checkpoint,
+    images: Path,
+    mix: float | Subnet,
+    recipe: TrainRecipe,
+) -> tuple[Setting, Trainer]:
+    """Begin with post-training quantisation, or go on."""
+    source = Source(images)
+    facts = facts_of(checkpoint, source)
+    facts["mix"] = mix.to_dict() if isinstance(mix, Subnet) else mix
+    chosen = folder / "subnet.json"
+    begun: list[Start] = []
+    if not (folder / "last.pt").exists():
+        parts = split(source.names, recipe.parts, recipe.held_out, recipe.seed)
+        few = calibration(checkpoint, source, parts.train, recipe)
+        network = quantise_on(checkpoint, few, mix, recipe.seed)[0]
+        folder.mkdir(parents=True, exist_ok=True)
+        chosen.write_text(json.dumps(subnet_of(network).to_dict(), indent=1))
+        begun.append(from_rounding(network, checkpoint, recipe))
+    subnet = Subnet.from_dict(json.loads(chosen.read_text()))
+    space = space_around(subnet, checkpoint.image_size, checkpoint.classes)
+    setting = Setting(space, recipe, facts, [subnet])
+    return setting, prepare(folder, setting, begun.pop)
+
+
+def from_run(
+    folder: Path,
+    checkpoint: Checkpoint,
+    images: Path,
+    run: Path,
+    subnet: Subnet,
+    recipe: TrainRecipe,
+) -> tuple[Setting, Trainer]:
+    """Begin with a supernet's weights, or go on. DataError unless the run is the checkpoint's."""
+    parent = load_run(run)
+    parent.supernet.space.check(subnet)
+    source = Source(images)
+    facts = facts_of(checkpoint, source)
+    if parent.facts["sha256"] != checkpoint.sha256:
+        raise DataError(
+            f"{run} was begun from {parent.facts['checkpoint']} with sha256 "
+            f"{parent.facts['sha256']}, --checkpoint has {checkpoint.sha256}; give the same file"
+        )
+    facts |= {"subnet": subnet.to_dict(), "supernet": parent.recipe.to_dict()}
+    setting = Setting(parent.supernet.space, recipe, facts, [subnet])
+    begun = Start(parent.supernet, parent.teacher)
+    return setting, prepare(folder, setting, lambda: begun)
+
+
+def settings(recipe: dict[str, Any]) -> dict[str, Any]:
+    """A recipe as a model file holds it: parts by name, `all` for the nameless one."""
+    parts = {name or "all": often for name, often in recipe["parts"].items()}
+    return {**recipe, "parts": parts}
+
+
+def provenance(
+    checkpoint: Checkpoint, trainer: Trainer, setting: Setting, near: Nearness, command: str
+) -> dict[str, Any]:
+    """Where the model comes from and how it was trained; accuracy is added when it is measured."""
+    recipe = trainer.recipe
+    (subnet,) = setting.fixed or [setting.space.largest()]
+    share = subnet.share8()
+    kind = {0.0: "all rows 4-bit", 1.0: "all rows 8-bit"}.get(
+        share, f"{100 * share:.0f} % of the work in 8-bit rows, the others 4-bit"
+    )
+    parent = setting.facts.get("supernet")
+    origin = "a supernet" if parent else "post-training quantisation"
+    return {
+        "summary": f"{checkpoint.preset.family}, {kind}; quantisation-aware fine-tuning",
+        "teacher": checkpoint.file.removesuffix(".safetensors"),
+        "weights": weights_facts(checkpoint),
+        "method": f"fine-tuning in the integer arithmetic from {origin}; activations 8-bit; patch "
+        "embedding and classifier 8-bit",
+        "training": {
+            "data": setting.facts["images"],
+            "recipe": settings(recipe.to_dict()),
+            "supernet": settings(parent) if parent else None,
+            "steps": trainer.done,
+        },
+        "subnet": subnet.to_dict(),
+        "macs8": round(share, 4),
+        "held_out": {
+            "images": recipe.held_out,
+            "kl_to_teacher": round(near.divergence, 5),
+            "agreement_with_teacher": round(near.agreement, 5),
+        },
+        "command": command,
+    }
+
+
+@click.command()
+@click.option("--run", type=Path, help="A supernet's run to begin from; with --subnet.")
+@click.option("--subnet", type=Path, help="JSON of a subnet, as train.search writes it.")
+@click.option(
+    "--share8", type=float, help="Share of 8-bit rows, 0 to 1, of the checkpoint's own geometry."
+)
+@click.option("--checkpoint", type=Path, required=True, help="Float weights, timm's names.")
+@click.option("--images", type=Path, required=True, help="ImageFolder or tar of one.")
+@click.option("--recipe", default="finetune", show_default=True, help="Of train/recipes/.")
+@click.option("--views", type=int, help="Pictures to see; default: the recipe's.")
+@click.option("--name", required=True, help="The model's name.")
+@click.option("--out", type=Path, required=True, help="The model file to write.")
+@click.option("--work", type=Path, help="Folder of the training; default: OUT with .run.")
+@click.option("--preset", help="Preprocessing; default: by the checkpoint's file name.")
+@click.option("--labels", type=Path, help="JSON; default: imagenet_classes.json beside --images.")
+@click.option("--evaluate", type=Path, help="ImageFolder on which to measure the result.")
+@click.option("--dataset", help="What to call that data in the file; default: the folder's name.")
+@click.option("--threads", default=2, show_default=True, help="CPU threads.")
+@click.option("--fuse/--no-fuse", default=True, help="Compile the elementwise loops (a minute).")
+def main(
+    run: Path | None,
+    subnet: Path | None,
+    share8: float | None,
+    checkpoint: Path,
+    images: Path,
+    recipe: str,
+    views: int | None,
+    name: str,
+    out: Path,
+    work: Path | None,
+    preset: str | None,
+    labels: Path | None,
+    evaluate: Path | None,
+    dataset: str | None,
+    threads: int,
+    fuse: bool,
+) -> None:
+    """Fine-tune one subnet into a model file."""
+    if (subnet is None) == (share8 is None) or (run and not subnet):
+        raise click.UsageError("give --subnet, with --run or without, or else --share8")
+    set_up(threads)
+    integer.Fusion.on = fuse
+    try:
+        how = TrainRecipe.load(recipe, **({} if views is None else {"views": views}))
+        weights = load_checkpoint(checkpoint, preset)
+        known = load_labels(labels or images.parent / "imagenet_classes.json")
+        folder = work or out.with_suffix(".run")
+        if subnet:
+            choice: float | Subnet = read_subnet(subnet)
+            origin = f"--subnet {subnet.name}" + (f" --run {run.name}" if run else "")
+        else:
+            choice = share8 or 0.0
+            origin = f"--share8 {share8:g}"
+        if run and isinstance(choice, Subnet):
+            setting, trainer = from_run(folder, weights, images, run, choice, how)
+        else:
+            setting, trainer = from_checkpoint(folder, weights, images, choice, how)
+        command = (
+            f"python -m train.finetune {origin} --checkpoint {checkpoint.name} --images "
+            f"{images.name} --recipe {recipe} --views {how.views} --name {name} --out {out.name}"
+        )
+        model = finish(weights, images, setting, trainer, folder, known, name, command)
+        if evaluate:
+            measure(model, weights, evaluate, dataset or evaluate.name)
+        write_model(model, out)
+    except QuasarError as e:
+        click.echo(f"error: {e}", err=True)
+        sys.exit(1)
+    report(model, out)
+
+
+def read_subnet(path: Path) -> Subnet:
+    """A subnet from its JSON file. DataError when it is not one."""
+    try:
+        return Subnet.from_dict(json.loads(path.read_text()))
+    except (OSError, ValueError) as e:
+        raise DataError(f"{path} is not a subnet's JSON ({e}); train.search writes them") from None
+
+
+def finish(
+    checkpoint: Checkpoint,
+    images: Path,
+    setting: Setting,
+    trainer: Trainer,
+    folder: Path,
+    labels: list[tuple[str, str]],
+    name: str,
+    command: str,
+) -> Model:
+    """Take the steps that are left, and make the model of the averaged weights."""
+    source, recipe = Source(images), setting.recipe
+    parts = split(source.names, recipe.parts, recipe.held_out, recipe.seed)
+    held_out = pictures(source, parts.held_out, checkpoint.preprocessing)
+    views = views_of(source, parts.train, checkpoint.image_size, recipe)
+    train(trainer, views, held_out, folder, labels if recipe.label else None)
+    supernet = trainer.averaged()
+    (subnet,) = setting.fixed or [setting.space.largest()]
+    near = nearness(supernet, subnet, trainer.teacher, held_out)
+    model = emit(supernet.extract(subnet), name, checkpoint.preprocessing, labels)
+    model.provenance = provenance(checkpoint, trainer, setting, near, command)
+    model.target = {"overlay": "b1024", "fps": None}
+    return model
+
+
+def report(model: Model, out: Path) -> None:
+    """One or two lines on what was made."""
+    held = model.provenance["held_out"]
+    click.echo(
+        f"{out}: {100 * held['agreement_with_teacher']:.1f} % equal answers on held-out pictures, "
+        f"KL {held['kl_to_teacher']:.4f}"
+    )
+    if facts := model.provenance.get("accuracy"):
+        click.echo(
+            f"top-1 {facts['top1']:.1f} %, top-5 {facts['top5']:.1f} % of {facts['images']} images "
+            f"(float {facts['teacher_top1']:.1f}, {facts['teacher_top5']:.1f})"
+        )
+
+
+if __name__ == "__main__":
+    main()
