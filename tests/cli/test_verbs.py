@@ -148,14 +148,18 @@ def test_unknown_verb_names_the_closest_one(call):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
-def test_interrupt_is_one_line_and_exit_code_130(shell):
+@pytest.mark.parametrize(
+    ("number", "lines", "code"),
+    [(signal.SIGINT, ["Interrupted"], 130), (signal.SIGTERM, [], 143)],
+)
+def test_interrupted_or_terminated_command_exits_in_order(shell, number, lines, code):
     process = shell("infer", "-", *REFERENCE, stdin=subprocess.PIPE)
     # More than a pipe holds: once this is written, the command is reading, and waits for the rest.
     process.stdin.write("x" * 2**20)
     process.stdin.flush()
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=30)
-    assert (out, err.splitlines(), process.returncode) == ("", ["Interrupted"], 130)
+    assert (out, err.splitlines(), process.returncode) == ("", lines, code)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes")
