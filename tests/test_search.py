@@ -283,7 +283,7 @@ def test_the_path_rises_from_the_smallest_to_the_largest() -> None:
     choices = {"widths": [64], "depths": [2], "heads": [1], "mlp": [32, 64], "shares": [0, 0.5, 1]}
     space = Space.parse("one", {"image_size": 32, "classes": 10, **choices})
     loss = made_up_effects()
-    path = loss.path(space)
+    path = loss.path(space, lambda subnet: cost(subnet).cycles)
     assert (path[0], path[-1]) == (space.smallest(), space.largest())
     assert len(path) == 1 + 2 * (1 + 4 * 2)
     assert all(space.contains(subnet) for subnet in path)

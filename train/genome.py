@@ -54,9 +54,10 @@ class Genome:
         return Subnet(width, tuple(blocks)), self.overlays[genes["overlay"]]
 
     def child(self, parents: Sequence[Mapping[str, int]], rng: random.Random) -> dict[str, int]:
-        """A child of two parents: each gene from either, then one or more choices moved by a step
-        (in a block, of one of its digits)."""
-        one, two = rng.sample(list(parents), 2) if len(parents) > 1 else (parents[0], parents[0])
+        """A child of one parent or of two, each gene from either; then one or more choices moved by
+        a step (in a block, of one of its digits)."""
+        one = rng.choice(parents)
+        two = rng.choice((one, rng.choice(parents)))
         genes = {name: rng.choice((one, two))[name] for name in self.genes}
         several = [name for name, count in self.genes.items() if count > 1]
         for name in rng.sample(several, min(len(several), 1 + int(rng.expovariate(0.7)))):

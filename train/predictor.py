@@ -15,7 +15,7 @@ they add to that of all rows in 8 bits, before any training makes up for it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -93,41 +93,75 @@ class EffectLoss:
             self._narrow[key] = np.concatenate([[0.0], ascending.cumsum()])[::-1] / 2
         return self._narrow[key]
 
-    def path(self, space: Space) -> list[Subnet]:
+    def path(self, space: Space, cycles: Callable[[Subnet], float]) -> list[Subnet]:
         """Subnets from the narrowest in 4 bits to the widest in 8, one choice of one block a step
-        higher each time, where that saves most for its multiplications: near the best for a loss
-        that is a sum over rows and units."""
+        higher each time, where that saves most for its cycles: near the best for a loss that is a
+        sum over rows and units."""
         width, hidden = space.widths[-1], space.hidden(space.widths[-1])
-        low, high = space.smallest(), space.largest()
-        first = replace(low.blocks[0], heads=high.blocks[0].heads, mlp=hidden[0])
-        subnet = Subnet(width, (first,) * high.depth)
+        first = replace(space.smallest().blocks[0], heads=space.heads[-1], mlp=hidden[0])
+        subnet = Subnet(width, (first,) * space.depths[-1])
+        prices = [_prices(subnet, i, space, cycles) for i in range(subnet.depth)]
         choices: dict[str, Sequence[float]] = dict.fromkeys(SHARES, space.shares)
         choices["mlp"] = hidden
 
         def best(number: int) -> tuple[float, int, Block | None]:
-            """(saved for its work, block, the block raised)."""
-            block = subnet.blocks[number]
-            now, work = self._block(number, block, width), block.work(width)
+            """(saved for its cycles, block, the block raised)."""
+            block, price = subnet.blocks[number], prices[number]
+            now, paid = self._block(number, block, width), price(block)
             found: tuple[float, int, Block | None] = (-np.inf, number, None)
             for name, values in choices.items():
                 place = values.index(getattr(block, name)) + 1
                 if place < len(values):
-                    change: dict[str, Any] = {name: values[place]}
-                    raised = replace(block, **change)
-                    more = max(1, raised.work(width) - work)
-                    rate = (now - self._block(number, raised, width)) / more
+                    raised = _with(block, name, values[place])
+                    saved = now - self._block(number, raised, width)
+                    rate = saved / max(1.0, price(raised) - paid)
                     found = max(found, (rate, number, raised), key=lambda f: f[0])
             return found
 
         steps = [subnet]
         offers = [best(i) for i in range(subnet.depth)]
         while (offer := max(offers, key=lambda o: o[0]))[2] is not None:
-            blocks = list(subnet.blocks)
-            blocks[offer[1]] = offer[2]
-            subnet = replace(subnet, blocks=tuple(blocks))
+            subnet = _put(subnet, offer[1], offer[2])
             steps.append(subnet)
             offers[offer[1]] = best(offer[1])
         return steps
+
+
+def _with(block: Block, name: str, value: float) -> Block:
+    change: dict[str, Any] = {name: value}
+    return replace(block, **change)
+
+
+def _put(subnet: Subnet, number: int, block: Block) -> Subnet:
+    blocks = list(subnet.blocks)
+    blocks[number] = block
+    return replace(subnet, blocks=tuple(blocks))
+
+
+def _prices(
+    subnet: Subnet, number: int, space: Space, cycles: Callable[[Subnet], float]
+) -> Callable[[Block], float]:
+    """What a block's choices take, in cycles above the subnet's own: so much a hidden unit, so much
+    an 8-bit row of each matrix. In the last block, which computes for one token, that is little."""
+    width, block = subnet.width, subnet.blocks[number]
+    base = cycles(subnet)
+    widest = _with(block, "mlp", space.hidden(width)[-1])
+    units = max(1, widest.mlp - block.mlp)
+    unit = (cycles(_put(subnet, number, widest)) - base) / units
+    row = {}
+    for share, matrix in zip(SHARES, MATRICES, strict=True):
+        wide = _with(block, share, 1.0)
+        rows = wide.rows8(width)[matrix] - block.rows8(width)[matrix]
+        row[matrix] = (cycles(_put(subnet, number, wide)) - base) / max(1, rows)
+    # FC2's inputs are the hidden units: a row of a wider block costs in proportion.
+    fc2 = row["fc2"] / block.mlp
+
+    def price(choice: Block) -> float:
+        rows8 = choice.rows8(width)
+        others = sum(row[m] * rows8[m] for m in MATRICES if m != "fc2")
+        return unit * choice.mlp + others + fc2 * choice.mlp * rows8["fc2"]
+
+    return price
 
 
 class SupernetLoss:

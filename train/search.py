@@ -345,14 +345,13 @@ def uniform_subnets(space: Space) -> list[Subnet]:
 
 
 def load_loss(
-    space: Space, effects: Path | None, run: Path | None, images: Path | None
-) -> tuple[Loss, list[Subnet]]:
-    """(loss, path of subnets to begin with) by the command's options."""
+    effects: Path | None, run: Path | None, images: Path | None
+) -> EffectLoss | SupernetLoss:
+    """The loss that the command's options ask for."""
     if effects is not None and run is None:
-        rows = EffectLoss.load(effects)
-        return rows, rows.path(space)
+        return EffectLoss.load(effects)
     if run is not None and images is not None and effects is None:
-        return SupernetLoss.load(run, images), []
+        return SupernetLoss.load(run, images)
     raise click.UsageError("give either --effects, or --run with --images")
 
 
@@ -390,7 +389,7 @@ def main(
         raise click.UsageError("give either --overlay or --budget")
     try:
         space = Space.load(space_name)
-        loss, path = load_loss(space, effects, run, images)
+        loss = load_loss(effects, run, images)
         settings = Settings(targets, trials, population, seed)
         out.mkdir(parents=True, exist_ok=True)
         costs: Mapping[str, CostModel]
@@ -399,6 +398,10 @@ def main(
         else:
             costs = shape_costs(space, parse_budget(budget))
         study = Search(space, loss, costs, settings, f"sqlite:///{out / 'search.db'}")
+        path: list[Subnet] = []
+        if isinstance(loss, EffectLoss):
+            overlay_cost = next(iter(costs.values()))
+            path = loss.path(space, lambda subnet: overlay_cost(subnet).cycles)
         front = study.run(starts(space, path, study.costs, settings))
         save(front, settings, space, out)
         for target in targets:
