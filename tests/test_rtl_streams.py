@@ -267,8 +267,11 @@ def test_head_parameters_holds_every_head(heads, pause):
         for i in range(heads):
             unit.put("index_i", i | (heads - 1 - i) << 4)
             unit.settle()
-            both = unit.get("head_o").to_bytes(16, "little")
-            assert both == table[[i, heads - 1 - i]].tobytes()
+            both = np.frombuffer(unit.get("head_o").to_bytes(16, "little"), hw.HEAD_DTYPE)
+            # The first reader gets what belongs to the output, the second the scores' half.
+            for reader, (prefix, head) in enumerate((("out", i), ("score", heads - 1 - i))):
+                for name in (f"{prefix}_multiplier", f"{prefix}_shift"):
+                    assert both[name][reader] == table[name][head]
 
 
 @pytest.mark.parametrize(
