@@ -245,24 +245,25 @@ def train(
     )
     numbers = {wnid: i for i, (wnid, _) in enumerate(labels or [])}
     bar = tqdm(total=recipe.steps, initial=trainer.done, unit="step", disable=log is None)
-    began = time.perf_counter()
+    began, busy = time.perf_counter(), time.process_time()
     for images, folders in load(views, batches, recipe.workers):
         classes = None
         if labels is not None:
             classes = torch.tensor([numbers[f] for f in folders], device=place.device)
         facts = trainer.step(images, classes)
         seconds, began = time.perf_counter() - began, time.perf_counter()
+        cpu, busy = time.process_time() - busy, time.process_time()
         bar.update()
         bar.set_postfix(loss=f"{facts['loss']:.3f}", refresh=False)
         if log is None:
             continue
-        log.write(step=trainer.done, seconds=round(seconds, 3), **facts)
+        log.write(step=trainer.done, seconds=round(seconds, 3), cpu=round(cpu, 3), **facts)
         last = trainer.done == recipe.steps
         if trainer.done % recipe.save == 0 or last:
             save(folder, trainer)
         if trainer.done % recipe.evaluate == 0 or last:
             evaluate(trainer, held_out, log)
-            began = time.perf_counter()
+            began, busy = time.perf_counter(), time.process_time()
 
 
 def evaluate(trainer: Trainer, held_out: Tensor, log: Log) -> None:
