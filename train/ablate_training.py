@@ -24,11 +24,11 @@ from train.data import load_labels
 from train.evaluate import Nearness
 from train.loop import Trainer
 from train.recipe import TrainRecipe
-from train.run import nearness, pictures, sentinels, set_up, train
+from train.run import calibration, nearness, pictures, sentinels, set_up, train, views_of
 from train.space import Space
 from train.start import Start, start
 from train.supernet import Supernet
-from train.views import Augmentation, Source, Views, split
+from train.views import Source, Views, split
 
 THREADS = 2
 
@@ -72,15 +72,14 @@ class Bench:
         recipe: TrainRecipe,
         labels: list[tuple[str, str]],
     ) -> Bench:
-        source, how = Source(images), checkpoint.preprocessing
+        source = Source(images)
         parts = split(source.names, recipe.parts, recipe.held_out, recipe.seed)
-        names = sorted(set(parts.train))
-        few = names[:: max(1, len(names) // recipe.calibration)][: recipe.calibration]
         space = Space.load(recipe.space)
-        begun = start(checkpoint, space, pictures(source, few, how), recipe.seed)
-        augmentation = Augmentation(recipe.scale, colour=recipe.colour)
-        views = Views(source, parts.train, space.image_size, augmentation, recipe.seed)
-        return cls(begun, recipe, views, pictures(source, parts.held_out, how), labels)
+        images_seen = calibration(checkpoint, source, parts.train, recipe)
+        begun = start(checkpoint, space, images_seen, recipe.seed)
+        held_out = pictures(source, parts.held_out, checkpoint.preprocessing)
+        views = views_of(source, parts.train, space.image_size, recipe)
+        return cls(begun, recipe, views, held_out, labels)
 
     def run(self, variant: Variant, folder: Path) -> dict[str, Nearness]:
         """Train a variant; the nearness of the sentinels that it trains."""

@@ -1,0 +1,87 @@
+"""A search whose loss is a supernet's run, in small."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("optuna")
+
+from click.testing import CliRunner
+from export_cases import random_checkpoint, random_images, write_tar
+
+from train.predictor import SupernetLoss
+from train.recipe import TrainRecipe
+from train.run import Setting, calibration, facts_of, nearness, pictures, prepare
+from train.search import main
+from train.space import Space
+from train.start import start
+from train.views import Source
+
+SPACE = """
+{image_size: 48, classes: 10, widths: [32, 64], depths: [1, 2], heads: [1], mlp: [64, 96],
+ shares: [0, 0.5, 1]}
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """space.yaml, pictures.tar, and run/, a supernet at its beginning."""
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "space.yaml").write_text(SPACE)
+    write_tar(folder / "pictures.tar", random_images(32))
+    recipe = TrainRecipe(
+        space=str(folder / "space.yaml"), views=8, held_out=8, calibration=24, batch=4, workers=0
+    )
+    source, checkpoint = Source(folder / "pictures.tar"), random_checkpoint()
+    space = Space.load(recipe.space)
+    setting = Setting(space, recipe, facts_of(checkpoint, source))
+    prepare(
+        folder / "run",
+        setting,
+        lambda: start(
+            checkpoint, space, calibration(checkpoint, source, source.names, recipe), recipe.seed
+        ),
+    )
+    return folder
+
+
+def test_the_loss_is_the_divergence_on_what_the_run_held_out(folder: Path) -> None:
+    loss = SupernetLoss.load(folder / "run", folder / "pictures.tar")
+    source = Source(folder / "pictures.tar")
+    assert len(loss.images) == 8
+    everything = pictures(source, source.names, random_checkpoint().preprocessing)
+    for image in loss.images:
+        assert any((image == other).all() for other in everything)
+    subnet = Space.load(folder / "space.yaml").largest()
+    found = nearness(loss.supernet, subnet, loss.teacher, loss.images)
+    assert loss(subnet) == found.divergence > 0
+
+
+def test_the_command_searches_a_run(folder: Path, tmp_path: Path) -> None:
+    arguments = [str(tmp_path), "--run", str(folder / "run"), "--target", "5000", "--trials", "24"]
+    arguments += [
+        "--images",
+        str(folder / "pictures.tar"),
+        "--overlay",
+        "b64",
+        "--population",
+        "12",
+    ]
+    result = CliRunner().invoke(main, [*arguments, "--space", str(folder / "space.yaml")])
+    assert result.exit_code == 0, result.output
+    front = json.loads((tmp_path / "front.json").read_text())["front"]
+    assert len(front) > 1
+    assert min(c["fps"] for c in front) >= 5000
+
+
+@pytest.mark.parametrize(
+    "options", [[], ["--run", "r"], ["--effects", "e", "--run", "r", "--images", "i"]]
+)
+def test_one_kind_of_loss_is_asked_for(options: list[str], tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, [str(tmp_path), "--target", "100", *options])
+    assert result.exit_code == 2
+    assert "give either --effects, or --run with --images" in result.output
