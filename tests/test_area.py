@@ -153,7 +153,7 @@ def test_too_small_a_budget_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def report(overlay: Overlay, found: Area) -> dict[str, object]:
     totals = {name: getattr(found, field) for field, name in area.RESOURCES.items()}
-    return {"overlay": {**overlay.__dict__}, "totals": totals}
+    return {"overlay": {**overlay.__dict__}, "rtl": "new", "totals": totals}
 
 
 def test_reports_are_read_from_a_checkout(tmp_path: Path) -> None:
@@ -161,12 +161,17 @@ def test_reports_are_read_from_a_checkout(tmp_path: Path) -> None:
     (tmp_path / "overlays" / "one").mkdir(parents=True)
     one = tmp_path / "overlays" / "one" / "synth.json"
     one.write_text(json.dumps(report(ARRAYS[0], truth(ARRAYS[0]))))
-    with pytest.raises(AreaError, match=r"1 synthesis reports in .* the model has 7 terms; make"):
+    with pytest.raises(
+        AreaError, match=r"1 synthesis reports of the same RTL in .* has 7 terms; make"
+    ):
         read_reports(tmp_path)
     (tmp_path / "hw_src" / "synth").mkdir(parents=True)
     more = tmp_path / "hw_src" / "synth" / "shapes.json"
     more.write_text(json.dumps({"shapes": [report(o, truth(o)) for o in ARRAYS[1:]]}))
     assert read_reports(tmp_path) == [(o, truth(o)) for o in ARRAYS]
+    old = {**report(ARRAYS[0], truth(ARRAYS[0])), "rtl": "old"}
+    one.write_text(json.dumps(old))
+    assert read_reports(tmp_path) == [(o, truth(o)) for o in ARRAYS[1:]]
     one.write_text("{}")
     with pytest.raises(AreaError, match="is not a synthesis report"):
         read_reports(tmp_path)
@@ -176,7 +181,7 @@ def test_the_command_says_what_an_overlay_takes(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(area, "area_model", made_up_model)
     result = CliRunner().invoke(main, ["b1024"])
     assert result.exit_code == 0
-    assert "DSP48E2        344   13.7 %" in result.output
+    assert "DSP48E2        328   13.0 %" in result.output
     result = CliRunner().invoke(main, ["b1025"])
     assert result.exit_code == 1
     assert "did you mean" in result.output
