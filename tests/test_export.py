@@ -14,6 +14,7 @@ from export_cases import CLASSES, random_checkpoint, random_images, random_tenso
 from PIL import Image
 from safetensors.torch import save_file
 from torch.nn import functional as F
+from train_cases import integer_activations
 
 from quasar_runtime import reference
 from quasar_runtime.compiler import compile_model
@@ -160,10 +161,17 @@ def test_deit_tiny_in_8_bits_answers_as_in_float(monkeypatch: pytest.MonkeyPatch
     checkpoint = load_checkpoint(DATA / "deit_tiny_patch16_224.safetensors")
     images = DATA / "imagenet_train_mix.tar"
     labels = load_labels(DATA / "imagenet_classes.json")
-    model, report = export(checkpoint, images, labels, Recipe(1.0, calibration=24), "deit", "")
+    network, report = quantise(checkpoint, images, Recipe(1.0, calibration=24))
+    model = emit(network, "deit", checkpoint.preprocessing, labels)
     assert report.final.agreement > 0.8
     pictures = load_pictures(images, checkpoint.preprocessing, count=4, prefixes=("imagen",))
     sample = torch.from_numpy(pictures.images)
+    seen: dict[str, torch.Tensor] = {}
+    with torch.no_grad():
+        network(patches(sample[:1]), seen.__setitem__)
+    wanted = integer_activations(model, pictures.images[0])
+    for name, activations in seen.items():
+        np.testing.assert_array_equal(activations.flatten(0, -2), wanted[name], name)
     got, want = integer_logits(model, sample), float_logits(checkpoint, sample)
     divergence = F.kl_div(
         got.log_softmax(1), want.log_softmax(1), log_target=True, reduction="batchmean"
