@@ -38,7 +38,7 @@ tee -o {work}/mapped.check check -mapped {names}
 select {names}
 write_json -selected {work}/mapped.json
 """
-BATCH = 24
+BATCH = 12
 """Modules a run: Yosys takes seconds to read its own files, however small the module."""
 
 
