@@ -34,6 +34,7 @@ module writeback
     output logic                                             done_o
 );
   localparam int unsigned COLUMN_BITS = $clog2(DEPTH);
+  localparam int unsigned LANE_BITS = $clog2(LANES);
   localparam int unsigned WAIT = MEMORY_LATENCY + 1;
 
   // Column k takes the lane whose channel it holds.
@@ -74,15 +75,12 @@ module writeback
   always_ff @(posedge clk_i) begin
     bank_q <= bank;
     for (int unsigned k = 0; k < DEPTH; k++) begin
-      automatic logic [ADDRESS_BITS-1:0] address = '0;
-      automatic logic [TOKENS*16-1:0] data = '0;
-      for (int unsigned l = 0; l < LANES; l++) begin
-        address |= word[l] & {ADDRESS_BITS{take[k][l]}};
-        data |= lane[l] & {TOKENS * 16{take[k][l]}};
-      end
-      address_q[k] <= address;
+      // A number, not a bit a lane: then four lanes are one LUT a bit.
+      automatic logic [LANE_BITS-1:0] from = '0;
+      for (int unsigned l = 0; l < LANES; l++) if (take[k][l]) from |= LANE_BITS'(l);
+      address_q[k] <= word[from];
       column_q[k]  <= take[k] != '0 && !rst_i;
-      column_data_q[k] <= data;
+      column_data_q[k] <= lane[from];
     end
     // The residual's read, addition and write.
     column_wait_q[0] <= column_q & {DEPTH{to_residual_i}};
