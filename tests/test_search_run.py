@@ -10,14 +10,17 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("optuna")
 
+import optuna
 from click.testing import CliRunner
 from export_cases import random_checkpoint, random_images, write_tar
 
-from train.predictor import SupernetLoss
+from quasar_runtime.overlay import load_overlay
+from train.cost import OverlayCost
+from train.predictor import SupernetLoss, measure_effects
 from train.recipe import TrainRecipe
 from train.run import Setting, calibration, facts_of, nearness, pictures, prepare
 from train.search import main
-from train.space import Space
+from train.space import Space, Subnet
 from train.start import start
 from train.views import Source
 
@@ -32,6 +35,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """space.yaml, pictures.tar, and run/, a supernet at its beginning."""
     folder = tmp_path_factory.mktemp("run")
     (folder / "space.yaml").write_text(SPACE)
+    (folder / "whole.yaml").write_text(
+        "{image_size: 48, classes: 10, widths: [64], depths: [2], heads: [1], mlp: [96],"
+        " shares: [0, 0.5, 1]}"
+    )
     write_tar(folder / "pictures.tar", random_images(32))
     recipe = TrainRecipe(
         space=str(folder / "space.yaml"), views=8, held_out=8, calibration=24, batch=4, workers=0
@@ -78,10 +85,27 @@ def test_the_command_searches_a_run(folder: Path, tmp_path: Path) -> None:
     assert min(c["fps"] for c in front) >= 5000
 
 
-@pytest.mark.parametrize(
-    "options", [[], ["--run", "r"], ["--effects", "e", "--run", "r", "--images", "i"]]
-)
+def test_a_search_of_a_run_begins_with_the_mixes_of_the_effects(
+    folder: Path, tmp_path: Path
+) -> None:
+    effects = measure_effects(random_checkpoint(), random_images(16))
+    effects.save(tmp_path / "effects.npz")
+    arguments = [str(tmp_path), "--run", str(folder / "run"), "--overlay", "b64"]
+    arguments += ["--images", str(folder / "pictures.tar"), "--target", "3000"]
+    arguments += ["--trials", "6", "--population", "12"]
+    arguments += ["--effects", str(tmp_path / "effects.npz")]
+    result = CliRunner().invoke(main, [*arguments, "--space", str(folder / "whole.yaml")])
+    assert result.exit_code == 0, result.output
+    space = Space.load(folder / "whole.yaml")
+    cost = OverlayCost.of(space, load_overlay("b64"))
+    path = effects.path(space, lambda subnet: cost(subnet).cycles)
+    study = optuna.load_study(study_name="search", storage=f"sqlite:///{tmp_path / 'search.db'}")
+    rated = [Subnet.from_dict(t.user_attrs["found"]["subnet"]) for t in study.trials]
+    assert set(rated) & set(path[1:-1])
+
+
+@pytest.mark.parametrize("options", [[], ["--run", "r"], ["--images", "i"]])
 def test_one_kind_of_loss_is_asked_for(options: list[str], tmp_path: Path) -> None:
     result = CliRunner().invoke(main, [str(tmp_path), "--target", "100", *options])
     assert result.exit_code == 2
-    assert "give either --effects, or --run with --images" in result.output
+    assert "give --effects, or --run with --images, or all three" in result.output

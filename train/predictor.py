@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
@@ -26,6 +26,11 @@ import numpy.typing as npt
 
 from quasar_runtime.errors import QuasarError
 from train.space import MATRICES, SHARES, Block, Space, SpaceError, Subnet
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from train.checkpoint import Checkpoint
 
 REMEDY = "search a space of the checkpoint's own width, depth and heads, or with a supernet"
 
@@ -188,24 +193,19 @@ class SupernetLoss:
         return float(nearness(self.supernet, subnet, self.teacher, self.images).divergence)
 
 
-def measure_effects(checkpoint: Path, images: Path) -> EffectLoss:
-    """The effects of a float checkpoint on the calibration images that an export uses."""
+def measure_effects(checkpoint: Checkpoint, pictures: Tensor, seed: int = 0) -> EffectLoss:
+    """The effects of a float checkpoint on calibration pictures, uint8 (N, S, S, 3)."""
     from train.calibrate import build, observe
-    from train.checkpoint import load_checkpoint
-    from train.export import TAME_IMAGES, Recipe, set_up, split_pictures
     from train.fold import fold
     from train.massive import tame
     from train.order import contributions, descending
     from train.rows import row_effects
+    from train.start import BALANCE, TAME_IMAGES
 
-    set_up()
-    recipe = Recipe(share8=0.5)
-    source = load_checkpoint(checkpoint)
-    pictures, _ = split_pictures(images, source.preprocessing, recipe)
-    folded = fold(source)
-    tame(folded, observe(folded, pictures[:TAME_IMAGES], recipe.seed), pictures[:TAME_IMAGES])
-    found = observe(folded, pictures, recipe.seed)
-    effects = row_effects(build(folded, found, recipe.share8), folded, found)
+    folded, few = fold(checkpoint), pictures[:TAME_IMAGES]
+    tame(folded, observe(folded, few, seed), few)
+    found = observe(folded, pictures, seed)
+    effects = row_effects(build(folded, found, BALANCE), folded, found)
     for i, block in enumerate(folded.blocks):
         moment, energy = found.moment[f"blocks.{i}.gelu"], found.energy[f"blocks.{i}.fc2"]
         units = contributions(moment, block.fc2, energy, 1)
@@ -221,8 +221,14 @@ def measure_effects(checkpoint: Path, images: Path) -> EffectLoss:
 @click.option("--out", type=Path, required=True, help="The .npz to write.")
 def main(checkpoint: Path, images: Path, out: Path) -> None:
     """Measure what each row of a checkpoint loses by 4 bits, and what each hidden unit is worth."""
+    from train.checkpoint import load_checkpoint
+    from train.export import Recipe, set_up, split_pictures
+
+    set_up()
     try:
-        loss = measure_effects(checkpoint, images)
+        source = load_checkpoint(checkpoint)
+        pictures, _ = split_pictures(images, source.preprocessing, Recipe(share8=0.5))
+        loss = measure_effects(source, pictures)
         loss.save(out)
     except QuasarError as e:
         click.echo(f"error: {e}", err=True)

@@ -344,21 +344,19 @@ def uniform_subnets(space: Space) -> list[Subnet]:
     ]
 
 
-def load_loss(
-    effects: Path | None, run: Path | None, images: Path | None
-) -> EffectLoss | SupernetLoss:
+def load_loss(run: Path | None, images: Path | None, effects: EffectLoss | None) -> Loss:
     """The loss that the command's options ask for."""
-    if effects is not None and run is None:
-        return EffectLoss.load(effects)
-    if run is not None and images is not None and effects is None:
+    if run is not None and images is not None:
         return SupernetLoss.load(run, images)
-    raise click.UsageError("give either --effects, or --run with --images")
+    if effects is not None and run is None and images is None:
+        return effects
+    raise click.UsageError("give --effects, or --run with --images, or all three")
 
 
 @click.command()
 @click.argument("out", type=Path)
 @click.option("--space", "space_name", default="vit_tiny", show_default=True, help="Or a .yaml.")
-@click.option("--effects", type=Path, help="Loss: row effects, from python -m train.predictor.")
+@click.option("--effects", type=Path, help="Of train.predictor: the loss, or, with --run, a start.")
 @click.option("--run", type=Path, help="Loss: a supernet's run, on its held-out pictures.")
 @click.option("--images", type=Path, help="The pictures of which that run held some out.")
 @click.option("--overlay", "names", multiple=True, help="Default: b1024.")
@@ -389,7 +387,8 @@ def main(
         raise click.UsageError("give either --overlay or --budget")
     try:
         space = Space.load(space_name)
-        loss = load_loss(effects, run, images)
+        rows = EffectLoss.load(effects) if effects else None
+        loss = load_loss(run, images, rows)
         settings = Settings(targets, trials, population, seed)
         out.mkdir(parents=True, exist_ok=True)
         costs: Mapping[str, CostModel]
@@ -399,9 +398,9 @@ def main(
             costs = shape_costs(space, parse_budget(budget))
         study = Search(space, loss, costs, settings, f"sqlite:///{out / 'search.db'}")
         path: list[Subnet] = []
-        if isinstance(loss, EffectLoss):
-            overlay_cost = next(iter(costs.values()))
-            path = loss.path(space, lambda subnet: overlay_cost(subnet).cycles)
+        if rows is not None:
+            first = next(iter(costs.values()))
+            path = rows.path(space, lambda subnet: first(subnet).cycles)
         front = study.run(starts(space, path, study.costs, settings))
         save(front, settings, space, out)
         for target in targets:
