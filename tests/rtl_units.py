@@ -47,12 +47,20 @@ META = {
     "parity": 1,
     "head": 4,
     "group": 8,
+    "rows": 4,
+    "mode": 2,
+    "clamp": 7,
     "base": 24,
     "tokens": 5,
     "group_last": 1,
+    "tile_final": 1,
     "op_last": 1,
+    "tag": 2,
 }
 """datapath_pkg's meta_t, first member highest."""
+ORDER = {"tag": 2, "chained": 1, "producer": 2}
+WRITTEN = {"tile_final": 1, "op_last": 1, "tag": 2}
+PROGRESS_BITS = 9
 LANE_ROW = {"bias": 32, "multiplier": 15, "shift": 6, "channel": 12}
 KIND_LINEAR, KIND_SCORE, KIND_VALUE = 0, 1, 2
 

@@ -18,10 +18,11 @@ from rtl_units import (
 )
 
 from quasar_runtime import interface as hw
-from quasar_runtime.interface import Cause, Opcode
+from quasar_runtime.interface import Cause, Epilogue, Opcode
 
 ACC = 23
 """Bits of an accumulator."""
+ROW_GROUPS, LOGIT_BANKS = 16, 4
 
 
 @pytest.mark.parametrize("pause", [0.0, 0.5])
@@ -71,12 +72,12 @@ def groups_of(rows: np.ndarray, rows8: int, size: int) -> list[list[tuple[int, i
 
 @pytest.mark.parametrize("pause", [0.0, 0.6])
 @pytest.mark.parametrize(
-    ("outputs", "rows8", "serial"),
-    [(1, 0, 0), (1, 1, 0), (40, 7, 0), (64, 64, 0), (50, 0, 0), (21, 5, 1)],
+    ("outputs", "rows8", "logits"),
+    [(1, 0, 0), (1, 1, 0), (40, 7, 0), (64, 64, 0), (300, 0, 0), (21, 5, 1), (64, 64, 1)],
 )
 @pytest.mark.parametrize(("size", "depth", "lanes"), [(4, 8, 2), (16, 16, 4)])
 def test_row_parameters_files_groups_and_finds_slots_that_share_a_column(
-    size, depth, lanes, outputs, rows8, serial, pause
+    size, depth, lanes, outputs, rows8, logits, pause
 ):
     rng = np.random.default_rng(outputs)
     rows = np.zeros(outputs, hw.ROW_DTYPE)
@@ -85,22 +86,24 @@ def test_row_parameters_files_groups_and_finds_slots_that_share_a_column(
     rows["shift"] = rng.integers(0, 41, outputs)
     rows["channel"] = rng.permutation(outputs)
     with bench.Unit("row_parameters", ROWS=size, DEPTH=depth, LANES=lanes) as unit:
-        unit.put("serial_i", serial)
-        unit.put("descriptor_i", descriptor(opcode=Opcode.LINEAR, outputs=outputs, rows8=rows8))
+        mode = Epilogue.LOGITS if logits else Epilogue.REQUANTISE
+        fields = {"opcode": Opcode.LINEAR, "mode": mode, "outputs": outputs, "rows8": rows8}
+        unit.put("descriptor_i", descriptor(**fields))
         unit.pulse("start_i")
         source = bench.Source(
             "p_valid_i", "p_ready_o", ["p_data_i"], [(integer(r),) for r in rows], pause=pause
         )
         for number, group in enumerate(groups_of(rows, rows8, size)):
-            parity = number % 2
-            unit.run([source], lambda p=parity: bool(unit.get("full_o") >> p & 1))
-            unit.put("parity_i", parity)
+            place = number % ROW_GROUPS
+            unit.run([source], lambda n=number: unit.get("filed_o") != n % (2 * ROW_GROUPS))
+            unit.put("place_i", place)
             cost = 0
             last_slot = group[-1][0] // lanes
             for slot in range(last_slot + 1):
                 here = {d % lanes: n for d, n in group if d // lanes == slot}
-                columns = [int(rows["channel"][n]) % depth for n in here.values()]
-                slow = bool(serial) or len(set(columns)) < len(columns)
+                banks = LOGIT_BANKS if logits else depth
+                columns = [int(rows["channel"][n]) % banks for n in here.values()]
+                slow = len(set(columns)) < len(columns)
                 cost += lanes if slow else 1
                 unit.put("slot_i", slot)
                 unit.run([source], lambda: True)
@@ -116,12 +119,31 @@ def test_row_parameters_files_groups_and_finds_slots_that_share_a_column(
                     wanted["bias"] &= 2**32 - 1
                     assert filed == wanted
             bits = size.bit_length()
-            assert bench.unpack(unit.get("cost_o"), bits, 2)[parity] == cost
-            unit.put("release_parity_i", parity)
+            assert bench.unpack(unit.get("cost_o"), bits, ROW_GROUPS)[place] == cost
             unit.put("release_i", 1)
             unit.run([source], lambda: True)
             unit.put("release_i", 0)
         assert not source.items
+        assert not unit.get("busy_o")
+
+
+def test_row_parameters_of_the_next_operation_follow_while_there_is_room():
+    rows = np.zeros(20, hw.ROW_DTYPE)
+    with bench.Unit("row_parameters", ROWS=4, DEPTH=8, LANES=2) as unit:
+        for number in range(4):  # five groups each
+            unit.put("descriptor_i", descriptor(opcode=Opcode.LINEAR, outputs=20))
+            unit.pulse("start_i")
+            items = [(integer(r),) for r in rows]
+            source = bench.Source("p_valid_i", "p_ready_o", ["p_data_i"], items)
+            unit.run([source], lambda: True, more=40)
+            assert unit.get("filed_o") == min(5 * number + 5, ROW_GROUPS)
+            assert unit.get("busy_o") == (number == 3)
+        assert len(source.items) == 4 * 4
+        for released in range(4):
+            unit.pulse("release_i")
+            unit.run([source], lambda: True, more=6)
+            assert unit.get("filed_o") == ROW_GROUPS + released + 1
+        assert not unit.get("busy_o")
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,20 @@ from collections import deque
 
 import numpy as np
 import pytest
-from rtl_units import LANE_ROW, META, agents, bench, descriptor, packed
+from rtl_units import (
+    KIND_LINEAR,
+    KIND_VALUE,
+    LANE_ROW,
+    META,
+    WRITTEN,
+    agents,
+    bench,
+    packed,
+    unpacked,
+)
 
 from quasar_runtime import arithmetic as ar
-from quasar_runtime.interface import Epilogue, Opcode
+from quasar_runtime.interface import Epilogue
 
 
 class Lanes(bench.Agent):
@@ -29,7 +39,15 @@ class Lanes(bench.Agent):
 
     def sample(self, unit) -> None:
         if unit.get("valid_o"):
-            names = ("valid_o", "last_o", "tokens_o", "base_o", "channel_o", "result_o")
+            names = (
+                "valid_o",
+                "written_o",
+                "residual_o",
+                "tokens_o",
+                "base_o",
+                "channel_o",
+                "result_o",
+            )
             self.found.append({name: unit.get(name) for name in names})
 
 
@@ -44,13 +62,16 @@ def test_epilogue_requantises_what_the_array_drained(mode, pause):
     attention, clamp = mode == "attention", 119
     y = rng.integers(2**15, 2**16, (2, tokens))
     shift_a = rng.integers(7, 23, (2, tokens))
-    opcode = Opcode.ATTENTION if attention else Opcode.LINEAR
+    tag = {"kind": KIND_VALUE, "clamp": 99, "mode": 2} if attention else {"kind": KIND_LINEAR}
+    tag |= {"tag": 2, "tile_final": 1, "op_last": 1}
+    if not attention:
+        tag |= {"mode": mode, "clamp": clamp}
     items, expected = [], []
     for number in range(300):
         acc = rng.integers(-(2**22), 2**22, (tokens, lanes)) >> int(rng.integers(0, 20))
         multiplier, shift = rng.integers(0, 2**15, lanes), rng.integers(0, 41, lanes)
         channel, base = rng.integers(0, 4096, lanes), int(rng.integers(2**24))
-        valid, parity = int(rng.integers(1, 16)), int(rng.integers(2))
+        valid, parity, last = int(rng.integers(1, 16)), int(rng.integers(2)), number % 7 == 0
         row = [
             packed(LANE_ROW, multiplier=multiplier[i], shift=shift[i], channel=channel[i])
             for i in range(lanes)
@@ -58,8 +79,10 @@ def test_epilogue_requantises_what_the_array_drained(mode, pause):
         items.append(
             {
                 "drain_valid_i": valid,
-                "drain_last_i": number == 299,
-                "drain_meta_i": packed(META, parity=parity, base=base, tokens=1 + number % 2),
+                "drain_last_i": last,
+                "drain_meta_i": packed(
+                    META, parity=parity, base=base, tokens=1 + number % 2, **tag
+                ),
                 "drain_row_i": bench.pack(row, 65),
                 "drain_acc_i": bench.pack(acc.reshape(-1), 32),
             }
@@ -77,15 +100,14 @@ def test_epilogue_requantises_what_the_array_drained(mode, pause):
             result = ar.lookup(result, table)
         place = {
             "valid_o": valid,
-            "last_o": number == 299,
+            "written_o": packed(WRITTEN, tile_final=last, op_last=last, tag=2),
+            "residual_o": mode == Epilogue.RESIDUAL,
             "tokens_o": 1 + number % 2,
             "base_o": base,
             "channel_o": bench.pack(channel, 12),
         }
         expected.append(place | {"result_o": bench.pack(result.reshape(-1), 16)})
     with bench.Unit("epilogue", TOKENS=tokens, LANES=lanes) as unit:
-        fields = {"opcode": opcode, "clamp": clamp, "mode": 0 if attention else mode}
-        unit.put("descriptor_i", descriptor(**fields))
         unit.put("mean_y_i", bench.pack(y.reshape(-1), 16))
         unit.put("mean_shift_i", bench.pack(shift_a.reshape(-1), 6))
         load_table(unit, table)
@@ -126,7 +148,8 @@ def test_epilogue_normalises_with_the_lanes_formula():
         items.append(
             {
                 "norm_valid_i": 1,
-                "norm_last_i": number == 299,
+                "norm_written_i": packed(WRITTEN, tile_final=number % 2, tag=3),
+                "norm_out_shift_i": 21,
                 "norm_tokens_i": 2,
                 "norm_base_i": base,
                 "norm_channel_i": channel,
@@ -142,7 +165,8 @@ def test_epilogue_normalises_with_the_lanes_formula():
         expected.append(
             {
                 "valid_o": 15,
-                "last_o": number == 299,
+                "written_o": packed(WRITTEN, tile_final=number % 2, tag=3),
+                "residual_o": 0,
                 "tokens_o": 2,
                 "base_o": base,
                 "channel_o": bench.pack([channel + i for i in range(lanes)], 12),
@@ -150,37 +174,45 @@ def test_epilogue_normalises_with_the_lanes_formula():
             }
         )
     with bench.Unit("epilogue", TOKENS=tokens, LANES=lanes) as unit:
-        unit.put("descriptor_i", descriptor(opcode=Opcode.LAYERNORM, shift=21))
         lane = Lanes(items, "norm_valid_i", 300, 0.3)
         unit.run([lane], lambda: len(lane.found) == 300, more=20)
     assert lane.found == expected
 
 
-def test_epilogue_sends_logits_to_their_own_port_alone():
-    rng = np.random.default_rng(3)
-    items, expected = [], []
+def test_epilogue_sends_logits_to_their_banks_alone():
+    rng, lanes, banks = np.random.default_rng(3), 4, 4
+    expected: list[dict[int, tuple[int, int]]] = []
+    items = []
+    meta = packed(META, kind=KIND_LINEAR, mode=Epilogue.LOGITS, clamp=127)
     for _ in range(100):
-        lane, value, channel = (
-            int(rng.integers(4)),
-            int(rng.integers(2**32)),
-            int(rng.integers(1000)),
-        )
+        values = rng.integers(0, 2**32, lanes).tolist()
+        channels = [4 * int(rng.integers(250)) + int(b) for b in rng.permutation(banks)]
+        valid = int(rng.integers(1, 16))
+        row = [packed(LANE_ROW, channel=c) for c in channels]
         items.append(
             {
-                "drain_valid_i": 1 << lane,
-                "drain_acc_i": value << 32 * lane,
-                "drain_row_i": packed(LANE_ROW, channel=channel) << 65 * lane,
+                "drain_valid_i": valid,
+                "drain_meta_i": meta,
+                "drain_acc_i": bench.pack(values, 32),
+                "drain_row_i": bench.pack(row, 65),
             }
         )
-        expected.append((channel, value))
-    with bench.Unit("epilogue", TOKENS=2, LANES=4) as unit:
-        fields = {"opcode": Opcode.LINEAR, "mode": Epilogue.LOGITS, "clamp": 127}
-        unit.put("descriptor_i", descriptor(**fields))
-        lanes = Lanes(items, "drain_valid_i", 0, 0.3)
-        logits = bench.Sink("logit_we_o", None, ["logit_index_o", "logit_data_o"])
-        unit.run([lanes, logits], logits.has(100), more=20)
-    assert logits.items == expected
-    assert not lanes.found
+        sent = [i for i in range(lanes) if valid >> i & 1]
+        expected.append({channels[i] % banks: (channels[i], values[i]) for i in sent})
+    found = []
+
+    def watch(unit) -> None:
+        index = bench.unpack(unit.get("logit_index_o"), 12, banks)
+        data = bench.unpack(unit.get("logit_data_o"), 32, banks)
+        enabled = [b for b in range(banks) if unit.get("logit_we_o") >> b & 1]
+        if enabled:
+            found.append({b: (index[b], data[b]) for b in enabled})
+
+    with bench.Unit("epilogue", TOKENS=2, LANES=lanes) as unit:
+        feed = Lanes(items, "drain_valid_i", 0, 0.3)
+        unit.run([feed, bench.Scripted(None, watch)], lambda: len(found) == 100, more=20)
+    assert found == expected
+    assert not feed.found
 
 
 # --- Writeback
@@ -218,7 +250,8 @@ def test_writeback_puts_each_lane_in_its_column_and_adds_to_the_residual(residua
         items.append(
             {
                 "valid_i": sum(1 << i for i in valid),
-                "last_i": not places,
+                "residual_i": residual,
+                "written_i": packed(WRITTEN, tile_final=not places, op_last=not places, tag=1),
                 "tokens_i": count,
                 "base_i": base,
                 "channel_i": bench.pack(channel, 12),
@@ -245,7 +278,7 @@ def test_writeback_puts_each_lane_in_its_column_and_adds_to_the_residual(residua
 
     class Feed(Lanes):
         def drive(self, unit) -> None:
-            unit.put("last_i", 0)
+            unit.put("written_i", 0)
             super().drive(unit)
 
         def sample(self, unit) -> None:
@@ -253,12 +286,18 @@ def test_writeback_puts_each_lane_in_its_column_and_adds_to_the_residual(residua
 
     parameters = {"TOKENS": tokens, "DEPTH": depth, "LANES": lanes, "ACT_ADDRESS": 6}
     with bench.Unit("writeback", RES_ADDRESS=6, **parameters) as unit:
-        unit.put("to_residual_i", residual)
         feed = Feed(items, "valid_i", 0, pause)
         memory = agents.OnChip("res_rdata_i", read)
-        done = bench.Sink("done_o", None, [])
-        unit.run([feed, memory, bench.Scripted(None, write), done], done.has(1))
-        assert np.array_equal(act, expected[0]), "done_o before the last write"
+        written: list[dict[str, int]] = []
+
+        def note(u) -> None:
+            found = unpacked(WRITTEN, u.get("written_o"))
+            written.extend([found] if found["tile_final"] else [])
+
+        around = [feed, memory, bench.Scripted(None, write), bench.Scripted(None, note)]
+        unit.run(around, lambda: bool(written))
+        assert np.array_equal(act, expected[0]), "written_o before the last write"
         assert np.array_equal(res, expected[1])
-        unit.run([feed, memory, bench.Scripted(None, write), done], lambda: True, more=10)
+        unit.run(around, lambda: True, more=10)
+        assert written == [{"tile_final": 1, "op_last": 1, "tag": 1}]
         assert np.array_equal(res, expected[1])

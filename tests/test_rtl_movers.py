@@ -115,7 +115,11 @@ def test_store_writes_regions_and_logits_without_gaps(tokens, depth, pause):
         return agents.OnChip(f"{name}_data_i", read)
 
     def logit(unit) -> int | None:
-        return int(logits[unit.get("logit_index_o")]) if unit.get("logit_re_o") else None
+        if not unit.get("logit_re_o"):
+            return None
+        first = unit.get("logit_index_o")
+        assert first % 4 == 0
+        return bench.pack(logits[first : first + 4].tolist(), 32)
 
     memories = [words(act, "act", 8), words(res, "res", 16), agents.OnChip("logit_data_i", logit)]
     jobs = [  # source, tokens, channels or logits, base, pitch, address

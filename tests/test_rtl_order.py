@@ -6,7 +6,18 @@ import random
 from collections import deque
 
 import pytest
-from rtl_units import KIND_LINEAR, KIND_SCORE, KIND_VALUE, META, bench, descriptor, unpacked
+from rtl_units import (
+    KIND_LINEAR,
+    KIND_SCORE,
+    KIND_VALUE,
+    META,
+    ORDER,
+    PROGRESS_BITS,
+    bench,
+    descriptor,
+    packed,
+    unpacked,
+)
 
 from quasar_runtime import interface as hw
 from quasar_runtime.interface import Opcode
@@ -17,8 +28,11 @@ KV_BEATS = 2 * MAX_TOKENS * hw.HEAD_DIM // (ROWS * DEPTH)
 ISSUE = ["x_address_o", "w_address_o", "first_o", "last_o", "meta_o"]
 
 
+ROW_GROUPS, BLOCK_GROUPS = 16, 8
+
+
 class Rows(bench.Agent):
-    """Row parameters of two groups: there after a while, released when a group's tiles are out."""
+    """Row parameters: there after a while, released in turn when a group's tiles are out."""
 
     def __init__(self, costs: list[int], pause: float) -> None:
         self.costs, self.pause, self.random = costs, pause, random.Random(3)
@@ -26,17 +40,14 @@ class Rows(bench.Agent):
         self.since = [0] * len(costs)  # cycle from which a group's parameters are there
 
     def drive(self, unit) -> None:
-        free = self.filed < min(len(self.costs), self.released + 2)
+        free = self.filed < min(len(self.costs), self.released + ROW_GROUPS)
         if free and self.random.random() >= self.pause:
             self.since[self.filed] = unit.cycle
             self.filed += 1
-        full = sum(1 << g % 2 for g in range(self.released, self.filed))
-        unit.put("full_i", full)
+        unit.put("filed_i", self.filed % (2 * ROW_GROUPS))
         for g in range(self.released, self.filed):
-            unit.put(bench.lane("cost_i", g % 2, 3), self.costs[g])
+            unit.put(bench.lane("cost_i", g % ROW_GROUPS, 3), self.costs[g])
         out = self.finished > self.released and self.random.random() >= self.pause
-        unit.put("release_i", out)
-        unit.put("release_parity_i", self.released % 2)
         self.released += out
 
     def sample(self, unit) -> None:
@@ -44,8 +55,38 @@ class Rows(bench.Agent):
             self.finished += unpacked(META, unit.get("meta_o"))["group_last"]
 
 
+class Producer(bench.Agent):
+    """The operation before, whose tiles get there one by one."""
+
+    def __init__(self, tiles: int, pause: float) -> None:
+        self.tiles, self.pause, self.random = tiles, pause, random.Random(5)
+        self.since: list[int] = []  # cycle from which a tile is there
+
+    def drive(self, unit) -> None:
+        if len(self.since) < self.tiles and self.random.random() >= self.pause:
+            self.since.append(unit.cycle)
+        unit.put(bench.lane("progress_i", 2, PROGRESS_BITS), len(self.since))
+
+
+def walk(
+    found: list[tuple[int, int, int]], groups: int, tiles: int, steps: int, ring: int
+) -> list[tuple[int, int, int]]:
+    """(group, tile, step) block by block, with the sizes of blocks that were found."""
+    order: list[tuple[int, int, int]] = []
+    group = 0
+    while group < groups:
+        size, start = 1, len(order)
+        while tiles > 1 and found[start + size * steps :][:1] == [(group + size, 0, 0)]:
+            size += 1
+        assert size == 1 or (size <= BLOCK_GROUPS and size * steps <= ring // 2)
+        members = range(group, group + size)
+        order += [(g, t, s) for t in range(tiles) for g in members for s in range(steps)]
+        group += size
+    return order
+
+
 @pytest.mark.parametrize("weights", [0.0, 0.7])
-@pytest.mark.parametrize("rows", [0.0, 0.95])
+@pytest.mark.parametrize(("rows", "before"), [(0.0, None), (0.95, None), (0.0, 0.9), (0.5, 0.2)])
 @pytest.mark.parametrize(
     ("tokens", "inputs", "outputs", "rows8"),
     [
@@ -55,20 +96,24 @@ class Rows(bench.Agent):
         (2, 512, 13, 0),
     ],
 )
-def test_linear_unit_walks_groups_tiles_and_steps(tokens, inputs, outputs, rows8, rows, weights):
-    """A ring of 128 beats holds a group or two; weights and rows come when they please."""
+def test_linear_unit_walks_blocks_tiles_groups_and_steps(
+    tokens, inputs, outputs, rows8, rows, before, weights
+):
+    """Two operations, the second handed over early; weights, rows and source when they please."""
     ring, steps = 128, inputs // DEPTH
     groups, tiles = -(-(outputs + rows8) // ROWS), -(-tokens // TOKENS)
     rng = random.Random(tokens)
-    costs = [rng.randint(1, ROWS) for _ in range(groups)]
+    costs = [rng.randint(1, 7) for _ in range(2 * groups)]
     source_pitch, destination_pitch, base, target = steps + 3, 11, 100, 2000
     memory: dict[int, int] = {}
     issued: list[tuple[int, ...]] = []
     filled = [0]
-    parameters = {"TOKENS": TOKENS, "ROWS": ROWS, "DEPTH": DEPTH, "BEATS": ring, "COST_BITS": 3}
-    with bench.Unit("linear_unit", **parameters) as unit:
+    parameters = {"TOKENS": TOKENS, "ROWS": ROWS, "DEPTH": DEPTH, "LANES": LANES, "BEATS": ring}
+    with bench.Unit("linear_unit", COST_BITS=3, **parameters) as unit:
         fields = {
             "opcode": Opcode.LINEAR,
+            "mode": 1,
+            "clamp": 119,
             "tokens": tokens,
             "inputs": inputs,
             "outputs": outputs,
@@ -79,7 +124,13 @@ def test_linear_unit_walks_groups_tiles_and_steps(tokens, inputs, outputs, rows8
             "destination_pitch": destination_pitch,
         }
         unit.put("descriptor_i", descriptor(**fields))
+        unit.put("order_i", packed(ORDER, tag=3, chained=before is not None, producer=2))
         unit.pulse("start_i")
+        second = [False]
+
+        def hand_over(u) -> None:
+            u.put("start_i", not second[0] and u.get("room_o"))
+            second[0] = second[0] or bool(u.get("start_i"))
 
         def watch(u) -> None:
             if u.get("issue_o"):
@@ -89,35 +140,77 @@ def test_linear_unit_walks_groups_tiles_and_steps(tokens, inputs, outputs, rows8
                 memory[u.get("fill_address_o")] = filled[0]
                 filled[0] += 1
 
-        stream = bench.Source("w_valid_i", "w_ready_o", [], [()] * (groups * steps), pause=weights)
-        filed = Rows(costs, rows)
-        agents = [stream, filed, bench.Scripted(None, watch)]
-        unit.run(agents, lambda: filed.released == groups, more=20)
-    expected = [(g, t, s) for g in range(groups) for t in range(tiles) for s in range(steps)]
-    assert len(issued) == len(expected)
+        beats = [()] * (2 * groups * steps)
+        stream = bench.Source("w_valid_i", "w_ready_o", [], beats, pause=weights)
+        filed, producer = Rows(costs, rows), Producer(tiles, before or 0.0)
+        agents = [stream, filed, producer, bench.Scripted(hand_over, watch)]
+        unit.run(agents, lambda: filed.released == 2 * groups, more=20)
+    assert len(issued) == 2 * groups * tiles * steps
     assert not stream.items
     free = 0
-    for (group, tile, step), found in zip(expected, issued, strict=True):
-        cycle, beat, x, _, first, last, meta = found
-        assert beat == group * steps + step, "the beat is not there, or overwritten"
-        assert x == base + tile * source_pitch + step
-        assert (first, last) == (step == 0, step == steps - 1)
-        assert unpacked(META, meta) == {
-            "kind": KIND_LINEAR,
-            "parity": group % 2,
-            "head": 0,
-            "group": 0,
-            "base": target + tile * destination_pitch,
-            "tokens": min(TOKENS, tokens - TOKENS * tile),
-            "group_last": tile == tiles - 1,
-            "op_last": (group, tile) == (groups - 1, tiles - 1),
-        }
-        if last:
-            assert cycle >= free, "the drain of the tile before is not over"
-            assert cycle > filed.since[group], "the group's parameters are not there"
-            free = cycle + costs[group]
-    if not weights and not rows and tiles * steps > 40:
-        assert issued[-1][0] - issued[0][0] == len(expected) - 1, "a bubble"
+    for number in range(2):
+        first_group, mine = number * groups, issued[number * len(issued) // 2 :][: len(issued) // 2]
+        places = [
+            (beat // steps - first_group, (x - base) // source_pitch, beat % steps)
+            for _, beat, x, *_ in mine
+        ]
+        assert places == walk(places, groups, tiles, steps, ring)
+        for (group, tile, step), found in zip(places, mine, strict=True):
+            cycle, _, x, _, first, last, meta = found
+            assert x == base + tile * source_pitch + step
+            assert (first, last) == (step == 0, step == steps - 1)
+            assert unpacked(META, meta) == {
+                "kind": KIND_LINEAR,
+                "parity": 0,
+                "head": 0,
+                "group": 0,
+                "rows": (first_group + group) % ROW_GROUPS,
+                "mode": 1,
+                "clamp": 119,
+                "base": target + tile * destination_pitch,
+                "tokens": min(TOKENS, tokens - TOKENS * tile),
+                "group_last": tile == tiles - 1,
+                "tile_final": group == groups - 1,
+                "op_last": (group, tile) == (groups - 1, tiles - 1),
+                "tag": 3,
+            }
+            if first and before is not None:
+                assert cycle > producer.since[tile], "the source's tile is not there"
+            if last:
+                assert cycle >= free, "the drain of the tile before is not over"
+                assert cycle > filed.since[first_group + group], "the parameters are not there"
+                free = cycle + costs[first_group + group]
+        if not weights and not rows and before is None and steps > 7 and tiles > 1:
+            assert mine[-1][0] - mine[0][0] == len(mine) - 1, "a bubble"
+
+
+@pytest.mark.parametrize("free", [0, 3, 64])
+def test_linear_unit_leaves_array_and_ring_to_attention_but_for_what_is_behind_k_and_v(free):
+    ring, rng = 128, random.Random(free)
+    fields = {"opcode": Opcode.LINEAR, "tokens": 1, "inputs": 32, "outputs": 20}
+    shape = {"TOKENS": 2, "ROWS": 4, "DEPTH": 8, "LANES": 2}
+    with bench.Unit("linear_unit", BEATS=ring, KV_BEATS=ring - free, **shape) as unit:
+        unit.put("descriptor_i", descriptor(**fields))
+        unit.put("attention_i", 1)
+        unit.pulse("attention_start_i")
+        unit.put("w_valid_i", 1)
+        unit.put("filed_i", 5)
+        unit.pulse("start_i")
+        filled = []
+        for _ in range(60):
+            write = rng.random() < 0.4
+            unit.put("kv_write_i", write)
+            unit.step()
+            assert not unit.get("issue_o")
+            if unit.get("fill_we_o"):
+                assert not write
+                filled.append(unit.get("fill_address_o"))
+        assert filled == [ring - free + n for n in range(min(free, 20))]
+        unit.put("attention_i", 0)
+        unit.put("kv_write_i", 0)
+        issue = bench.Sink("issue_o", None, ["w_address_o"])
+        unit.run([issue], issue.has(20), more=5)
+        assert issue.items == [((ring - free + n) % ring,) for n in range(20)]
 
 
 class Neighbours(bench.Agent):
@@ -199,6 +292,7 @@ def test_attention_unit_alternates_scores_and_values_over_all_heads(queries, key
             "destination_pitch": out_pitch,
         }
         unit.put("descriptor_i", descriptor(**fields))
+        unit.put("tag_i", 2)
         unit.pulse("start_i")
 
         def watch(u) -> None:
@@ -225,7 +319,9 @@ def test_attention_unit_alternates_scores_and_values_over_all_heads(queries, key
                     "group": group,
                     "tokens": min(TOKENS, queries - TOKENS * tile),
                     "group_last": ends[0],
+                    "tile_final": value and ends[0] and head == heads - 1,
                     "op_last": value and all(ends),
+                    "tag": 2,
                 }
                 if value:
                     wanted["base"] = destination + tile * out_pitch

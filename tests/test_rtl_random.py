@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from rtl_cases import model_program, place, random_image, random_memory, run, script_program
+from rtl_chains import chain_program, untraced_program
 
 from quasar_runtime.device.rtl import MemoryModel, RtlDevice
 from quasar_runtime.device.rtl_build import unavailable
@@ -49,9 +50,20 @@ def test_hand_made_programs_give_the_reference_s_bytes(seed):
     run_batch(B64, script_program, seed)
 
 
+@pytest.mark.parametrize("seed", SEEDS[0::4])
+def test_overlapping_operations_give_the_reference_s_bytes(seed):
+    run_batch(B64, chain_program, seed)
+
+
+@pytest.mark.parametrize("seed", SEEDS[2::10])
+def test_models_as_they_are_run_give_the_reference_s_bytes(seed):
+    run_batch(B64, untraced_program, seed, BATCH // 2)
+
+
 def test_two_read_ports_give_the_reference_s_bytes():
     run_batch(TWO_PORTS, model_program, 5000, 5)
     run_batch(TWO_PORTS, script_program, 6000, 5)
+    run_batch(TWO_PORTS, chain_program, 7000, 5)
 
 
 def test_a_run_takes_the_same_cycles_every_time():

@@ -7,7 +7,19 @@ from collections import deque
 
 import numpy as np
 import pytest
-from rtl_units import KIND_SCORE, META, agents, bench, descriptor, integer, packed
+from rtl_units import (
+    KIND_SCORE,
+    META,
+    ORDER,
+    PROGRESS_BITS,
+    WRITTEN,
+    agents,
+    bench,
+    descriptor,
+    integer,
+    packed,
+    unpacked,
+)
 
 from quasar_runtime import arithmetic as ar
 from quasar_runtime import interface as hw
@@ -23,21 +35,50 @@ KV_BEATS = 2 * MAX_TOKENS * hw.HEAD_DIM // (ROWS * DEPTH)
 # --- LayerNorm
 
 
+class Neighbours(bench.Agent):
+    """A LINEAR that adds to the residual before, whose tiles get there one by one, and whose reads
+    of RES and drained results go first."""
+
+    def __init__(self, tiles: int, pause: float) -> None:
+        self.tiles, self.pause, self.random = tiles, pause, random.Random(9)
+        self.written = 0
+        self.taken = [False, False]  # RES, the lanes: in the cycle before
+        self.lasts: list[dict[str, int]] = []
+
+    def drive(self, unit) -> None:
+        self.written += self.written < self.tiles and self.random.random() >= 0.9 * self.pause
+        unit.put(bench.lane("progress_i", 1, PROGRESS_BITS), self.written)
+        for name in ("residual_valid_i", "lanes_taken_i"):
+            unit.put(name, self.random.random() < self.pause)
+
+    def sample(self, unit) -> None:
+        assert not (unit.get("re_o") and self.taken[0]), "the epilogue reads RES"
+        assert not (unit.get("valid_o") and self.taken[1]), "the drain has the lanes"
+        self.taken = [bool(unit.get(name)) for name in ("residual_valid_i", "lanes_taken_i")]
+        written = unpacked(WRITTEN, unit.get("written_o"))
+        if written["tile_final"] or written["op_last"]:
+            self.lasts.append(written)
+
+
 @pytest.mark.parametrize("pause", [0.0, 0.7])
+@pytest.mark.parametrize("chained", [0, 1])
 @pytest.mark.parametrize(
-    ("tokens", "channels", "limit"), [(1, 32, 2**15), (5, 96, 300), (7, 1024, 2**15), (4, 64, 1)]
+    ("tokens", "channels", "limit"),
+    [(1, 32, 2**15), (5, 96, 300), (7, 1024, 2**15), (4, 64, 1), (20, 32, 300)],
 )
-def test_layernorm_unit_gives_the_lanes_what_they_need(tokens, channels, limit, pause):
+def test_layernorm_unit_gives_the_lanes_what_they_need(tokens, channels, limit, pause, chained):
     rng = np.random.default_rng(channels)
     x = rng.integers(-limit, limit, (tokens, channels))
     gain, shift, epsilon = rng.integers(0, 2**15, channels), 20, 77
     pitch, base = channels // DEPTH + 1, 40
     result: dict[tuple[int, int], list[int]] = {}
+    around = Neighbours(0, 0.0)
 
     def read(unit) -> int | None:
         if not unit.get("re_o"):
             return None
         tile, word = divmod(unit.get("address_o"), pitch)
+        assert tile < around.written or not chained, "the tile is not there"
         at = slice(word * DEPTH, (word + 1) * DEPTH)
         values = [
             x[t, at] if t < tokens else np.full(DEPTH, 9) for t in range(2 * tile, 2 * tile + 2)
@@ -69,6 +110,8 @@ def test_layernorm_unit_gives_the_lanes_what_they_need(tokens, channels, limit, 
             "epsilon": epsilon,
         }
         unit.put("descriptor_i", descriptor(**fields))
+        unit.put("order_i", packed(ORDER, tag=2, chained=chained, producer=1))
+        tiles = -(-tokens // 2)
         for _ in range(2):
             result.clear()
             unit.pulse("start_i")
@@ -77,14 +120,17 @@ def test_layernorm_unit_gives_the_lanes_what_they_need(tokens, channels, limit, 
                 "p_valid_i", "p_ready_o", ["p_data_i"], [(integer(b),) for b in beats], pause=pause
             )
             memory = agents.OnChip("rdata_i", read)
-            last = bench.Sink("last_o", None, [])
-            unit.run([source, memory, bench.Scripted(None, lanes), last], last.has(1), more=5)
+            around = Neighbours(tiles, pause)
+            agents_ = [source, memory, bench.Scripted(None, lanes), around]
+            unit.run(agents_, lambda a=around: len(a.lasts) == tiles, more=5)
             assert not source.items
-            assert len(last.items) == 1
+            assert [x["op_last"] for x in around.lasts] == [0] * (tiles - 1) + [1]
+            assert {(x["tile_final"], x["tag"]) for x in around.lasts} == {(1, 2)}
+            assert not unit.get("busy_o")
             wanted = ar.layernorm(x, gain, shift, epsilon)
             assert result == {
                 (base + tile * pitch, c): wanted[2 * tile : 2 * tile + 2, c : c + LANES].tolist()
-                for tile in range(-(-tokens // 2))
+                for tile in range(tiles)
                 for c in range(0, channels, LANES)
             }
 

@@ -22,6 +22,8 @@ module attention_unit
     input  logic                       rst_i,
     input  logic                       start_i,
     input  descriptor_t                descriptor_i,
+    input  logic  [TAG_BITS-1:0]       tag_i,
+    output logic                       busy_o,  // steps are left
     // K and V in the weight memory, by parity of the head
     input  logic  [         1:0]       k_full_i,
     input  logic  [         1:0]       v_full_i,
@@ -65,7 +67,7 @@ module attention_unit
   logic [8:0] group_q, step_q;
   logic [1:0] score_busy_q, e_full_q;
   logic [$clog2(SLOTS+1)-1:0] pace_q;
-  logic go, step_last, group_last, tile_done, head_done, ready, all_done;
+  logic go, step_last, group_last, tile_done, head_done, ready, all_done, last_head;
 
   assign here = values_q ? v_q : s_q;
   assign step_last = step_q + 9'd1 == (values_q ? v_steps : 9'(K_STEPS));
@@ -75,7 +77,9 @@ module attention_unit
   assign go = here.left && ready && (!values_q || !step_last || pace_q == '0);
   assign tile_done = go && step_last && group_last;
   assign head_done = here.tile + 9'd1 == tiles;
-  assign all_done = head_done && 16'(here.head) + 16'd1 == descriptor_i.heads;
+  assign last_head = 16'(here.head) + 16'd1 == descriptor_i.heads;
+  assign all_done = head_done && last_head;
+  assign busy_o = s_q.left || v_q.left;
   assign kv_release_o = tile_done && values_q && head_done;
 
   place_t next;
@@ -135,10 +139,15 @@ module attention_unit
         parity: here.parity,
         head: here.head,
         group: group_q[7:0],
+        rows: '0,
+        mode: EPILOGUE_REQUANTISE[1:0],
+        clamp: 7'(ACTIVATION_MAX),
         base: v_q.base,
         tokens: head_done ? 5'(descriptor_i.tokens - 16'(here.tile) * 16'(TOKENS)) : 5'(TOKENS),
         group_last: group_last,
-        op_last: group_last && all_done && values_q
+        tile_final: group_last && last_head && values_q,
+        op_last: group_last && all_done && values_q,
+        tag: tag_i
     };
 
     if (start_i) begin

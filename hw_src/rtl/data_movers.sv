@@ -93,7 +93,7 @@ module data_movers
     input logic [DEPTH*16-1:0] sr_data_i,
     output logic sl_re_o,
     output logic [LogitBits-1:0] sl_index_o,
-    input logic [31:0] sl_data_i,
+    input logic [127:0] sl_data_i,
 
     output logic [READ_PORTS-1:0][63:0] m_axi_araddr_o,
     output logic [READ_PORTS-1:0][7:0] m_axi_arlen_o,
@@ -110,7 +110,7 @@ module data_movers
 
   localparam int unsigned LANES = ROWS * DEPTH / 2 / READ_PORTS >= 256 ? READ_PORTS : 1;
   // Weights read ahead: array beats where one token would else wait for the lanes, or port beats.
-  localparam int unsigned WEIGHT_WORDS = LANES > 1 ? 512 : 0;
+  localparam int unsigned WEIGHT_WORDS = LANES > 1 ? 1024 : 0;
   localparam int unsigned WEIGHT_BEATS = LANES > 1 ? 512 : 1024;
   localparam int unsigned STREAMS = DEPTH == 32 ? 2 : 1;  // of the image
   localparam int unsigned RESIDUAL_LANES = DEPTH == 32 && READ_PORTS > 1 && TOKENS > 1 ? 2 : 1;

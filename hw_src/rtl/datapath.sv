@@ -2,8 +2,9 @@
 // LAYERNORM and ATTENTION, the array and the epilogue that they share, and the memories, which the
 // control plane also reads and writes while no unit runs.
 //
-// A unit is started by start_i with its descriptor, which stays until done_o. It asks for its
-// parameters by itself, in this order: table then rows (LINEAR), gains, heads.
+// An operation is started by start_i with its descriptor, which the units copy; the next one may be
+// started when accept_o, which is given for next_i (overlap.sv). It asks for its parameters by itself,
+// in this order: table then rows (LINEAR), gains, heads. done_o ends operations in their order.
 module datapath
   import quasar_pkg::*, datapath_pkg::*;
 #(
@@ -24,6 +25,9 @@ module datapath
 ) (
     input  logic                                 clk_i,
     input  logic                                 rst_i,
+    input  logic                                 next_valid_i,
+    input  descriptor_t                          next_i,
+    output logic                                 accept_o,
     input  logic                                 start_i,
     input  descriptor_t                          descriptor_i,
     output logic                                 done_o,
@@ -62,7 +66,7 @@ module datapath
     output logic        [      DEPTH*16-1:0]     sr_data_o,
     input  logic                                 sl_re_i,
     input  logic        [ LOGIT_ADDRESS-1:0]     sl_index_i,
-    output logic        [              31:0]     sl_data_o
+    output logic        [LOGIT_BANKS*32-1:0]     sl_data_o
 );
   localparam int unsigned KV_BEATS = 2 * MAX_TOKENS * HEAD_DIM / (ROWS * DEPTH);
   localparam int unsigned STREAM_BEATS = 2 * MAX_CHANNELS / DEPTH;
@@ -86,13 +90,54 @@ module datapath
     $error("parameters come in beats of 128 bits");
   end
 
-  logic linear, attention, norm, running_q;
+  logic linear, attention, norm;
   assign linear = descriptor_i.opcode == OPCODE_LINEAR;
   assign attention = descriptor_i.opcode == OPCODE_ATTENTION;
   assign norm = descriptor_i.opcode == OPCODE_LAYERNORM;
 
-  // ---- Parameters: requests, and who takes the answer ----
+  // ---- Operations: when the next one may begin; copies for the units that run beside others
+  logic linear_room, norm_running, norm_busy, parameters_taken;
+  assign norm_busy = norm_running || norm_start_q;
+  logic norm_start_q, attention_start_q;
+  descriptor_t norm_q, attention_q;
+  order_t order, norm_order_q, attention_order_q;
+  logic [TAGS-1:0][TILE_BITS:0] progress;
+  written_t written;
+  overlap #(
+      .TOKENS(TOKENS),
+      .DEPTH (DEPTH)
+  ) u_overlap (
+      .clk_i,
+      .rst_i,
+      .next_valid_i,
+      .next_i,
+      .accept_o,
+      .start_i,
+      .descriptor_i,
+      .order_o(order),
+      .parameters_taken_i(parameters_taken),
+      .linear_room_i(linear_room),
+      .norm_busy_i(norm_busy),
+      .written_i(written),
+      .progress_o(progress),
+      .done_o
+  );
+  always_ff @(posedge clk_i) begin
+    norm_start_q <= start_i && norm && !rst_i;
+    attention_start_q <= start_i && attention && !rst_i;
+    if (start_i && norm) begin
+      norm_q <= descriptor_i;
+      norm_order_q <= order;
+    end
+    if (start_i && attention) begin
+      attention_q <= descriptor_i;
+      attention_order_q <= order;
+    end
+  end
+
+  // ---- Parameters: requests, and who takes the answer: the operation started last
   logic table_mode, table_filling, rows_ready, gains_ready, heads_ready;
+  logic rows_busy, gains_busy, heads_busy, linear_takes_q, norm_takes_q;
   logic rows_fault, gains_fault, heads_fault;
   cause_e rows_cause;
   logic [31:0] rows_address, gains_address, heads_address;
@@ -100,6 +145,14 @@ module datapath
   logic [5:0] table_address;
   logic [31:0] table_data;
   assign table_mode = linear && descriptor_i.mode == EPILOGUE_TABLE;
+  assign parameters_taken = !(p_req_valid_o || table_filling || rows_busy || gains_busy ||
+                              heads_busy);
+  always_ff @(posedge clk_i) begin
+    if (start_i) begin
+      linear_takes_q <= linear;
+      norm_takes_q   <= norm;
+    end
+  end
 
   parameter_request u_request (
       .clk_i,
@@ -123,12 +176,13 @@ module datapath
       .address_o(table_address),
       .data_o(table_data)
   );
-  assign p_ready_o = table_filling ? table_ready : linear ? rows_ready : norm ? gains_ready :
-      heads_ready;
+  assign p_ready_o = table_filling ? table_ready : linear_takes_q ? rows_ready :
+      norm_takes_q ? gains_ready : heads_ready;
 
-  logic [1:0] rows_full;
-  logic [1:0][COST_BITS-1:0] rows_cost;
-  logic drain_parity, slow, slot_last, tile_done;
+  logic [ROW_GROUP_BITS:0] rows_filed;
+  logic [ROW_GROUPS-1:0][COST_BITS-1:0] rows_cost;
+  logic [ROW_GROUP_BITS-1:0] drain_place;
+  logic slow, slot_last, tile_done;
   logic [SLOT_BITS-1:0] drain_slot;
   logic [LANES-1:0] row_valid, row_wide;
   lane_row_t [LANES-1:0] row;
@@ -142,18 +196,17 @@ module datapath
       .rst_i,
       .start_i(start_i && linear),
       .descriptor_i,
-      .serial_i(descriptor_i.mode == EPILOGUE_LOGITS),
-      .p_valid_i(p_valid_i && linear && !table_filling),
+      .p_valid_i(p_valid_i && linear_takes_q && !table_filling),
       .p_ready_o(rows_ready),
       .p_data_i,
       .fault_o(rows_fault),
       .fault_cause_o(rows_cause),
       .fault_address_o(rows_address),
-      .full_o(rows_full),
+      .busy_o(rows_busy),
+      .filed_o(rows_filed),
       .cost_o(rows_cost),
       .release_i(tile_done && tile_meta.kind == KIND_LINEAR && tile_meta.group_last),
-      .release_parity_i(tile_meta.parity),
-      .parity_i(drain_parity),
+      .place_i(drain_place),
       .slot_i(drain_slot),
       .slow_o(slow),
       .slot_last_o(slot_last),
@@ -168,13 +221,14 @@ module datapath
   head_parameters u_heads (
       .clk_i,
       .rst_i,
-      .start_i(start_i && attention),
-      .descriptor_i,
-      .p_valid_i(p_valid_i && attention),
+      .start_i(attention_start_q),
+      .descriptor_i(attention_q),
+      .p_valid_i(p_valid_i && !linear_takes_q && !norm_takes_q),
       .p_ready_o(heads_ready),
       .p_data_i,
       .fault_o(heads_fault),
       .fault_address_o(heads_address),
+      .busy_o(heads_busy),
       .full_o(heads_full),
       .index_i({drain_head, softmax_head}),
       .head_o({drain_head_parameters, softmax_head_parameters})
@@ -189,26 +243,33 @@ module datapath
   logic [WADDRESS-1:0] fill_address, l_waddress, a_waddress;
   logic [ADDRESS_BITS-1:0] l_xaddress, a_xaddress;
   logic [EADDRESS-1:0] e_address;
+  logic attention_busy, kv_write;
   meta_t l_meta, a_meta;
   linear_unit #(
       .TOKENS(TOKENS),
       .ROWS(ROWS),
       .DEPTH(DEPTH),
+      .LANES(LANES),
       .BEATS(BEATS),
+      .KV_BEATS(4 * KV_BEATS),
       .COST_BITS(COST_BITS)
   ) u_linear (
       .clk_i,
       .rst_i,
       .start_i(start_i && linear),
       .descriptor_i,
+      .order_i(order),
+      .room_o(linear_room),
+      .attention_start_i(attention_start_q),
+      .attention_i(attention_busy || attention_start_q),
+      .kv_write_i(kv_write),
+      .progress_i(progress),
       .w_valid_i,
       .w_ready_o,
       .fill_we_o(fill_we),
       .fill_address_o(fill_address),
-      .full_i(rows_full),
+      .filed_i(rows_filed),
       .cost_i(rows_cost),
-      .release_i(tile_done && tile_meta.kind == KIND_LINEAR && tile_meta.group_last),
-      .release_parity_i(tile_meta.parity),
       .issue_o(l_issue),
       .x_address_o(l_xaddress),
       .w_address_o(l_waddress),
@@ -228,8 +289,10 @@ module datapath
   ) u_attention (
       .clk_i,
       .rst_i,
-      .start_i(start_i && attention),
-      .descriptor_i,
+      .start_i(attention_start_q),
+      .descriptor_i(attention_q),
+      .tag_i(attention_order_q.tag),
+      .busy_o(attention_busy),
       .k_full_i(k_full & {2{heads_full}}),
       .v_full_i(v_full),
       .kv_release_o(kv_release),
@@ -260,10 +323,15 @@ module datapath
   logic [DEPTH-1:0][ACT_ADDRESS-1:0] wb_act_address;
   logic [TOKENS-1:0][DEPTH-1:0][15:0] res_rdata, wb_res_data;
   logic [DEPTH-1:0][RES_ADDRESS-1:0] res_raddress, wb_res_raddress, wb_res_waddress;
-  logic wb_res_re, ln_re, logit_we;
+  logic wb_res_re, ln_re;
   logic [ADDRESS_BITS-1:0] ln_address;
-  logic [CHANNEL_BITS-1:0] logit_index;
-  logic [31:0] logit_data;
+  logic [LOGIT_BANKS-1:0] logit_we;
+  logic [LOGIT_BANKS-1:0][CHANNEL_BITS-1:0] logit_channel;
+  logic [LOGIT_BANKS-1:0][LOGIT_ADDRESS-1:0] logit_index;
+  logic [LOGIT_BANKS-1:0][31:0] logit_data;
+  for (genvar b = 0; b < LOGIT_BANKS; b++) begin : g_logit
+    assign logit_index[b] = logit_channel[b][LOGIT_ADDRESS-1:0];
+  end
 
   for (genvar k = 0; k < DEPTH; k++) begin : g_column
     assign res_raddress[k] = ln_re ? ln_address[RES_ADDRESS-1:0] : wb_res_raddress[k];
@@ -308,11 +376,11 @@ module datapath
       .res_waddress_i(wb_res_waddress),
       .res_wdata_i(wb_res_data),
       .logit_we_i(logit_we),
-      .logit_index_i(logit_index[LOGIT_ADDRESS-1:0]),
+      .logit_index_i(logit_index),
       .logit_data_i(logit_data)
   );
 
-  // The weight memory takes the stream, a cycle late, or K and V.
+  // The weight memory takes the stream, a cycle late, or K and V, which go first.
   logic [ROWS-1:0][CHUNKS-1:0] kv_we, weight_we;
   logic [WADDRESS-1:0] kv_waddress, stream_address_q;
   logic [ROWS-1:0][DEPTH-1:0][3:0] kv_wdata, stream_data_q, w;
@@ -345,8 +413,8 @@ module datapath
   ) u_kv (
       .clk_i,
       .rst_i,
-      .start_i(start_i && attention),
-      .descriptor_i,
+      .start_i(attention_start_q),
+      .descriptor_i(attention_q),
       .k_full_o(k_full),
       .v_full_o(v_full),
       .release_i(kv_release),
@@ -354,6 +422,7 @@ module datapath
       .grant_i(!array_reads_act),
       .address_o(kv_address),
       .rdata_i(act_rdata),
+      .write_next_o(kv_write),
       .we_o(kv_we),
       .waddress_o(kv_waddress),
       .wdata_o(kv_wdata)
@@ -404,8 +473,8 @@ module datapath
   ) u_softmax (
       .clk_i,
       .rst_i,
-      .start_i(start_i && attention),
-      .descriptor_i,
+      .start_i(attention_start_q),
+      .descriptor_i(attention_q),
       .score_i(tile_final),
       .meta_i(final_meta),
       .acc_i(acc),
@@ -426,7 +495,8 @@ module datapath
   // ---- Epilogue ----
   logic [LANES-1:0] drain_valid, result_valid;
   meta_t drain_meta;
-  logic drain_last, result_last;
+  logic drain_last, drain_coming, residual_valid, result_residual;
+  written_t result_written, ln_written;
   lane_row_t [LANES-1:0] drain_row;
   logic [TOKENS-1:0][LANES-1:0][31:0] drain_acc;
   drain #(
@@ -439,7 +509,7 @@ module datapath
       .final_i(tile_final),
       .meta_i(final_meta),
       .captured_i(captured),
-      .parity_o(drain_parity),
+      .place_o(drain_place),
       .slot_o(drain_slot),
       .slow_i(slow),
       .slot_last_i(slot_last),
@@ -451,6 +521,7 @@ module datapath
       .head_shift_i(drain_head_parameters.out_shift[5:0]),
       .tile_done_o(tile_done),
       .tile_meta_o(tile_meta),
+      .coming_o(drain_coming),
       .valid_o(drain_valid),
       .meta_o(drain_meta),
       .last_o(drain_last),
@@ -458,7 +529,8 @@ module datapath
       .acc_o(drain_acc)
   );
 
-  logic ln_valid, ln_last;
+  logic ln_valid;
+  logic [5:0] ln_out_shift;
   logic [4:0] ln_tokens, result_tokens;
   logic [ADDRESS_BITS-1:0] ln_base, result_base;
   logic [CHANNEL_BITS-1:0] ln_channel;
@@ -475,18 +547,24 @@ module datapath
   ) u_layernorm (
       .clk_i,
       .rst_i,
-      .start_i(start_i && norm),
-      .descriptor_i,
-      .p_valid_i(p_valid_i && norm),
+      .start_i(norm_start_q),
+      .descriptor_i(norm_q),
+      .order_i(norm_order_q),
+      .progress_i(progress),
+      .busy_o(norm_running),
+      .gains_busy_o(gains_busy),
+      .p_valid_i(p_valid_i && norm_takes_q),
       .p_ready_o(gains_ready),
       .p_data_i,
       .fault_o(gains_fault),
       .fault_address_o(gains_address),
+      .residual_valid_i(residual_valid),
       .re_o(ln_re),
       .address_o(ln_address),
       .rdata_i(res_rdata),
+      .lanes_taken_i(drain_coming),
       .valid_o(ln_valid),
-      .last_o(ln_last),
+      .written_o(ln_written),
       .tokens_o(ln_tokens),
       .base_o(ln_base),
       .channel_o(ln_channel),
@@ -494,7 +572,8 @@ module datapath
       .offset_o(ln_offset),
       .shift_o(ln_shift),
       .x_o(ln_x),
-      .gain_o(ln_gain)
+      .gain_o(ln_gain),
+      .out_shift_o(ln_out_shift)
   );
 
   epilogue #(
@@ -503,7 +582,6 @@ module datapath
   ) u_epilogue (
       .clk_i,
       .rst_i,
-      .descriptor_i,
       .table_we_i(table_we),
       .table_address_i(table_address),
       .table_data_i(table_data),
@@ -515,7 +593,7 @@ module datapath
       .mean_y_i(mean_y),
       .mean_shift_i(mean_shift),
       .norm_valid_i(ln_valid),
-      .norm_last_i(ln_last),
+      .norm_written_i(ln_written),
       .norm_tokens_i(ln_tokens),
       .norm_base_i(ln_base),
       .norm_channel_i(ln_channel),
@@ -524,18 +602,20 @@ module datapath
       .norm_shift_i(ln_shift),
       .norm_x_i(ln_x),
       .norm_gain_i(ln_gain),
+      .norm_out_shift_i(ln_out_shift),
       .logit_we_o(logit_we),
-      .logit_index_o(logit_index),
+      .logit_index_o(logit_channel),
       .logit_data_o(logit_data),
+      .residual_valid_o(residual_valid),
       .valid_o(result_valid),
-      .last_o(result_last),
+      .residual_o(result_residual),
+      .written_o(result_written),
       .tokens_o(result_tokens),
       .base_o(result_base),
       .channel_o(result_channel),
       .result_o(result)
   );
 
-  logic done;
   writeback #(
       .TOKENS(TOKENS),
       .DEPTH(DEPTH),
@@ -545,9 +625,9 @@ module datapath
   ) u_writeback (
       .clk_i,
       .rst_i,
-      .to_residual_i(linear && descriptor_i.mode == EPILOGUE_RESIDUAL && running_q),
       .valid_i(result_valid),
-      .last_i(result_last),
+      .residual_i(result_residual),
+      .written_i(result_written),
       .tokens_i(result_tokens),
       .base_i(result_base),
       .channel_i(result_channel),
@@ -561,21 +641,13 @@ module datapath
       .res_we_o(wb_res_we),
       .res_waddress_o(wb_res_waddress),
       .res_data_o(wb_res_data),
-      .done_o(done)
+      .written_o(written)
   );
-  always_ff @(posedge clk_i) begin
-    if (start_i) running_q <= 1'b1;
-    if (done || rst_i) running_q <= 1'b0;
-  end
-  assign done_o = done;
-
 `ifdef VERILATOR
   always_ff @(posedge clk_i) begin
     if (!rst_i) begin
-      one_at_a_time :
-      assert (!(start_i && running_q));
-      loads_while_idle :
-      assert (!(running_q && (la_we_i || lr_we_i || sa_re_i || sr_re_i)));
+      one_writer :
+      assert (!(stream_we_q && kv_we != '0));
       one_issuer :
       assert (!(l_issue && a_issue));
     end
@@ -583,6 +655,6 @@ module datapath
 `endif
 
   logic unused;
-  assign unused = ^{act_address, ln_address, logit_index, tile_meta, drain_head_parameters,
+  assign unused = ^{act_address, ln_address, logit_channel, tile_meta, attention_order_q, drain_head_parameters,
                     softmax_head_parameters};
 endmodule

@@ -21,17 +21,54 @@ package datapath_pkg;
     KIND_VALUE  = 2'd2
   } kind_e;
 
+  // Groups of row parameters that are held (row_parameters.sv), and of groups that share the pass
+  // over the tokens (linear_unit.sv).
+  localparam int unsigned ROW_GROUPS = 16;
+  localparam int unsigned BLOCK_GROUPS = 8;
+  localparam int unsigned ROW_GROUP_BITS = $clog2(ROW_GROUPS);
+
+  // Banks of LOGITS, by index: as many leave the accelerator in a beat.
+  localparam int unsigned LOGIT_BANKS = 4;
+  localparam int unsigned LOGIT_BANK_BITS = $clog2(LOGIT_BANKS);
+
+  // Operations under way at once, and their tags: one more, so that a tag's tiles may still be asked
+  // for when its operation is over (overlap.sv).
+  localparam int unsigned TAG_BITS = 2;
+  localparam int unsigned TAGS = 2 ** TAG_BITS;
+  // Tiles of tokens of an operation: at most MAX_TOKENS / 2.
+  localparam int unsigned TILE_BITS = 8;
+
+  // An operation's number while it is under way, and what it waits for: tile t may be read when the
+  // producer has written more than t tiles.
+  typedef struct packed {
+    logic [TAG_BITS-1:0] tag;
+    logic chained;
+    logic [TAG_BITS-1:0] producer;
+  } order_t;
+
   // What a finished tile is and where it goes.
   typedef struct packed {
     kind_e kind;
-    logic parity;  // LINEAR: which half of the row parameters; attention: which tile buffer
+    logic parity;  // attention: which tile buffer
     logic [3:0] head;  // attention
     logic [7:0] group;  // attention: group of rows within the head
+    logic [ROW_GROUP_BITS-1:0] rows;  // LINEAR: place of its row parameters
+    logic [1:0] mode;  // LINEAR: epilogue
+    logic [6:0] clamp;  // LINEAR
     logic [ADDRESS_BITS-1:0] base;  // destination word of the tile's token row
     logic [4:0] tokens;  // tokens of the tile that exist
     logic group_last;  // LINEAR: last tile of its group; attention: last group of its tile
+    logic tile_final;  // nothing more comes for these tokens
     logic op_last;  // last of the operation
+    logic [TAG_BITS-1:0] tag;
   } meta_t;
+
+  // What of an operation's progress is reported when a result is written.
+  typedef struct packed {
+    logic tile_final;
+    logic op_last;
+    logic [TAG_BITS-1:0] tag;
+  } written_t;
 
   // A row's parameters as the epilogue uses them.
   typedef struct packed {

@@ -16,7 +16,7 @@ module descriptor_fetch
     parameter int unsigned LOGITS = 1024,
     parameter int unsigned PORT_BITS = 128,
     parameter int unsigned LENGTH_BITS = 5,
-    parameter int unsigned QUEUE = 8
+    parameter int unsigned QUEUE = 16
 ) (
     input logic clk_i,
     input logic rst_i,  // held while no run is under way

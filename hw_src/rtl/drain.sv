@@ -19,7 +19,7 @@ module drain
     input  meta_t                                             meta_i,
     input  logic      [ TOKENS-1:0][ ROWS-1:0][ACC_BITS-1:0]  captured_i,
     // row parameters
-    output logic                                              parity_o,
+    output logic      [ROW_GROUP_BITS-1:0]                    place_o,
     output logic      [SLOT_BITS-1:0]                         slot_o,
     input  logic                                              slow_i,
     input  logic                                              slot_last_i,
@@ -33,7 +33,9 @@ module drain
     // the tile's last slot has been read
     output logic                                              tile_done_o,
     output meta_t                                             tile_meta_o,
-    // lanes, three cycles after the slot
+    // lanes, three cycles after the slot, and a cycle before that lanes are in use; last_o with the
+    // tile's last slot
+    output logic                                              coming_o,
     output logic      [  LANES-1:0]                           valid_o,
     output meta_t                                             meta_o,
     output logic                                              last_o,
@@ -48,7 +50,7 @@ module drain
   meta_t meta_q;
   logic [SLOT_BITS-1:0] slot_q;
   logic [LANE_BITS-1:0] sub_q;
-  assign parity_o = meta_q.parity;
+  assign place_o = meta_q.rows;
   assign slot_o = slot_q;
   assign slow = meta_q.kind == KIND_LINEAR && slow_i;
   assign slot_last = meta_q.kind == KIND_LINEAR ? slot_last_i : slot_q == SLOT_BITS'(SLOTS - 1);
@@ -81,7 +83,7 @@ module drain
   always_ff @(posedge clk_i) begin
     valid1_q <= busy_q && !rst_i;
     enable1_q <= slow ? LANES'(1) << sub_q : '1;
-    last1_q <= tile_last && meta_q.op_last;
+    last1_q <= tile_last;
     meta1_q <= meta_q;
     slot1_q <= slot_q;
     for (int unsigned t = 0; t < TOKENS; t++) begin
@@ -92,7 +94,7 @@ module drain
 
   // 2: digits joined, parameters chosen.
   logic [LANES-1:0] valid2_q;
-  logic last2_q;
+  logic last2_q, coming_q;
   meta_t meta2_q;
   lane_row_t [LANES-1:0] row2_q, value_row;
   logic [TOKENS-1:0][LANES-1:0][PAIR_BITS-1:0] pair2_q;
@@ -110,7 +112,8 @@ module drain
         };
   end
   always_ff @(posedge clk_i) begin
-    last2_q <= last1_q;
+    last2_q <= last1_q && valid1_q && !rst_i;
+    coming_q <= valid1_q && !rst_i;
     meta2_q <= meta1_q;
     for (int unsigned l = 0; l < LANES; l++) begin
       valid2_q[l] <= valid1_q && !rst_i && enable1_q[l] && (value1 ? l % 2 == 0 : row_valid_i[l]);
@@ -124,6 +127,8 @@ module drain
       end
     end
   end
+
+  assign coming_o = coming_q;
 
   // 3: bias added.
   always_ff @(posedge clk_i) begin

@@ -1,5 +1,7 @@
 // TOKENS x LANES requantisation lanes with what surrounds them: the choice between the array's
-// drain and LayerNorm, parameters delayed to the cycle that needs them, GELU's table, logits.
+// drain and LayerNorm, parameters delayed to the cycle that needs them, GELU's table, logits. Results
+// carry everything with them that depends on their operation, since those of one operation follow
+// those of another without a gap; the drain goes first, LayerNorm takes the cycles it leaves.
 //
 // Cycle 0 lane inputs, 10 the lanes' results, 11 table values; writeback.sv follows.
 module epilogue
@@ -10,7 +12,6 @@ module epilogue
 ) (
     input  logic                                            clk_i,
     input  logic                                            rst_i,
-    input  descriptor_t                                     descriptor_i,
     // GELU's table, a word of four bytes at a time
     input  logic                                            table_we_i,
     input  logic        [       5:0]                        table_address_i,
@@ -25,7 +26,7 @@ module epilogue
     input  logic        [       1:0][TOKENS-1:0][      5:0] mean_shift_i,
     // from LayerNorm: LANES neighbouring channels of TOKENS tokens
     input  logic                                            norm_valid_i,
-    input  logic                                            norm_last_i,
+    input  written_t                                        norm_written_i,
     input  logic        [       4:0]                        norm_tokens_i,
     input  logic        [ADDRESS_BITS-1:0]                  norm_base_i,
     input  logic        [CHANNEL_BITS-1:0]                  norm_channel_i,
@@ -34,13 +35,16 @@ module epilogue
     input  logic        [TOKENS-1:0][       5:0]            norm_shift_i,
     input  logic        [TOKENS-1:0][LANES-1:0][      15:0] norm_x_i,
     input  logic        [ LANES-1:0][      14:0]            norm_gain_i,
-    // logits
-    output logic                                            logit_we_o,
-    output logic        [CHANNEL_BITS-1:0]                  logit_index_o,
-    output logic        [      31:0]                        logit_data_o,
+    input  logic        [       5:0]                        norm_out_shift_i,
+    // logits, a bank each
+    output logic        [LOGIT_BANKS-1:0]                   logit_we_o,
+    output logic        [LOGIT_BANKS-1:0][CHANNEL_BITS-1:0] logit_index_o,
+    output logic        [LOGIT_BANKS-1:0][31:0]             logit_data_o,
     // results
+    output logic                                            residual_valid_o,  // any, for the residual
     output logic        [ LANES-1:0]                        valid_o,
-    output logic                                            last_o,
+    output logic                                            residual_o,
+    output written_t                                        written_o,
     output logic        [       4:0]                        tokens_o,
     output logic        [ADDRESS_BITS-1:0]                  base_o,
     output logic        [ LANES-1:0][CHANNEL_BITS-1:0]      channel_o,
@@ -50,7 +54,9 @@ module epilogue
 
   typedef struct packed {
     logic [LANES-1:0] valid;
-    logic last;
+    logic [1:0] mode;
+    logic [6:0] clamp;
+    written_t written;
     logic [4:0] tokens;
     logic [ADDRESS_BITS-1:0] base;
     logic [LANES-1:0][CHANNEL_BITS-1:0] channel;
@@ -63,7 +69,7 @@ module epilogue
     logic [LANES-1:0][5:0] shift;
   } scale_t;
 
-  // Cycle 0. During a LayerNorm nothing comes from the array.
+  // Cycle 0.
   place_t place_q[LATENCY+2];
   scale_t scale_q[LATENCY-1];
   place_t place_d;
@@ -73,20 +79,31 @@ module epilogue
   logic [TOKENS-1:0][LANES-1:0][17:0] b_q;
   logic [TOKENS-1:0][SUM_BITS-1:0] c_q;
   logic norm, linear;
-  assign norm   = descriptor_i.opcode == OPCODE_LAYERNORM;
-  assign linear = descriptor_i.opcode == OPCODE_LINEAR;
+  assign norm   = norm_valid_i;
+  assign linear = drain_meta_i.kind == KIND_LINEAR;
 
   always_comb begin
-    place_d.valid = norm ? {LANES{norm_valid_i}} : drain_valid_i;
-    place_d.last = norm ? norm_last_i : drain_last_i;
+    place_d.valid = norm ? '1 : drain_valid_i;
+    place_d.mode = EPILOGUE_REQUANTISE[1:0];
+    place_d.clamp = 7'(ACTIVATION_MAX);
+    if (!norm && linear) begin
+      place_d.mode  = drain_meta_i.mode;
+      place_d.clamp = drain_meta_i.clamp;
+    end
+    place_d.written = '{
+        tile_final: drain_last_i && drain_meta_i.tile_final,
+        op_last: drain_last_i && drain_meta_i.op_last,
+        tag: drain_meta_i.tag
+    };
+    if (norm) place_d.written = norm_written_i;
     place_d.tokens = norm ? norm_tokens_i : drain_meta_i.tokens;
     place_d.base = norm ? norm_base_i : drain_meta_i.base;
-    scale_d.two = !linear;
+    scale_d.two = norm || !linear;
     scale_d.shift_a = norm ? norm_shift_i : mean_shift_i[drain_meta_i.parity];
     for (int unsigned l = 0; l < LANES; l++) begin
       place_d.channel[l] = norm ? norm_channel_i + CHANNEL_BITS'(l) : drain_row_i[l].channel;
       scale_d.multiplier[l] = norm ? norm_gain_i[l] : drain_row_i[l].multiplier;
-      scale_d.shift[l] = norm ? descriptor_i.shift[5:0] : drain_row_i[l].shift;
+      scale_d.shift[l] = norm ? norm_out_shift_i : drain_row_i[l].shift;
     end
   end
 
@@ -98,7 +115,8 @@ module epilogue
     if (rst_i) begin
       for (int unsigned i = 0; i < LATENCY + 2; i++) begin
         place_q[i].valid <= '0;
-        place_q[i].last  <= 1'b0;
+        place_q[i].written.tile_final <= 1'b0;
+        place_q[i].written.op_last <= 1'b0;
       end
     end
     for (int unsigned t = 0; t < TOKENS; t++) begin
@@ -114,16 +132,12 @@ module epilogue
     end
   end
 
-  // What the result is limited to.
+  // What the result is limited to, in the cycle of the limiting.
   logic signed [15:0] low_q, high_q;
   always_ff @(posedge clk_i) begin
-    high_q <= 16'(ACTIVATION_MAX);
-    low_q  <= -16'(ACTIVATION_MAX);
-    if (linear) begin
-      high_q <= 16'(descriptor_i.clamp);
-      low_q  <= -16'(descriptor_i.clamp);
-    end
-    if (linear && descriptor_i.mode == EPILOGUE_RESIDUAL) begin
+    high_q <= 16'(place_q[LATENCY-2].clamp);
+    low_q  <= -16'(place_q[LATENCY-2].clamp);
+    if (place_q[LATENCY-2].mode == EPILOGUE_RESIDUAL[1:0]) begin
       high_q <= 16'sh7FFF;
       low_q  <= 16'sh8000;
     end
@@ -133,7 +147,7 @@ module epilogue
   logic use_table;
   logic [TOKENS-1:0][LANES-1:0][15:0] result, result_q;
   logic [TOKENS-1:0][LANES-1:0][7:0] looked_up;
-  assign use_table = linear && descriptor_i.mode == EPILOGUE_TABLE;
+  assign use_table = place_q[LATENCY+1].mode == EPILOGUE_TABLE[1:0];
   for (genvar t = 0; t < TOKENS; t++) begin : g_token
     for (genvar l = 0; l < LANES; l++) begin : g_lane
       requantise u_requantise (
@@ -165,27 +179,43 @@ module epilogue
   end
   always_ff @(posedge clk_i) result_q <= result;
 
-  // Logits: one digit row a cycle (row_parameters.sv makes every slot slow), one token.
+  // Logits, of one token: those of a slot lie in different banks (row_parameters.sv).
   logic logits;
-  assign logits = linear && descriptor_i.mode == EPILOGUE_LOGITS;
+  assign logits = linear && drain_meta_i.mode == EPILOGUE_LOGITS[1:0];
   always_ff @(posedge clk_i) begin
-    logit_we_o <= logits && drain_valid_i != '0 && !rst_i;
-    for (int unsigned l = 0; l < LANES; l++) begin
-      if (drain_valid_i[l]) begin
-        logit_index_o <= drain_row_i[l].channel;
-        logit_data_o  <= drain_acc_i[0][l];
+    logit_we_o <= '0;
+    for (int unsigned b = 0; b < LOGIT_BANKS; b++) begin
+      for (int unsigned l = 0; l < LANES; l++) begin
+        if (drain_valid_i[l] && drain_row_i[l].channel[LOGIT_BANK_BITS-1:0] ==
+            LOGIT_BANK_BITS'(b)) begin
+          logit_we_o[b] <= logits && !rst_i;
+          logit_index_o[b] <= drain_row_i[l].channel;
+          logit_data_o[b] <= drain_acc_i[0][l];
+        end
       end
     end
   end
 
   place_t placed;
+  logic placed_logits, residual_q;
   assign placed = place_q[LATENCY+1];
-  assign valid_o = placed.valid & {LANES{!logits}};
-  assign last_o = placed.last;
+  assign placed_logits = placed.mode == EPILOGUE_LOGITS[1:0];
+  always_ff @(posedge clk_i)
+    residual_q <= place_q[LATENCY].valid != '0 &&
+        place_q[LATENCY].mode == EPILOGUE_RESIDUAL[1:0];
+  assign residual_valid_o = residual_q;
+  assign valid_o = placed.valid & {LANES{!placed_logits}};
+  assign residual_o = placed.mode == EPILOGUE_RESIDUAL[1:0];
+  assign written_o = placed.written;
   assign tokens_o = placed.tokens;
   assign base_o = placed.base;
   assign channel_o = placed.channel;
 
+`ifdef VERILATOR
+  lanes_taken_twice :
+  assert property (@(posedge clk_i) disable iff (rst_i) norm_valid_i |-> drain_valid_i == '0 && !drain_last_i);
+`endif
+
   logic unused;
-  assign unused = ^{drain_meta_i, descriptor_i};
+  assign unused = ^{drain_meta_i, placed};
 endmodule

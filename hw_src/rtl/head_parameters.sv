@@ -13,6 +13,7 @@ module head_parameters
     input  logic [127:0]       p_data_i,
     output logic               fault_o,
     output logic [ 31:0]       fault_address_o,
+    output logic               busy_o,
     output logic               full_o,
     input  logic [  1:0][ 3:0] index_i,
     output head_t [ 1:0]       head_o
@@ -54,6 +55,7 @@ module head_parameters
     end
     if (rst_i) busy_q <= 1'b0;
   end
+  assign busy_o = busy_q;
   assign full_o = full_q;
   for (genvar b = 0; b < 2; b++) begin : g_bank
     (* ram_style = "distributed" *) logic [FIELD_BITS-1:0] out_memory[PAIRS];

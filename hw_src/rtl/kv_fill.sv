@@ -30,7 +30,8 @@ module kv_fill
     input  logic                                       grant_i,
     output logic  [ADDRESS_BITS-1:0]                   address_o,
     input  logic  [  TOKENS-1:0][DEPTH-1:0][      7:0] rdata_i,
-    // weight memory
+    // weight memory; write_next_o a cycle before
+    output logic                                       write_next_o,
     output logic  [    ROWS-1:0][CHUNKS-1:0]           we_o,
     output logic  [WADDRESS-1:0]                       waddress_o,
     output logic  [    ROWS-1:0][DEPTH-1:0][      3:0] wdata_o
@@ -74,6 +75,7 @@ module kv_fill
   } tag_t;
   tag_t tag_q[MEMORY_LATENCY], tag, written_q;
   assign tag = tag_q[MEMORY_LATENCY-1];
+  assign write_next_o = tag.valid;
 
   always_ff @(posedge clk_i) begin
     tag_q[0] <= '{

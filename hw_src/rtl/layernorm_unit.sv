@@ -8,8 +8,10 @@
 // lanes of requantise.sv compute both lines.
 //
 // Three engines, each on a tile of its own: sums (a first pass over the tile), the square root (a
-// token a cycle), and the second pass. Both passes share RES's read port: time is cut into slots of
-// DEPTH / LANES cycles, in which each pass uses one word.
+// token a cycle), and the second pass. Both passes share RES's read port with the residual's epilogue,
+// which goes first (residual_valid_i), and the second pass the lanes with the drain, which goes first
+// as well (lanes_taken_i): LAYERNORM works in the cycles that the array's results leave. A tile is
+// begun when the LINEAR before has written it (overlap.sv).
 module layernorm_unit
   import quasar_pkg::*, datapath_pkg::*;
 #(
@@ -20,20 +22,26 @@ module layernorm_unit
     input  logic                                             clk_i,
     input  logic                                             rst_i,
     input  logic                                             start_i,
-    input  descriptor_t                                      descriptor_i,
+    input  descriptor_t                                      descriptor_i,  // stays while busy_o
+    input  order_t                                           order_i,
+    input  logic        [TAGS-1:0][TILE_BITS:0]              progress_i,
+    output logic                                             busy_o,
+    output logic                                             gains_busy_o,
     // gains, eight a beat
     input  logic                                             p_valid_i,
     output logic                                             p_ready_o,
     input  logic        [     127:0]                         p_data_i,
     output logic                                             fault_o,
     output logic        [      31:0]                         fault_address_o,
-    // residual memory
+    // residual memory: in the next cycle the epilogue reads it
+    input  logic                                             residual_valid_i,
     output logic                                             re_o,
     output logic        [ADDRESS_BITS-1:0]                   address_o,
     input  logic        [TOKENS-1:0][DEPTH-1:0][       15:0] rdata_i,
-    // to the lanes
+    // to the lanes; in the next cycle the drain needs them
+    input  logic                                             lanes_taken_i,
     output logic                                             valid_o,
-    output logic                                             last_o,
+    output written_t                                         written_o,
     output logic        [       4:0]                         tokens_o,
     output logic        [ADDRESS_BITS-1:0]                   base_o,
     output logic        [CHANNEL_BITS-1:0]                   channel_o,
@@ -41,7 +49,8 @@ module layernorm_unit
     output logic        [TOKENS-1:0][SUM_BITS-1:0]           offset_o,
     output logic        [TOKENS-1:0][       5:0]             shift_o,
     output logic        [TOKENS-1:0][LANES-1:0][       15:0] x_o,
-    output logic        [ LANES-1:0][      14:0]             gain_o
+    output logic        [ LANES-1:0][      14:0]             gain_o,
+    output logic        [       5:0]                         out_shift_o
 );
   localparam int unsigned PHASES = DEPTH / LANES;
   localparam int unsigned PHASE_BITS = $clog2(PHASES);
@@ -49,13 +58,13 @@ module layernorm_unit
   localparam int unsigned S2_BITS = 41;
   localparam int unsigned WORD_BITS = 8;
 
-  logic [PHASE_BITS-1:0] phase_q;
-  logic slot_begin;
   logic [WORD_BITS-1:0] words;
-  logic [8:0] tiles;
-  assign slot_begin = phase_q == '0;
+  logic [TILE_BITS-1:0] tiles;
+  logic [ADDRESS_BITS-1:0] pitch;
   assign words = WORD_BITS'(descriptor_i.inputs >> $clog2(DEPTH));
-  assign tiles = 9'((descriptor_i.tokens + 16'(TOKENS - 1)) >> $clog2(TOKENS));
+  assign tiles = TILE_BITS'((descriptor_i.tokens + 16'(TOKENS - 1)) >> $clog2(TOKENS));
+  assign pitch = ADDRESS_BITS'(descriptor_i.source_pitch);
+  assign out_shift_o = descriptor_i.shift[5:0];
 
   // Gains: a memory of beats; LANES of eight are used at once.
   logic gains_busy_q, gains_full_q, accept;
@@ -98,114 +107,85 @@ module layernorm_unit
     end
     if (rst_i) gains_busy_q <= 1'b0;
   end
+  assign gains_busy_o = gains_busy_q;
 
-  // Engine 1: sums.
-  logic sum_run_q, sums_full_q, sums_take;
+  // Words of both passes. A tile's sums begin when it is written and fewer than two tiles' sums wait:
+  // one in a buffer, one before it.
+  logic sum_request, sum_grant, sum_valid, sum_first, sum_last, sum_tile_read, sums_take;
+  logic norm_request, norm_valid, norm_first, norm_last, norm_step, sum_reading;
   logic [1:0] sums_ahead_q;  // tiles read and not yet taken
-  logic [8:0] sum_tile_q;
-  logic [WORD_BITS-1:0] sum_word_q;
-  logic [ADDRESS_BITS-1:0] sum_base_q;
-  logic sum_read, sum_word_last;
-  assign sum_word_last = sum_word_q + WORD_BITS'(1) == words;
-  // One tile's sums wait in a buffer, those of another one before it.
-  assign sum_read = slot_begin && sum_run_q && (sum_word_q != '0 || sums_ahead_q < 2'd2);
+  logic [TILE_BITS-1:0] sum_tile, norm_tile;
+  logic [ADDRESS_BITS-1:0] sum_address, norm_address;
+  logic [TOKENS-1:0][LANES-1:0][15:0] sum_x, norm_x;
+  logic [WORD_BITS-1:0] sum_word, norm_word;
+  logic [PHASE_BITS-1:0] sum_phase, norm_phase;
+  logic norm_reading, norm_tile_read;
+  logic tile_written;
+  assign tile_written = !order_i.chained ||
+      progress_i[order_i.producer] > (TILE_BITS + 1)'(sum_tile);
 
-  // Engine 3: normalisation.
-  logic norm_run_q, norm_busy_q, stats_new_q;
-  logic [8:0] norm_tile_q;
-  logic [WORD_BITS-1:0] norm_word_q;
-  logic [ADDRESS_BITS-1:0] norm_base_q, destination_q;
-  logic norm_slot_q, norm_word_last, norm_tile_last, norm_begin, norm_read;
-  assign norm_word_last = norm_word_q + WORD_BITS'(1) == words;
-  assign norm_tile_last = norm_tile_q + 9'd1 == tiles;
-  // A tile begins at a slot's begin; its words then follow slot by slot, read one cycle after.
-  assign norm_begin = slot_begin && norm_run_q && !norm_busy_q && stats_new_q && gains_full_q;
-  assign norm_read = norm_slot_q;
-
+  norm_words #(
+      .TOKENS(TOKENS),
+      .DEPTH(DEPTH),
+      .LANES(LANES),
+      .WORD_BITS(WORD_BITS)
+  ) u_sum_words (
+      .clk_i,
+      .rst_i,
+      .start_i,
+      .words_i(words),
+      .tiles_i(tiles),
+      .pitch_i(pitch),
+      .tile_o(sum_tile),
+      .reading_o(sum_reading),
+      .tile_ready_i(tile_written && sums_ahead_q < 2'd2),
+      .tile_read_o(sum_tile_read),
+      .request_o(sum_request),
+      .address_o(sum_address),
+      .grant_i(sum_grant),
+      .rdata_i,
+      .valid_o(sum_valid),
+      .first_o(sum_first),
+      .last_o(sum_last),
+      .word_o(sum_word),
+      .phase_o(sum_phase),
+      .x_o(sum_x),
+      .step_i(sum_valid)
+  );
+  norm_words #(
+      .TOKENS(TOKENS),
+      .DEPTH(DEPTH),
+      .LANES(LANES),
+      .WORD_BITS(WORD_BITS)
+  ) u_norm_words (
+      .clk_i,
+      .rst_i,
+      .start_i,
+      .words_i(words),
+      .tiles_i(tiles),
+      .pitch_i(pitch),
+      .tile_o(norm_tile),
+      .reading_o(norm_reading),
+      .tile_ready_i(!sum_reading || norm_tile < sum_tile),
+      .tile_read_o(norm_tile_read),
+      .request_o(norm_request),
+      .address_o(norm_address),
+      .grant_i(!residual_valid_i),
+      .rdata_i,
+      .valid_o(norm_valid),
+      .first_o(norm_first),
+      .last_o(norm_last),
+      .word_o(norm_word),
+      .phase_o(norm_phase),
+      .x_o(norm_x),
+      .step_i(norm_step)
+  );
+  assign sum_grant = !residual_valid_i && !norm_request;
   always_ff @(posedge clk_i) begin
-    phase_q <= phase_q + PHASE_BITS'(1);
-    re_o <= sum_read || norm_read;
-    address_o <= norm_read ? norm_base_q + ADDRESS_BITS'(norm_word_q) :
-        sum_base_q + ADDRESS_BITS'(sum_word_q);
-
-    if (sum_read) begin
-      sum_word_q <= sum_word_last ? '0 : sum_word_q + WORD_BITS'(1);
-      if (sum_word_last) begin
-        sum_base_q <= sum_base_q + ADDRESS_BITS'(descriptor_i.source_pitch);
-        sum_tile_q <= sum_tile_q + 9'd1;
-        if (sum_tile_q + 9'd1 == tiles) sum_run_q <= 1'b0;
-      end
-    end
-    sums_ahead_q <= sums_ahead_q + 2'(sum_read && sum_word_last) - 2'(sums_take);
-
-    norm_slot_q <= slot_begin && (norm_begin || norm_busy_q);
-    if (norm_begin) norm_busy_q <= 1'b1;
-    if (norm_read) begin
-      norm_word_q <= norm_word_last ? '0 : norm_word_q + WORD_BITS'(1);
-      if (norm_word_last) begin
-        norm_busy_q <= 1'b0;
-        norm_base_q <= norm_base_q + ADDRESS_BITS'(descriptor_i.source_pitch);
-        destination_q <= destination_q + ADDRESS_BITS'(descriptor_i.destination_pitch);
-        norm_tile_q <= norm_tile_q + 9'd1;
-        if (norm_tile_last) norm_run_q <= 1'b0;
-      end
-    end
-
-    if (start_i) begin
-      sum_run_q <= 1'b1;
-      sums_ahead_q <= '0;
-      sum_tile_q <= '0;
-      sum_word_q <= '0;
-      sum_base_q <= '0;
-      norm_run_q <= 1'b1;
-      norm_busy_q <= 1'b0;
-      norm_slot_q <= 1'b0;
-      norm_tile_q <= '0;
-      norm_word_q <= '0;
-      norm_base_q <= '0;
-      destination_q <= descriptor_i.destination[ADDRESS_BITS-1:0];
-    end
-    if (rst_i) begin
-      phase_q <= '0;
-      sum_run_q <= 1'b0;
-      norm_run_q <= 1'b0;
-      norm_busy_q <= 1'b0;
-      norm_slot_q <= 1'b0;
-    end
-  end
-
-  // A word in use: loaded MEMORY_LATENCY + 1 cycles after its read was decided, then LANES channels
-  // a cycle for PHASES cycles.
-  typedef struct packed {
-    logic load;
-    logic first;
-    logic last;
-  } sum_tag_t;
-  sum_tag_t sum_tag_q[MEMORY_LATENCY+1];
-  logic [TOKENS-1:0][DEPTH-1:0][15:0] sum_hold_q;
-  logic sum_first_q, sum_last_q, sum_use_q;
-  logic [PHASE_BITS-1:0] sum_sub_q;
-  always_ff @(posedge clk_i) begin
-    sum_tag_q[0] <= '{load: sum_read, first: sum_word_q == '0, last: sum_word_last};
-    for (int unsigned i = 1; i <= MEMORY_LATENCY; i++) sum_tag_q[i] <= sum_tag_q[i-1];
-    if (sum_use_q) begin
-      sum_sub_q <= sum_sub_q + PHASE_BITS'(1);
-      for (int unsigned t = 0; t < TOKENS; t++) begin
-        sum_hold_q[t] <= sum_hold_q[t] >> (16 * LANES);
-      end
-      if (sum_sub_q == PHASE_BITS'(PHASES - 1)) sum_use_q <= 1'b0;
-    end
-    if (sum_tag_q[MEMORY_LATENCY].load) begin
-      sum_hold_q <= rdata_i;
-      sum_first_q <= sum_tag_q[MEMORY_LATENCY].first;
-      sum_last_q <= sum_tag_q[MEMORY_LATENCY].last;
-      sum_sub_q <= '0;
-      sum_use_q <= 1'b1;
-    end
-    if (rst_i) begin
-      for (int unsigned i = 0; i <= MEMORY_LATENCY; i++) sum_tag_q[i].load <= 1'b0;
-      sum_use_q <= 1'b0;
-    end
+    re_o <= (norm_request || sum_request) && !residual_valid_i;
+    address_o <= norm_request ? norm_address : sum_address;
+    sums_ahead_q <= sums_ahead_q + 2'(sum_tile_read) - 2'(sums_take);
+    if (start_i || rst_i) sums_ahead_q <= '0;
   end
 
   // Squares, their sum over LANES, the running sums.
@@ -223,14 +203,14 @@ module layernorm_unit
     assign s2_d[t] = (sum_begin3_q ? '0 : s2_q[t]) + S2_BITS'(part2_q[t]);
   end
   always_ff @(posedge clk_i) begin
-    sum_valid_q <= {sum_valid_q[1:0], sum_use_q};
-    sum_begin_q <= {sum_begin_q[1:0], sum_first_q && sum_sub_q == '0};
-    sum_end_q <= {sum_end_q[1:0], sum_last_q && sum_sub_q == PHASE_BITS'(PHASES - 1)};
+    sum_valid_q <= {sum_valid_q[1:0], sum_valid};
+    sum_begin_q <= {sum_begin_q[1:0], sum_first};
+    sum_end_q <= {sum_end_q[1:0], sum_last};
     x2_q <= x1_q;
     for (int unsigned t = 0; t < TOKENS; t++) begin
       automatic logic [15+$clog2(LANES):0] line = '0;
       automatic logic [SQUARE_SUM_BITS-1:0] squares = '0;
-      x1_q[t] <= sum_hold_q[t][LANES-1:0];
+      x1_q[t] <= sum_x[t];
       for (int unsigned l = 0; l < LANES; l++) begin
         square2_q[t][l] <= 31'(32'($signed(x1_q[t][l])) * 32'($signed(x1_q[t][l])));
         line += (16 + $clog2(LANES))'($signed(x2_q[t][l]));
@@ -255,13 +235,13 @@ module layernorm_unit
   assign sum_end3_q = sum_end_q[2];
 
   // Engine 2: the square root, a token a cycle from a copy of the sums.
+  logic sums_full_q, stats_new_q;
   logic root_busy_q, root_valid, buffer_full_q, buffer_load, stats_full_d;
   logic [$clog2(TOKENS)-1:0] root_token_q;
   logic [TOKENS-1:0][S1_BITS-1:0] root_s1_q;
   logic [TOKENS-1:0][S2_BITS-1:0] root_s2_q;
   logic roots_pending_q;
-  // Normalisation copies the statistics within five cycles of beginning a tile, before the next
-  // tile's roots can arrive.
+  // Normalisation copies the statistics when it begins a tile.
   assign sums_take = buffer_full_q && !roots_pending_q && !stats_new_q;
   logic [TOKENS-1:0][S1_BITS-1:0] buffer_s1_q;
   logic [TOKENS-1:0][S2_BITS-1:0] buffer_s2_q;
@@ -334,10 +314,10 @@ module layernorm_unit
     if (rst_i || start_i) root_valid_q <= '0;
   end
 
-  // Statistics of the tile that normalisation takes next, and those in use.
-  logic [TOKENS-1:0][26:0] next_scale_q, active_scale_q;
-  logic [TOKENS-1:0][SUM_BITS-1:0] next_offset_q, active_offset_q;
-  logic [TOKENS-1:0][5:0] next_shift_q, active_shift_q;
+  // Statistics of the tile that normalisation takes next.
+  logic [TOKENS-1:0][26:0] next_scale_q;
+  logic [TOKENS-1:0][SUM_BITS-1:0] next_offset_q;
+  logic [TOKENS-1:0][5:0] next_shift_q;
   assign stats_full_d = root_valid_q[10] && root_index_q[10] == ($clog2(TOKENS))'(TOKENS - 1);
   always_ff @(posedge clk_i) begin
     if (root_valid_q[10]) begin
@@ -345,80 +325,57 @@ module layernorm_unit
       next_offset_q[root_index_q[10]] <= root_offset_q;
       next_shift_q[root_index_q[10]]  <= root_shift_q;
     end
-    if (norm_begin) stats_new_q <= 1'b0;
+    if (norm_step && norm_first) stats_new_q <= 1'b0;
     if (stats_full_d) stats_new_q <= 1'b1;
     if (start_i || rst_i) stats_new_q <= 1'b0;
   end
 
-  // The second pass: word, parameters and place to the lanes.
-  typedef struct packed {
-    logic load;
-    logic first;
-    logic last;
-    logic [WORD_BITS-1:0] word;
-    logic [4:0] tokens;
-    logic [ADDRESS_BITS-1:0] base;
-  } norm_tag_t;
-  norm_tag_t norm_tag_q[MEMORY_LATENCY+1], used_q;
-  logic [TOKENS-1:0][DEPTH-1:0][15:0] norm_hold_q;
-  logic norm_use_q;
-  logic [PHASE_BITS-1:0] norm_sub_q;
-  logic [CHANNEL_BITS-1:0] channel;
-  logic [CHANNEL_BITS-1:0] channel_q;
-  assign channel = CHANNEL_BITS'(used_q.word) * CHANNEL_BITS'(DEPTH) +
-      CHANNEL_BITS'(norm_sub_q) * CHANNEL_BITS'(LANES);
+  // The second pass: LANES channels, their parameters and place to the lanes.
+  logic busy_q, use_last;
+  logic [TILE_BITS-1:0] use_tile_q;
+  logic [ADDRESS_BITS-1:0] destination_q;
+  logic [CHANNEL_BITS-1:0] channel, channel_q;
+  assign norm_step = norm_valid && !lanes_taken_i && (!norm_first || (stats_new_q && gains_full_q));
+  assign use_last = use_tile_q + TILE_BITS'(1) == tiles;
+  assign channel = CHANNEL_BITS'(norm_word) * CHANNEL_BITS'(DEPTH) +
+      CHANNEL_BITS'(norm_phase) * CHANNEL_BITS'(LANES);
   assign gain_address = channel[9:3];
   always_ff @(posedge clk_i) begin
-    norm_tag_q[0] <= '{
-        load: norm_read,
-        first: norm_word_q == '0,
-        last: norm_word_last && norm_tile_last,
-        word: norm_word_q,
-        tokens: norm_tile_last ? 5'(descriptor_i.tokens - 16'(norm_tile_q) * 16'(TOKENS)) :
-            5'(TOKENS),
-        base: destination_q
-    };
-    for (int unsigned i = 1; i <= MEMORY_LATENCY; i++) norm_tag_q[i] <= norm_tag_q[i-1];
-    if (norm_use_q) begin
-      norm_sub_q <= norm_sub_q + PHASE_BITS'(1);
-      for (int unsigned t = 0; t < TOKENS; t++) begin
-        norm_hold_q[t] <= norm_hold_q[t] >> (16 * LANES);
-      end
-      if (norm_sub_q == PHASE_BITS'(PHASES - 1)) norm_use_q <= 1'b0;
-    end
-    if (norm_tag_q[MEMORY_LATENCY].load) begin
-      norm_hold_q <= rdata_i;
-      used_q <= norm_tag_q[MEMORY_LATENCY];
-      norm_sub_q <= '0;
-      norm_use_q <= 1'b1;
-    end
     // Beside the gains' read.
-    valid_o <= norm_use_q && !rst_i;
-    last_o <= norm_use_q && used_q.last && norm_sub_q == PHASE_BITS'(PHASES - 1) && !rst_i;
-    tokens_o <= used_q.tokens;
-    base_o <= used_q.base;
+    valid_o <= norm_step && !rst_i;
+    written_o <= '{
+        tile_final: norm_step && norm_last && !rst_i,
+        op_last: norm_step && norm_last && use_last && !rst_i,
+        tag: order_i.tag
+    };
+    tokens_o <= use_last ? 5'(descriptor_i.tokens - 16'(use_tile_q) * 16'(TOKENS)) : 5'(TOKENS);
+    base_o <= destination_q;
     channel_q <= channel;
-    for (int unsigned t = 0; t < TOKENS; t++) x_o[t] <= norm_hold_q[t][LANES-1:0];
-    if (norm_use_q && used_q.first && norm_sub_q == '0) begin
-      scale_o  <= active_scale_q;
-      offset_o <= active_offset_q;
-      shift_o  <= active_shift_q;
+    x_o <= norm_x;
+    if (norm_step && norm_first) begin
+      scale_o  <= next_scale_q;
+      offset_o <= next_offset_q;
+      shift_o  <= next_shift_q;
     end
-    if (norm_tag_q[MEMORY_LATENCY].load && norm_tag_q[MEMORY_LATENCY].first) begin
-      active_scale_q  <= next_scale_q;
-      active_offset_q <= next_offset_q;
-      active_shift_q  <= next_shift_q;
+    if (norm_step && norm_last) begin
+      destination_q <= destination_q + ADDRESS_BITS'(descriptor_i.destination_pitch);
+      use_tile_q <= use_tile_q + TILE_BITS'(1);
+      if (use_last) busy_q <= 1'b0;
     end
-    if (rst_i) begin
-      for (int unsigned i = 0; i <= MEMORY_LATENCY; i++) norm_tag_q[i].load <= 1'b0;
-      norm_use_q <= 1'b0;
+    if (start_i) begin
+      busy_q <= 1'b1;
+      use_tile_q <= '0;
+      destination_q <= descriptor_i.destination[ADDRESS_BITS-1:0];
     end
+    if (rst_i) busy_q <= 1'b0;
   end
+  assign busy_o = busy_q;
   assign channel_o = channel_q;
   for (genvar l = 0; l < LANES; l++) begin : g_lane
     assign gain_o[l] = gain_word[(32'(channel_q[2:0])+l)%8];
   end
 
   logic unused;
-  assign unused = ^{descriptor_i, used_q, root_valid_q[ROOT_STAGES-1]};
+  assign unused = ^{descriptor_i, order_i, root_valid_q[ROOT_STAGES-1], sum_word, sum_phase,
+                    norm_reading, norm_tile_read};
 endmodule

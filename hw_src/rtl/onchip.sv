@@ -1,5 +1,6 @@
 // The on-chip memories ACT, RES and LOGITS, with the control plane's ports for loads and stores
-// beside the units'. The control plane uses them only while no unit runs.
+// beside the units'. The control plane uses them only while no unit runs. LOGITS has a bank for each of
+// LOGIT_BANKS neighbouring indices; a store takes one of every bank.
 module onchip
   import datapath_pkg::*;
 #(
@@ -34,7 +35,7 @@ module onchip
     output logic [     DEPTH*16-1:0]                           sr_data_o,
     input  logic                                               sl_re_i,
     input  logic [LOGIT_ADDRESS-1:0]                           sl_index_i,
-    output logic [             31:0]                           sl_data_o,
+    output logic [LOGIT_BANKS*32-1:0]                          sl_data_o,
     // the units
     input  logic                                               act_re_i,
     input  logic [  ACT_ADDRESS-1:0]                           act_raddress_i,
@@ -48,9 +49,9 @@ module onchip
     input  logic [       TOKENS-1:0][      DEPTH-1:0]          res_we_i,
     input  logic [        DEPTH-1:0][RES_ADDRESS-1:0]          res_waddress_i,
     input  logic [       TOKENS-1:0][      DEPTH-1:0][   15:0] res_wdata_i,
-    input  logic                                               logit_we_i,
-    input  logic [LOGIT_ADDRESS-1:0]                           logit_index_i,
-    input  logic [             31:0]                           logit_data_i
+    input  logic [  LOGIT_BANKS-1:0]                           logit_we_i,
+    input  logic [  LOGIT_BANKS-1:0][LOGIT_ADDRESS-1:0]        logit_index_i,
+    input  logic [  LOGIT_BANKS-1:0][   31:0]                  logit_data_i
 );
   logic [TOKENS-1:0][DEPTH-1:0] act_we, res_we;
   logic [TOKENS-1:0][DEPTH-1:0][7:0] act_wdata;
@@ -96,18 +97,22 @@ module onchip
       .waddr_i(res_waddress),
       .wdata_i(res_wdata)
   );
-  column_memory #(
-      .WIDTH(32),
-      .WORDS(LOGITS)
-  ) u_logits (
-      .clk_i,
-      .re_i(sl_re_i),
-      .raddr_i(sl_index_i),
-      .rdata_o(sl_data_o),
-      .we_i(logit_we_i),
-      .waddr_i(logit_index_i),
-      .wdata_i(logit_data_i)
-  );
+  for (genvar b = 0; b < LOGIT_BANKS; b++) begin : g_logits
+    column_memory #(
+        .WIDTH(32),
+        .WORDS((LOGITS + LOGIT_BANKS - 1) / LOGIT_BANKS)
+    ) u_logits (
+        .clk_i,
+        .re_i(sl_re_i),
+        .raddr_i(sl_index_i[LOGIT_ADDRESS-1:LOGIT_BANK_BITS]),
+        .rdata_o(sl_data_o[32*b+:32]),
+        .we_i(logit_we_i[b]),
+        .waddr_i(logit_index_i[b][LOGIT_ADDRESS-1:LOGIT_BANK_BITS]),
+        .wdata_i(logit_data_i[b])
+    );
+  end
+  logic unused;
+  assign unused = ^{sl_index_i, logit_index_i};
 
   // A store takes one bank of the word.
   logic [BANK_W-1:0] sa_bank_q[MEMORY_LATENCY], sr_bank_q[MEMORY_LATENCY];

@@ -8,7 +8,7 @@
 module prefetch #(
     parameter int unsigned BEATS = 512,
     parameter bit BLOCK = 1'b1,
-    parameter int unsigned RANGES = 16,
+    parameter int unsigned RANGES = 32,
     parameter int unsigned PORT_BITS = 128,
     parameter int unsigned LENGTH_BITS = 5
 ) (

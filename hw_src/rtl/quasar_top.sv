@@ -217,7 +217,7 @@ module quasar_top
   logic [7:0] ahead_number, unit_number;
   violation_t queue_violation;
   logic [3:0] unit_start, unit_done;
-  logic profile_valid, profile_ready, profile_idle, store_idle;
+  logic profile_valid, profile_ready, profile_idle, store_idle, datapath_next, datapath_accept;
   logic [25:0] profile_number;
   logic [47:0] profile_begin, profile_end;
 
@@ -285,6 +285,8 @@ module quasar_top
       .queue_ready_o(queue_ready),
       .queue_descriptor_i(queue_descriptor),
       .queue_violation_i(queue_violation),
+      .datapath_next_o(datapath_next),
+      .datapath_accept_i(datapath_accept),
       .unit_start_o(unit_start),
       .unit_descriptor_o(unit_descriptor),
       .unit_number_o(unit_number),
@@ -333,7 +335,7 @@ module quasar_top
   logic [LOGIT_BITS-1:0] sl_index;
   logic [DEPTH*8-1:0] la_data, sa_data;
   logic [DEPTH*16-1:0] lr_data, sr_data;
-  logic [31:0] sl_data;
+  logic [127:0] sl_data;
 
   data_movers #(
       .TOKENS(TOKENS),
@@ -437,6 +439,9 @@ module quasar_top
   ) i_datapath (
       .clk_i,
       .rst_i(unit_rst),
+      .next_valid_i(datapath_next),
+      .next_i(queue_descriptor),
+      .accept_o(datapath_accept),
       .start_i(unit_start[2]),
       .descriptor_i(unit_descriptor),
       .done_o(unit_done[2]),

@@ -9,9 +9,12 @@
 // until they are quiet. FLUSH
 // waits until every write was answered, before and after END's own profile entry.
 //
-// Operations run one after the other in the order of the table, except that LOAD_IMAGE and
-// LOAD_RESIDUAL, which write different memories, may overlap. Each unit is a slot that remembers
-// number and begin of its operation for the profile.
+// Operations begin in the order of the table. LOAD_IMAGE and LOAD_RESIDUAL, which write different
+// memories, may overlap, and so may operations of the datapath, which says itself when it takes the
+// next one (overlap.sv); all others run alone. Each unit is a slot that remembers number and begin of
+// its operation for the profile, the datapath several: its operations end in their order. In the
+// profile an operation that began before the end of the one before begins with that end, so that
+// times of layers add up.
 //
 // START while busy does not disturb the run: it is flagged as an error beside it, unless there is
 // one already. A fault after it takes its place.
@@ -54,6 +57,8 @@ module sequencer
     output logic queue_ready_o,
     input descriptor_t queue_descriptor_i,
     input violation_t queue_violation_i,
+    output logic datapath_next_o,  // it is a legal one for the datapath
+    input logic datapath_accept_i,
 
     // Units: 0 load image, 1 load residual, 2 datapath, 3 store
     output logic [3:0] unit_start_o,
@@ -123,7 +128,7 @@ module sequencer
   // --- Dispatch
   logic [SLOTS-1:0] busy_q, ended_q, want, dispatched;
   logic [25:0] number_q;
-  logic dispatch, may_begin, queue_bad, queue_end, run_ends;
+  logic dispatch, may_begin, queue_bad, queue_end, run_ends, datapath_busy, datapath_room, all_idle;
 
   always_comb begin
     case (queue_descriptor_i.opcode)
@@ -135,13 +140,15 @@ module sequencer
   end
   assign queue_bad = queue_violation_i.cause != CAUSE_NONE;
   assign queue_end = queue_descriptor_i.opcode == OPCODE_END;
-  // All slots free, or one load beside the other.
-  assign may_begin = busy_q == '0 ||
-      (want[1:0] != '0 && busy_q[3:2] == '0 && (busy_q[1:0] & want[1:0]) == '0);
+  assign datapath_next_o = queue_valid_i && !queue_bad && !queue_end && want[2];
+  // All slots free, or one load beside the other, or a datapath that takes another operation.
+  assign all_idle = busy_q == '0 && !datapath_busy;
+  assign may_begin = want[2] ? busy_q == '0 && datapath_room && datapath_accept_i :
+      all_idle || (want[1:0] != '0 && !busy_q[3] && !datapath_busy && (busy_q[1:0] & want[1:0]) == '0);
   assign dispatch = state_q == RUN && queue_valid_i && !queue_bad && !queue_end && may_begin &&
       unit_start_o == '0;
   assign dispatched = dispatch ? want : '0;
-  assign run_ends = state_q == RUN && queue_valid_i && !queue_bad && queue_end && busy_q == '0;
+  assign run_ends = state_q == RUN && queue_valid_i && !queue_bad && queue_end && all_idle;
   assign queue_ready_o = dispatch || run_ends;
 
   always_ff @(posedge clk_i) begin
@@ -160,6 +167,43 @@ module sequencer
     if (unit_rst_o) unit_start_o <= '0;
   end
 
+  // --- The datapath's operations, oldest first, until they are reported
+  localparam int unsigned ENTRIES = 4;
+  logic [ENTRIES-1:0][25:0] entry_number_q;
+  logic [ENTRIES-1:0][47:0] entry_begin_q, entry_end_q;
+  logic [1:0] entry_in_q, entry_end_at_q, entry_out_q;
+  logic [2:0] entries_q, entries_ended_q;
+  logic entry_report;
+  logic [47:0] last_end_q;
+  assign datapath_busy = entries_q != '0;
+  assign datapath_room = entries_q != 3'(ENTRIES);
+
+  always_ff @(posedge clk_i) begin
+    if (dispatched[2]) begin
+      entry_number_q[entry_in_q] <= number_q;
+      entry_begin_q[entry_in_q] <= cycles_o;
+      entry_in_q <= entry_in_q + 1'b1;
+    end
+    if (unit_done_i[2] && entries_q != entries_ended_q) begin
+      entry_end_q[entry_end_at_q] <= cycles_o;
+      if (entry_begin_q[entry_end_at_q] < last_end_q) begin
+        entry_begin_q[entry_end_at_q] <= last_end_q;
+      end
+      last_end_q <= cycles_o;
+      entry_end_at_q <= entry_end_at_q + 1'b1;
+    end
+    if (entry_report && profile_ready_i) entry_out_q <= entry_out_q + 1'b1;
+    entries_q <= entries_q + 3'(dispatched[2]) - 3'(entry_report && profile_ready_i);
+    entries_ended_q <= entries_ended_q +
+        3'(unit_done_i[2] && entries_q != entries_ended_q) - 3'(entry_report && profile_ready_i);
+    if (unit_rst_o) begin
+      {entry_in_q, entry_end_at_q, entry_out_q} <= '0;
+      entries_q <= '0;
+      entries_ended_q <= '0;
+      last_end_q <= '0;
+    end
+  end
+
   // --- Slots: begin and end of each unit's operation, then its profile entry
   logic [SLOTS-1:0][25:0] slot_number_q;
   logic [SLOTS-1:0][47:0] begin_q, end_q;
@@ -168,9 +212,9 @@ module sequencer
 
   always_comb begin
     report = '0;
-    profile_number_o = slot_number_q[0];
-    profile_begin_o = begin_q[0];
-    profile_end_o = end_q[0];
+    profile_number_o = entry_number_q[entry_out_q];
+    profile_begin_o = entry_begin_q[entry_out_q];
+    profile_end_o = entry_end_q[entry_out_q];
     for (int s = SLOTS - 1; s >= 0; s--) begin
       if (ended_q[s]) begin
         report = SLOTS'(1) << s;
@@ -179,7 +223,8 @@ module sequencer
         profile_end_o = end_q[s];
       end
     end
-    profile_valid_o = |ended_q;
+    entry_report = ended_q == '0 && entries_ended_q != '0;
+    profile_valid_o = |ended_q || entry_report;
     if (state_q == FLUSH) begin  // END's own
       profile_valid_o = writes_quiet_i;
       profile_number_o = number_q - 1'b1;
@@ -190,7 +235,7 @@ module sequencer
 
   always_ff @(posedge clk_i) begin
     for (int s = 0; s < SLOTS; s++) begin
-      if (dispatched[s]) begin
+      if (dispatched[s] && s != 2) begin
         busy_q[s] <= 1'b1;
         begin_q[s] <= cycles_o;
         slot_number_q[s] <= number_q;
@@ -220,7 +265,7 @@ module sequencer
   assign running = state_q == RUN || state_q == FLUSH || state_q == FLUSH_END;
   assign stop_number = number_q - 26'(!queue_stop && number_q != '0);
   always_comb begin
-    queue_stop = state_q == RUN && queue_valid_i && queue_bad && busy_q == '0;
+    queue_stop = state_q == RUN && queue_valid_i && queue_bad && all_idle;
     stop = queue_stop;
     stop_cause = queue_violation_i.cause;
     stop_address = 64'(queue_violation_i.offset);

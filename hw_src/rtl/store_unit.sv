@@ -1,7 +1,7 @@
 // STORE: logits, or a region of ACT or RES without gaps, to memory.
 //
 // Words are read from the on-chip memory (data MEMORY_LATENCY cycles after the read), buffered, cut
-// into chunks of at most a port beat (a logit 4 bytes, an ACT word DEPTH, a RES word 2 * DEPTH) and
+// into chunks of at most a port beat (four logits, an ACT word DEPTH bytes, a RES word 2 * DEPTH) and
 // packed into beats. `units` are 4 bytes, the least that is stored; the last beat's strobes leave
 // out what is beyond the end. Bursts are asked for when their beats are all there. `done_o` when
 // the last burst was handed over: the on-chip memories may change then; `writes` themselves are
@@ -40,7 +40,7 @@ module store_unit
     input logic [DEPTH*16-1:0] res_data_i,
     output logic logit_re_o,
     output logic [LogitBits-1:0] logit_index_o,
-    input logic [31:0] logit_data_i,
+    input logic [PORT_BITS-1:0] logit_data_i,  // those of the index and the next three
 
     output logic req_valid_o,
     input logic req_ready_i,
@@ -92,7 +92,7 @@ module store_unit
   assign res_bank_o = bank_q;
   assign act_word_o = base_q + ActBits'(word_q);
   assign res_word_o = ResBits'(base_q) + ResBits'(word_q);
-  assign logit_index_o = LogitBits'(word_q);
+  assign logit_index_o = LogitBits'({word_q, 2'b00});
 
   always_ff @(posedge clk_i) begin
     arriving_q <= {arriving_q[MEMORY_LATENCY-2:0], read};
@@ -119,7 +119,7 @@ module store_unit
       if (descriptor_i.mode == SOURCE_RESIDUAL) base_q <= '0;
       if (descriptor_i.mode == SOURCE_LOGITS) begin
         rows_q <= 16'd1;
-        row_words_q <= descriptor_i.outputs;
+        row_words_q <= (descriptor_i.outputs + 16'd3) >> 2;
       end
     end
     if (rst_i) begin
@@ -153,7 +153,7 @@ module store_unit
   );
 
   // --- Chunks into beats
-  logic [2:0] chunk_units;  // 1, 2 or 4
+  logic [2:0] chunk_units, valid_units;  // 2 or 4; those that exist
   logic [1:0] last_chunk, chunk_q, fill_q;
   logic [PORT_BITS-1:0] chunk, partial_q, packed_beat, beat_q;
   logic [3:0] chunk_mask, partial_mask_q, packed_mask, mask_q;
@@ -162,7 +162,7 @@ module store_unit
   always_comb begin
     case (mode_q)
       SOURCE_LOGITS: begin
-        chunk_units = 3'd1;
+        chunk_units = 3'd4;
         last_chunk  = 2'd0;
       end
       SOURCE_ACT: begin
@@ -177,10 +177,12 @@ module store_unit
   end
 
   assign chunk = PORT_BITS'(word >> {chunk_q, 7'd0});
-  assign chunk_mask = 4'((5'd1 << chunk_units) - 5'd1);
+  // The last beat of logits may be a part of one.
+  assign valid_units = units_q < 24'(chunk_units) ? units_q[2:0] : chunk_units;
+  assign chunk_mask = 4'((5'd1 << valid_units) - 5'd1);
   assign packed_beat = partial_q | (chunk << {fill_q, 5'd0});
   assign packed_mask = partial_mask_q | (chunk_mask << fill_q);
-  assign final_chunk = units_q == 24'(chunk_units);
+  assign final_chunk = units_q == 24'(valid_units);
   assign beat_full = 3'(fill_q) + chunk_units == 3'd4 || final_chunk;
   assign chunk_taken = word_valid && (!beat_valid_q || beats_room);
   assign word_taken = chunk_taken && chunk_q == last_chunk;
@@ -189,7 +191,7 @@ module store_unit
     if (beats_room) beat_valid_q <= 1'b0;
     if (chunk_taken) begin
       chunk_q <= word_taken ? '0 : chunk_q + 1'b1;
-      units_q <= units_q - 24'(chunk_units);
+      units_q <= units_q - 24'(valid_units);
       partial_q <= beat_full ? '0 : packed_beat;
       partial_mask_q <= beat_full ? '0 : packed_mask;
       fill_q <= beat_full ? '0 : fill_q + chunk_units[1:0];

@@ -18,7 +18,7 @@ module weight_stream #(
     parameter int unsigned LANES = 1,
     parameter int unsigned BEATS = 1024,  // FIFO of a lane, in port beats
     parameter int unsigned WORDS = 0,
-    parameter int unsigned JOBS = 16,
+    parameter int unsigned JOBS = 32,
     parameter int unsigned PORT_BITS = 128,
     parameter int unsigned LENGTH_BITS = 5
 ) (
@@ -200,8 +200,6 @@ module weight_stream #(
       ahead_valid_i |-> jobs_room && words_room);
   started_unknown :
   assert property (@(posedge clk_i) disable iff (rst_i) start_i |-> begun_valid);
-  left_over :
-  assert property (@(posedge clk_i) disable iff (rst_i) start_i |-> open_q == '0);
 `else
   logic unused;
   assign unused = ^{jobs_room, words_room, begun_valid};

@@ -1,9 +1,10 @@
 // Results to the memories. A lane's byte goes to column channel % DEPTH of its token's bank, at word
 // base + channel / DEPTH: the rows that come together never share a column (row_parameters.sv).
 // Adding to the residual takes a read, a saturating addition and a write; a (token, channel) occurs
-// once in an operation, so that reads never meet writes still under way.
+// once in an operation, and operations that both add never overlap (overlap.sv), so that reads never
+// meet writes still under way.
 //
-// done_o: the operation's last write to any memory has happened.
+// written_o follows written_i when the write to any memory has happened.
 module writeback
   import datapath_pkg::*;
 #(
@@ -15,9 +16,9 @@ module writeback
 ) (
     input  logic                                             clk_i,
     input  logic                                             rst_i,
-    input  logic                                             to_residual_i,
     input  logic [        LANES-1:0]                         valid_i,
-    input  logic                                             last_i,
+    input  logic                                             residual_i,
+    input  written_t                                         written_i,
     input  logic [              4:0]                         tokens_i,
     input  logic [ ADDRESS_BITS-1:0]                         base_i,
     input  logic [        LANES-1:0][CHANNEL_BITS-1:0]       channel_i,
@@ -31,7 +32,7 @@ module writeback
     output logic [       TOKENS-1:0][       DEPTH-1:0]       res_we_o,
     output logic [        DEPTH-1:0][ RES_ADDRESS-1:0]       res_waddress_o,
     output logic [       TOKENS-1:0][       DEPTH-1:0][15:0] res_data_o,
-    output logic                                             done_o
+    output written_t                                         written_o
 );
   localparam int unsigned COLUMN_BITS = $clog2(DEPTH);
   localparam int unsigned LANE_BITS = $clog2(LANES);
@@ -61,7 +62,8 @@ module writeback
   logic [TOKENS-1:0][DEPTH-1:0][15:0] data_q, data_wait_q[WAIT-1], sum_q;
   logic [LANES-1:0][TOKENS-1:0][15:0] lane;  // a lane's results of all tokens
   logic [DEPTH-1:0][TOKENS-1:0][15:0] column_data_q;
-  logic [WAIT+1:0] last_q;
+  written_t written_q[WAIT+2];
+  logic residual_q;
 
   for (genvar t = 0; t < TOKENS; t++) begin : g_token
     for (genvar l = 0; l < LANES; l++) begin : g_lane
@@ -74,6 +76,7 @@ module writeback
 
   always_ff @(posedge clk_i) begin
     bank_q <= bank;
+    residual_q <= residual_i;
     for (int unsigned k = 0; k < DEPTH; k++) begin
       // A number, not a bit a lane: then four lanes are one LUT a bit.
       automatic logic [LANE_BITS-1:0] from = '0;
@@ -83,7 +86,7 @@ module writeback
       column_data_q[k] <= lane[from];
     end
     // The residual's read, addition and write.
-    column_wait_q[0] <= column_q & {DEPTH{to_residual_i}};
+    column_wait_q[0] <= column_q & {DEPTH{residual_q}};
     bank_wait_q[0] <= bank_q;
     data_wait_q[0] <= data_q;
     for (int unsigned k = 0; k < DEPTH; k++) address_wait_q[0][k] <= address_q[k][RES_ADDRESS-1:0];
@@ -100,12 +103,19 @@ module writeback
         sum_q[t][k] <= sum[16] == sum[15] ? sum[15:0] : {sum[16], {15{!sum[16]}}};
       end
     end
-    last_q <= rst_i ? '0 : {last_q[WAIT:0], last_i};
+    written_q[0] <= written_i;
+    for (int unsigned i = 1; i < WAIT + 2; i++) written_q[i] <= written_q[i-1];
+    if (rst_i) begin
+      for (int unsigned i = 0; i < WAIT + 2; i++) begin
+        written_q[i].tile_final <= 1'b0;
+        written_q[i].op_last <= 1'b0;
+      end
+    end
   end
 
   for (genvar t = 0; t < TOKENS; t++) begin : g_write
     for (genvar k = 0; k < DEPTH; k++) begin : g_column
-      assign act_we_o[t][k]   = bank_q[t] && column_q[k] && !to_residual_i;
+      assign act_we_o[t][k]   = bank_q[t] && column_q[k] && !residual_q;
       assign act_data_o[t][k] = data_q[t][k][7:0];
       assign res_we_o[t][k]   = bank_wait_q[WAIT-1][t] && column_wait_q[WAIT-1][k];
       assign res_data_o[t][k] = sum_q[t][k];
@@ -116,8 +126,8 @@ module writeback
     assign res_raddress_o[k] = address_q[k][RES_ADDRESS-1:0];
     assign res_waddress_o[k] = address_wait_q[WAIT-1][k];
   end
-  assign res_re_o = to_residual_i;
-  assign done_o   = last_q[WAIT+1];
+  assign res_re_o  = residual_q && column_q != '0;
+  assign written_o = written_q[WAIT+1];
 
   logic unused;
   assign unused = ^address_q;

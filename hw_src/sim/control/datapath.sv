@@ -23,6 +23,9 @@ module datapath
 ) (
     input logic clk_i,
     input logic rst_i,
+    input logic next_valid_i,
+    input descriptor_t next_i,
+    output logic accept_o,
     input logic start_i,
     input descriptor_t descriptor_i,
     output logic done_o,
@@ -57,7 +60,7 @@ module datapath
     output logic [DEPTH*16-1:0] sr_data_o,
     input logic sl_re_i,
     input logic [$clog2(LOGITS)-1:0] sl_index_i,
-    output logic [31:0] sl_data_o
+    output logic [127:0] sl_data_o  // four logits from the index on
 );
 
   // --- Memories; what was not asked for reads as ones
@@ -66,14 +69,15 @@ module datapath
   logic [31:0] logits[LOGITS];
   logic [DEPTH*8-1:0] sa_q;
   logic [DEPTH*16-1:0] sr_q;
-  logic [31:0] sl_q;
+  logic [127:0] sl_q;
 
   always_ff @(posedge clk_i) begin
     if (la_we_i) act[la_bank_i][la_word_i] <= la_data_i;
     if (lr_we_i) res[lr_bank_i][lr_word_i] <= lr_data_i;
     sa_q <= sa_re_i ? act[sa_bank_i][sa_word_i] : '1;
     sr_q <= sr_re_i ? res[sr_bank_i][sr_word_i] : '1;
-    sl_q <= sl_re_i ? logits[sl_index_i] : '1;
+    for (int i = 0; i < 4; i++)
+      sl_q[32*i+:32] <= sl_re_i ? logits[sl_index_i | ($clog2(LOGITS))'(i)] : '1;
     sa_data_o <= sa_q;
     sr_data_o <= sr_q;
     sl_data_o <= sl_q;
@@ -111,6 +115,8 @@ module datapath
     for (int i = 0; i < ROWS * DEPTH / 8; i++) fold_w ^= rotate(w_data_i[32*i+:32], i);
   end
 
+  // One operation at a time.
+  assign accept_o = next_valid_i && !busy_q && !start_i && !done_o && next_i.opcode != '0;
   assign p_req_valid_o = busy_q && asking_q != 2'd3 && lfsr_q[3];
   always_comb begin
     p_req_offset_o = d.parameters;
