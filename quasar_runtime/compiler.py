@@ -32,10 +32,16 @@ class Region:
 
 @dataclass
 class OnChip:
-    """First-fit allocator of the activation memory, in words."""
+    """First-fit allocator of the activation memory, in words.
+
+    apart: the region freed last is avoided. The accelerator may still be reading it when the next
+    operation writes, and lets them overlap only if their regions are apart.
+    """
 
     overlay: Overlay
+    apart: bool = False
     used: dict[int, int] = field(default_factory=dict)  # base -> end, disjoint
+    freed: dict[int, int] = field(default_factory=dict)  # the region freed last
     high_water: int = 0
 
     def allocate(self, name: str, tokens: int, channels: int) -> Region:
@@ -43,10 +49,11 @@ class OnChip:
         pitch = -(-channels // self.overlay.depth)
         words = region_words(tokens, pitch, self.overlay)
         base = 0
-        for start, end in sorted(self.used.items()):
+        taken = self.used | self.freed if self.apart else self.used
+        for start, end in sorted(taken.items()):
             if base + words <= start:
                 break
-            base = end
+            base = max(base, end)
         if base + words > self.overlay.act_words:
             raise CompileError(
                 f"{name} ({tokens} tokens x {channels} channels) needs the activation memory up to "
@@ -58,7 +65,7 @@ class OnChip:
         return Region(base, pitch, tokens, channels)
 
     def free(self, region: Region) -> None:
-        del self.used[region.base]
+        self.freed = {region.base: self.used.pop(region.base)}
 
 
 @dataclass
@@ -245,9 +252,24 @@ def compile_model(model: Model, overlay: Overlay, *, trace: bool = False) -> Pro
             f"{model.classes} classes, overlay '{overlay.name}' holds {overlay.logits} logits; "
             "choose a larger overlay"
         )
-    b = Builder(overlay, trace, OnChip(overlay))
-    logits_bytes = model.classes * 4
-    b.output(logits_bytes)
+    try:
+        b = _emit(model, overlay, trace, apart=True)
+    except CompileError:  # without room between regions it may fit; it is slower then
+        b = _emit(model, overlay, trace, apart=False)
+    if len(b.descriptors) > hw.MAX_DESCRIPTORS:
+        raise CompileError(
+            f"the program has {len(b.descriptors)} descriptors, allowed are {hw.MAX_DESCRIPTORS}; "
+            "use a shallower model"
+        )
+    program = b.program(model, model.classes * 4)
+    require(program.data, program.count, overlay, program.image_bytes, program.output_bytes)
+    return program
+
+
+def _emit(model: Model, overlay: Overlay, trace: bool, *, apart: bool) -> Builder:
+    """All operations of a model; CompileError when its regions do not fit."""
+    b = Builder(overlay, trace, OnChip(overlay, apart))
+    b.output(model.classes * 4)
     _embed(b, model)
     for number, block in enumerate(model.blocks):
         _block(b, f"blocks.{number}", block, model.tokens, number == model.depth - 1)
@@ -255,14 +277,7 @@ def compile_model(model: Model, overlay: Overlay, *, trace: bool = False) -> Pro
     b.linear("head", model.head, normed, 1, mode=Epilogue.LOGITS)
     b.emit("store", Opcode.STORE, mode=Source.LOGITS, outputs=model.classes)
     b.emit("end", Opcode.END)
-    if len(b.descriptors) > hw.MAX_DESCRIPTORS:
-        raise CompileError(
-            f"the program has {len(b.descriptors)} descriptors, allowed are {hw.MAX_DESCRIPTORS}; "
-            "use a shallower model"
-        )
-    program = b.program(model, logits_bytes)
-    require(program.data, program.count, overlay, program.image_bytes, program.output_bytes)
-    return program
+    return b
 
 
 def _embed(b: Builder, model: Model) -> None:

@@ -273,21 +273,55 @@ def test_a_model_that_is_too_deep_says_how_deep_it_may_be():
         compile_model(model, OVERLAYS["b64"])
 
 
-def test_an_exact_fit_compiles():
-    model = random_model(1)
-    words = max(
-        region[0] + region_words(region[2], region[1], OVERLAYS["b64"])
-        for d in compile_model(model, OVERLAYS["b64"]).descriptors
+def words_used(model, words: int) -> int:
+    """Words of activation memory that a model's regions reach on an overlay with so many."""
+    overlay = replace(OVERLAYS["b64"], act_words=words)
+    return max(
+        region[0] + region_words(region[2], region[1], overlay)
+        for d in compile_model(model, overlay).descriptors
         for region in regions(d)[1]
     )
-    compile_model(model, replace(OVERLAYS["b64"], act_words=words))
+
+
+def words_less(model, words: int) -> int | None:
+    """The same with a word less, or None if that is too little."""
+    try:
+        return words_used(model, words - 1)
+    except CompileError:
+        return None
+
+
+def test_an_exact_fit_compiles():
+    """Regions keep apart from the one freed last only where there is room."""
+    model = random_model(1)
+    roomy = words = words_used(model, OVERLAYS["b64"].act_words)
+    while (less := words_less(model, words)) is not None:
+        words = less
+    assert words < roomy
+    assert words_used(model, words) == words
     with pytest.raises(CompileError, match=f"up to word {words}, overlay 'b64' has {words - 1}"):
-        compile_model(model, replace(OVERLAYS["b64"], act_words=words - 1))
+        words_used(model, words - 1)
 
 
-@given(st.lists(st.tuples(st.booleans(), st.integers(1, 40), st.integers(1, 200)), max_size=40))
-def test_the_allocator_never_hands_out_a_word_twice(steps):
-    memory, live = OnChip(OVERLAYS["b64"]), []
+def test_a_layernorm_does_not_write_where_the_matrix_before_it_reads():
+    overlay = OVERLAYS["b64"]
+    pairs = list(pairwise(compile_model(random_model(1), overlay).descriptors))
+    found = [(a, b) for a, b in pairs if (a["opcode"], b["opcode"]) == (3, 4)]
+    assert found
+    for matrix, norm in found:
+        read, written = int(matrix["source"]), int(norm["destination"])
+        read_end = read + region_words(int(matrix["tokens"]), int(matrix["source_pitch"]), overlay)
+        pitch = int(norm["destination_pitch"])
+        written_end = written + region_words(int(norm["tokens"]), pitch, overlay)
+        assert written >= read_end or read >= written_end
+
+
+@given(
+    st.booleans(),
+    st.lists(st.tuples(st.booleans(), st.integers(1, 40), st.integers(1, 200)), max_size=40),
+)
+def test_the_allocator_never_hands_out_a_word_twice(apart, steps):
+    memory, live = OnChip(OVERLAYS["b64"], apart), []
     for free, tokens, channels in steps:
         if free and live:
             memory.free(live.pop(0))
