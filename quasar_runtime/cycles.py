@@ -31,11 +31,16 @@ from quasar_runtime import interface as hw
 from quasar_runtime.cycles_units import (
     DDR,
     LOADS,
+    LOGIT_BANKS,
     Ddr,
     Operation,
+    Start,
     Timing,
     attention,
+    drained,
+    flow,
     layernorm,
+    layernorm_between,
     linear,
     loads,
     parameter_beats,
@@ -149,55 +154,137 @@ def operations(
 
 
 def operations_cycles(work: Sequence[Operation], overlay: Overlay, ddr: Ddr = DDR) -> Cycles:
-    """Cycles of a list of operations that ends in END.
+    """Cycles of a list of operations that ends in END."""
+    return _Run(work, _timing(overlay, ddr)).cycles()
 
-    `stock` is how many array beats of weights lie buffered when an operation begins. While an
-    operation runs they grow by what the ports deliver beyond the row parameters read ahead, up to
-    the buffers' size; a LINEAR takes its own from them.
+
+class _Run:
+    """Time passes operation by operation.
+
+    end        when an operation's last result is written
+    issued     when the array had its last step: the next LINEAR may follow there
+    filed      when the last row parameter was taken: the next operation's follow there
+    handed     when it was handed over to its unit
+    stock      how many array beats of weights lie buffered. They grow by what the ports deliver
+               beyond the row parameters read ahead, up to the buffers' size; a LINEAR takes its
+               own
     """
-    t = _timing(overlay, ddr)
-    parameters = [parameter_beats(w) for w in work]
-    ahead = [sum(parameters[i : i + t.QUEUE]) for i in range(len(work) + 1)]
-    weights = [weight_beats(overlay, w) for w in work]
-    ready = [sum(weights[i : i + t.QUEUE]) for i in range(len(work) + 1)]
-    begin, end = [0.0] * len(work), [0.0] * len(work)
-    now = float(t.FIRST + t.latency)
-    stock = 0.0
-    for i, w in enumerate(work):
-        op = w.opcode
-        if op in LOADS:
-            if i and work[i - 1].opcode in LOADS:
-                continue  # done with the one before
-            pair = [w] + [v for v in work[i + 1 : i + 2] if v.opcode in LOADS and v.opcode != op]
-            begin[i : i + len(pair)] = [now + t.CHECK * k for k in range(len(pair))]
-            rows = 0 if i else min(t.ROW_BEATS, ahead[0])
-            end[i : i + len(pair)], busy = loads(t, pair, begin[i : i + len(pair)], rows)
-            now = max(end[i : i + len(pair)]) + t.GAP
-            free = (now - begin[i] - t.latency) * t.rate - busy
-            stock = min(t.weight_beats, stock + max(0.0, free) / t.part)
-            continue
-        begin[i] = now
-        # Row parameters fetched meanwhile: what is consumed, less what need not be replaced.
-        rows = parameters[i] + min(t.ROW_BEATS, ahead[i + 1]) - min(t.ROW_BEATS, ahead[i])
-        rows = max(0, rows)
-        # With full buffers nothing is under way.
-        lag = t.latency + t.ACCESS if stock >= min(t.weight_beats, ready[i]) else 0
-        if op == Opcode.LINEAR:
-            span, used = linear(t, w, stock, rows, lag)
-        elif op == Opcode.LAYERNORM:
-            span, used = layernorm(t, w.tokens, w.inputs), 0
-        elif op == Opcode.ATTENTION:
-            span, used = attention(t, w.tokens, w.keys, w.heads), 0
-        elif op == Opcode.STORE:
-            span, used = store(t, w), 0
+
+    def __init__(self, work: Sequence[Operation], t: Timing) -> None:
+        self.work, self.t = work, t
+        parameters = [parameter_beats(w) for w in work]
+        ahead = [sum(parameters[i : i + t.QUEUE]) for i in range(len(work) + 1)]
+        self.first_rows = min(t.ROW_BEATS, ahead[0])
+        # Row parameters fetched during an operation: what is consumed, less what is there already.
+        self.rows = [
+            max(0, p + min(t.ROW_BEATS, ahead[i + 1]) - min(t.ROW_BEATS, ahead[i]))
+            for i, p in enumerate(parameters)
+        ]
+        weights = [weight_beats(t.overlay, w) for w in work]
+        self.ready = [sum(weights[i : i + t.QUEUE]) for i in range(len(work) + 1)]
+        self.begin, self.end = [0.0] * len(work), [0.0] * len(work)
+        self.issued = self.filed = self.handed = self.stock = self.stall = 0.0
+
+    def cycles(self) -> Cycles:
+        t, now = self.t, float(self.t.FIRST + self.t.latency)
+        for i, w in enumerate(self.work):
+            if w.opcode in LOADS:
+                if not i or self.work[i - 1].opcode not in LOADS:
+                    now = self._loads(i, now)
+                continue
+            before = self.end[i - 1] if i else now - t.GAP
+            lapped = self._overlaps(i)
+            if not lapped:
+                self.handed = self.issued = before + t.GAP
+                self.filed = self.handed + t.ROWS
+            self.begin[i] = before if lapped else self.handed
+            self.end[i], used = self._one(i, w, lapped)
+            rows = self.rows[i]
+            lag = self._lag(i)
+            come = t.delivered(max(0.0, self.end[i] - before - lag), rows)
+            limit = t.weight_beats + (t.ring if w.opcode != Opcode.ATTENTION else t.ring_free)
+            self.stock = min(limit, self.ready[i + 1], max(0.0, self.stock - used + come))
+        total = self.end[-1] + t.latency + t.CLOSE
+        return Cycles(np.array(self.begin), np.array(self.end), total, t.overlay.clock_mhz)
+
+    def _overlaps(self, i: int) -> bool:
+        """Whether an operation begins while the one before it runs: overlap.sv, for the compiler's
+        regions."""
+        if not i:
+            return False
+        w, p = self.work[i], self.work[i - 1]
+        adds = w.opcode == Opcode.LINEAR and w.mode == Epilogue.RESIDUAL
+        before_adds = p.opcode == Opcode.LINEAR and p.mode == Epilogue.RESIDUAL
+        if w.opcode == Opcode.LAYERNORM:
+            return before_adds and w.tokens == p.tokens
+        if w.opcode != Opcode.LINEAR:
+            return False
+        if p.opcode == Opcode.LAYERNORM:
+            return not adds and w.tokens == p.tokens
+        return p.opcode in (Opcode.LINEAR, Opcode.ATTENTION) and not (adds and before_adds)
+
+    def _lag(self, i: int) -> int:
+        """With full buffers nothing is under way."""
+        full = self.stock >= min(self.t.weight_beats, self.ready[i])
+        return self.t.latency + self.t.ACCESS if full else 0
+
+    def _one(self, i: int, w: Operation, lapped: bool) -> tuple[float, int]:
+        """(end, array beats of weights used) of an operation."""
+        t, begin = self.t, self.begin[i]
+        if w.opcode == Opcode.LINEAR:
+            return self._linear(i, w, lapped)
+        self.stall = 0.0
+        if w.opcode == Opcode.LAYERNORM:
+            if not lapped:
+                return begin + layernorm(t, w.tokens, w.inputs), 0
+            self.handed = max(self.handed + t.HAND, self.filed)
+            self.filed = max(self.filed, self.handed + t.ROWS) + w.inputs / 8
+            after = self.work[i + 1]
+            follows = i + 1 < len(self.work) and self._overlaps(i + 1)
+            around = flow(t, self.work[i - 1], True), flow(t, after, False) if follows else None
+            end, self.stall = layernorm_between(t, w.tokens, w.inputs, *around)
+            return max(self.end[i - 1] + 1, self.issued + end), 0
+        if w.opcode == Opcode.ATTENTION:
+            span = attention(t, w.tokens, w.keys, w.heads)
+            self.issued = begin + span - t.array - t.slots - t.RESULT
+            return begin + span, 0
+        if w.opcode == Opcode.STORE:
+            return begin + store(t, w), 0
+        return begin + t.latency + t.END, 0
+
+    def _linear(self, i: int, w: Operation, lapped: bool) -> tuple[float, int]:
+        t, table = self.t, self.t.TABLE if w.mode == Epilogue.TABLE else 0
+        if lapped:
+            after_norm = self.work[i - 1].opcode == Opcode.LAYERNORM
+            # Behind a LINEAR or ATTENTION only when nothing else is under way.
+            alone = self.handed if after_norm or i < 2 else self.end[i - 2]
+            self.handed = max(self.handed + t.HAND, self.filed, alone)
+            begin = max(self.issued + t.BEHIND, self.handed + t.STEP) + self.stall
         else:
-            span, used = t.latency + t.END, 0
-        come = t.delivered(span + t.GAP - lag, rows)
-        stock = min(t.weight_beats, ready[i + 1], max(0.0, stock - used + come))
-        end[i] = now + span
-        now = end[i] + t.GAP
-    total = end[-1] + t.latency + t.CLOSE
-    return Cycles(np.array(begin), np.array(end), total, overlay.clock_mhz)
+            begin = self.handed + t.STEP
+        filing = max(self.filed, self.handed + t.ROWS) + table
+        warm = lapped and (self.work[i - 1].opcode != Opcode.ATTENTION or t.ring_free > 0)
+        start = Start(warm, filing - begin)
+        span, used = linear(t, w, self.stock, self.rows[i], self._lag(i), start)
+        self.issued = begin + span
+        self.filed = max(filing + w.outputs, self.issued - t.GROUPS * span)
+        self.stall = 0.0
+        return max(self.issued + drained(t, w), self.end[i - 1] + 1), used
+
+    def _loads(self, i: int, now: float) -> float:
+        """One load or two that overlap; returns when they are done."""
+        t, w = self.t, self.work[i]
+        pair = [w, *(v for v in self.work[i + 1 : i + 2] if v.opcode in LOADS)]
+        pair = pair[:1] if len(pair) > 1 and pair[1].opcode == w.opcode else pair
+        begins = [now + t.CHECK * k for k in range(len(pair))]
+        rows = 0 if i else self.first_rows
+        ends, busy = loads(t, pair, begins, rows)
+        self.begin[i : i + len(pair)], self.end[i : i + len(pair)] = begins, ends
+        last = max(ends)
+        self.end[i + len(pair) - 1] = ends[-1]
+        free = (last + t.GAP - now - t.latency) * t.rate - busy
+        self.stock = min(t.weight_beats, self.stock + max(0.0, free) / t.part)
+        return last + t.GAP
 
 
 @lru_cache(maxsize=64)
@@ -208,9 +295,8 @@ def _timing(overlay: Overlay, ddr: Ddr) -> Timing:
 def _paces(program: Program, d: np.void) -> tuple[float, float]:
     """Mean cycles between tiles in groups of 8-bit and of 4-bit rows, from the rows' channels.
 
-    A slot of digit rows leaves in one cycle unless two of them share a memory column or the
-    destination takes one at a time: then each takes its own. A tile takes as long as its slots or
-    its steps.
+    A slot of digit rows leaves in one cycle unless two of them share a memory column, or a bank of
+    the logits: then each takes its own. A tile takes as long as its slots or its steps.
     """
     o, outputs, rows8 = program.overlay, int(d["outputs"]), int(d["rows8"])
     t = _timing(o, DDR)
@@ -219,9 +305,10 @@ def _paces(program: Program, d: np.void) -> tuple[float, float]:
     number = np.arange(outputs)
     slot = np.where(number < rows8, 2 * number, rows8 + number) // t.lanes
     groups = -(-(outputs + rows8) // o.rows)
-    counts = np.zeros((groups * t.slots, o.depth), np.int32)
-    np.add.at(counts, (slot, rows["channel"] % o.depth), 1)
-    slow = (counts > 1).any(axis=1) | (int(d["mode"]) == Epilogue.LOGITS)
+    banks = LOGIT_BANKS if int(d["mode"]) == Epilogue.LOGITS else o.depth
+    counts = np.zeros((groups * t.slots, banks), np.int32)
+    np.add.at(counts, (slot, rows["channel"] % banks), 1)
+    slow = (counts > 1).any(axis=1)
     costs = np.where(counts.any(axis=1), np.where(slow, t.lanes, 1), 0)
     spacing = np.maximum(costs.reshape(groups, -1).sum(axis=1), int(d["inputs"]) // o.depth)
     wide = min(groups, round(2 * rows8 / o.rows))

@@ -11,12 +11,13 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from quasar_runtime import interface as hw
-from quasar_runtime.interface import Epilogue, Opcode, Source
+from quasar_runtime.interface import Opcode, Source
 from quasar_runtime.overlay import Overlay
 
 BEAT = 16
 """Bytes of a beat on a memory port."""
 LOADS = (Opcode.LOAD_IMAGE, Opcode.LOAD_RESIDUAL)
+LOGIT_BANKS = 4
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,15 @@ class Timing:
     # the range check), and from there to the second one's, if it need not wait for the first.
     FIRST, CHECK = 27, 20
     # LINEAR: from its begin to its first step, and to its first row's parameters; a table comes
-    # before those.
-    STEP, ROWS, TABLE = 3, 4, 65
+    # before those. Behind another operation on the array: from that one's last step to its first.
+    STEP, ROWS, TABLE, BEHIND = 6, 4, 65, 3
     # From a tile's last step to its first drained slot, beyond the dot cells; and from its last
     # slot to the end: digits joined, bias, requantisation, writeback, report.
     ARRAY, RESULT = 6, 20
+    # Most groups in a block, and groups whose row parameters are held.
+    BLOCK, GROUPS = 8, 16
+    # An operation is handed over this long after the one before it at the earliest.
+    HAND = 12
     # LAYERNORM: what the pipelines take beyond the passes, and a tile's roots beyond its tokens.
     NORM, ROOT = 46, 14
     # ATTENTION: from the accumulators to the softmax, through its numerators, its reciprocals.
@@ -80,7 +85,7 @@ class Timing:
     # A memory access beyond the memory's latency.
     ACCESS = 14
     # Beats of row parameters that are buffered; operations whose parameters are known ahead.
-    ROW_BEATS, QUEUE = 512, 8
+    ROW_BEATS, QUEUE = 512, 16
     # Most beats and bursts under way on a port, and beats of a burst.
     FLIGHT, BURSTS, BURST = 256, 16, 32
 
@@ -99,7 +104,11 @@ class Timing:
         # buffer of whole array beats. How many array beats all buffers hold.
         self.part = array_bytes // ports // BEAT
         self.fast = 1 if ports > 1 else self.part
-        self.weight_beats = 1 + (512 // self.part + 512 if ports > 1 else 1024 // self.part)
+        self.weight_beats = 1 + (512 // self.part + 1024 if ports > 1 else 1024 // self.part)
+        # The ring in front of the array, which runs ahead too, and what of it attention leaves.
+        kv_beats = 8 * hw.CONSTANTS["MAX_TOKENS"] * hw.HEAD_DIM // (o.rows * o.depth)
+        self.ring = max(2 * hw.CONSTANTS["MAX_CHANNELS"] // o.depth, kv_beats)
+        self.ring_free = self.ring - kv_beats
         self.shared = ports == o.read_ports  # with the row parameters, which use port 0
         # Ports of the image and of the position values.
         self.streams = 2 if o.depth == 32 else 1
@@ -149,14 +158,27 @@ def parameter_beats(w: Operation) -> int:
 # ---- LINEAR
 
 
-def linear(t: Timing, w: Operation, stock: float, rows: int, lag: int) -> tuple[float, int]:
-    """(cycles, array beats of weights) of a LINEAR that finds `stock` of them in the buffers, while
-    `rows` beats of row parameters are read too and the first beat from memory is `lag` cycles away.
+class Start(NamedTuple):
+    """How a LINEAR finds things when it may issue its first step, in cycles from then.
 
-    Times are those of the last step of a group's first tile. Groups follow each other by the
-    longest of: all tiles' steps or drains; the weights' way from buffer to array; a beat of
-    parameters a row; and, since parameters of two groups fit, half of the way from a group's
-    first tile over its last drain to the parameters of the next but one.
+    warm    its first weights are in the ring and its table is loaded
+    filing  when the filing of its row parameters begins: negative when they run ahead
+    """
+
+    warm: bool
+    filing: float
+
+
+def linear(
+    t: Timing, w: Operation, stock: float, rows: int, lag: int, start: Start
+) -> tuple[float, int]:
+    """(cycles to the last step, array beats of weights) of a LINEAR that finds `stock` of them in
+    the buffers, while `rows` beats of row parameters are read too and the first beat from memory is
+    `lag` cycles away.
+
+    Groups follow each other by the longest of: all tiles' steps or drains; the weights' way from
+    buffer to array; a beat of parameters a row, filed from start.filing on. The order of tiles and
+    groups within a block changes nothing of that.
     """
     o = t.overlay
     steps, tiles = w.inputs // o.depth, -(-w.tokens // o.tokens)
@@ -168,35 +190,35 @@ def linear(t: Timing, w: Operation, stock: float, rows: int, lag: int) -> tuple[
     def arrival(beat: float) -> float:
         # The first beat waits already assembled.
         late = lag + (beat - stock) * slow if beat > stock else 0.0
-        return t.STEP + max(t.fast * (beat - 1), late)
+        return max(0.0 if start.warm else t.fast * (beat - 1), late)
 
-    first_rows = min(o.rows // 2 if w.rows8 else o.rows, w.outputs)
-    table = t.TABLE if w.mode == Epilogue.TABLE else 0
-    now = max(arrival(steps), t.STEP + steps - 1, t.ROWS + table + first_rows)
     wide = min(groups, round(2 * w.rows8 / o.rows))
-    drain = o.rows if w.mode == Epilogue.LOGITS else t.slots
-    done, last = 0, now
+    now = max(arrival(steps), steps - 1.0)
+    done, filed, last = 0, start.filing, now
     for count, each, pace in ((wide, o.rows // 2, pace8), (groups - wide, o.rows, pace4)):
         if not count:
             continue
         others = (tiles - 1) * pace
-        period = max(tiles * pace, each, (others + t.array + drain + each) / 2)
+        period = tiles * pace
         if done:  # from the last group of the other kind
             now = max(now, arrival((done + 1) * steps))
+        now = max(now, filed + min(each, w.outputs))
         done += count
-        now = max(now + (count - 1) * period, arrival(done * steps))
+        filed += count * each
+        now = max(now + (count - 1) * period, arrival(done * steps), filed)
         last = now + others
         now += period
-    left = (w.outputs + w.rows8 - 1) % o.rows + 1
-    drained = -(-left // t.lanes) * (t.lanes if w.mode == Epilogue.LOGITS else 1)
-    return last + 1 + t.array + t.RESULT + drained, beats
+    return last + 1, beats
+
+
+def drained(t: Timing, w: Operation) -> int:
+    """Cycles from a LINEAR's last step to the end of its last result."""
+    left = (w.outputs + w.rows8 - 1) % t.overlay.rows + 1
+    return t.array + t.RESULT - (-left // t.lanes)
 
 
 def _expected_paces(t: Timing, w: Operation) -> tuple[float, float]:
     steps = w.inputs // t.overlay.depth
-    if w.mode == Epilogue.LOGITS:
-        pace = float(max(steps, t.overlay.rows))
-        return pace, pace
     if steps >= t.overlay.rows:
         return float(steps), float(steps)
     share = round(64 * w.rows8 / w.outputs)
@@ -233,13 +255,67 @@ def _pace(t: Timing, steps: int, rows: int, share: int) -> float:
 
 @lru_cache(maxsize=4096)
 def layernorm(t: Timing, tokens: int, channels: int) -> float:
-    """Two passes of 4 cycles a word, the second one tile behind the first; tiles follow each other
-    no faster than their roots come out."""
+    """A LAYERNORM alone: two passes of 4 cycles a word, the second one tile behind the first; tiles
+    follow each other no faster than their roots come out."""
     o = t.overlay
     words, tiles = channels // o.depth, -(-tokens // o.tokens)
     passing = 4 * words
     period = max(passing, 4 * -(-(t.ROOT + o.tokens) // 4))
     return passing + (tiles - 1) * period + passing + t.NORM + o.tokens
+
+
+class Flow(NamedTuple):
+    """A LINEAR beside a LAYERNORM: steps (or drain) of a tile in a group, and how many groups share
+    the pass over the tokens."""
+
+    pace: float
+    groups: int
+
+
+def flow(t: Timing, w: Operation, last: bool) -> Flow:
+    """Of a LINEAR's last or first block."""
+    steps = w.inputs // t.overlay.depth
+    groups = -(-(w.outputs + w.rows8) // t.overlay.rows)
+    paces = w.paces or _expected_paces(t, w)
+    size = max(1, min(t.BLOCK, t.ring // 2 // steps, groups))
+    if last:
+        size = groups % size or size
+    return Flow(max(steps, paces[1 if last else 0]), size)
+
+
+@lru_cache(maxsize=4096)
+def layernorm_between(
+    t: Timing, tokens: int, channels: int, before: Flow, after: Flow | None
+) -> tuple[float, float]:
+    """(end, stall) of a LAYERNORM that works in the shadow of the LINEARs before and after it: its
+    end counted from the last step of the one before, and what the one after waits for its tiles.
+
+    A tile is normalised once it is written. The lanes are the drain's first: of a group's pace it
+    takes ROWS / LANES cycles.
+    """
+    o = t.overlay
+    words, tiles = channels // o.depth, -(-tokens // o.tokens)
+    passing = 4.0 * words
+    least = max(passing, 4 * -(-(t.ROOT + o.tokens) // 4))
+    written = t.array + t.slots + t.RESULT
+    behind = passing + t.ROOT + o.tokens + 12  # from a tile's first word to its statistics
+    share = [1 - min(0.9, t.slots / before.pace), 1.0]
+    if after:
+        share[1] = 1 - min(0.9, t.slots / after.pace)
+    now = issue = -math.inf
+    free = 0.0
+    for tile in range(tiles):
+        there = written - (tiles - 1 - tile) * before.pace * before.groups
+        begin = max(now, there + behind)
+        busy = share[0] if begin < 0 else share[1]
+        now = max(begin + passing / busy, now + least)
+        if after:
+            ready = max(now + t.RESULT + 3, float(t.BEHIND))
+            issue = max(issue, ready) + after.pace * after.groups
+    end = now + t.RESULT
+    if after:
+        free = issue - t.BEHIND - tiles * after.pace * after.groups
+    return end, max(0.0, free)
 
 
 @lru_cache(maxsize=4096)
@@ -401,9 +477,9 @@ def _burst_rate(t: Timing, w: Operation) -> float:
 
 
 def store(t: Timing, w: Operation) -> float:
-    """A 4-byte unit of logits, or a beat of at most 16 bytes of an on-chip word, a cycle."""
+    """Four logits, or a beat of at most 16 bytes of an on-chip word, a cycle."""
     if w.mode == Source.LOGITS:
-        units: float = w.outputs
+        units: float = -(-w.outputs // 4)
     else:
         word = t.overlay.depth * (1 if w.mode == Source.ACT else 2)
         units = w.tokens * (w.inputs // t.overlay.depth) * max(1, word // BEAT)
