@@ -5,24 +5,26 @@
     python benchmarks/rtl_cycles.py q-vit-160fps --overlay b1024  a model of the zoo
     python benchmarks/rtl_cycles.py deit-tiny:4 --timeline docs/timeline.svg
 
-A model is a name of the zoo, a model file, or a DeiT geometry with random weights: deit-tiny or
-deit-small with :4 (all rows of the blocks 4-bit), :8 (8-bit) or :half. Every image's logits are
-compared with the reference. Cycles are those of the CYCLES register, START to interrupt.
+A model is a name of the zoo, a model file, or a geometry with random weights: deit-tiny, deit-small
+or vit-2.25g (2.25 GMAC: 256 wide, 4 heads, MLP 1,120, 12 blocks) with :4 (all rows of the blocks
+4-bit), :8 (8-bit) or :half. Every image's logits are compared with the reference. Cycles are those
+of the CYCLES register, START to interrupt.
 
 Useful are the multiply-accumulates that the network asks for, in 4-bit ones, an 8-bit one counting
 two; the peak is TOKENS * ROWS * DEPTH a cycle. The table of what the other cycles are adds up:
 
     padding             array cycles on tokens of a tile that do not exist (CLS alone is one of
                         TOKENS), on the last group's missing rows, on attention's keys rounded up
-    fill and drain      of LINEAR: from dispatch to the array and from it to the last write; the
-                        least rest of any LINEAR with the same epilogue
     epilogue            groups whose results leave more slowly than the next tile is computed
-    weights             the rest of LINEAR: waiting for weights and row parameters
-    one token           of LINEARs on CLS alone, where a group is one tile: waiting for weights, row
-                        parameters and results, group by group
+    linear, layernorm   what else LINEAR and LAYERNORM, which overlap, take beyond array cycles
+    one token           the same of operations on CLS alone, where a group is one tile: waiting for
+                        weights, row parameters and results, group by group
     attention           of ATTENTION what is no array cycle: first K and V, softmax, drain
-    layernorm, load     whole operations; LOAD_IMAGE and LOAD_RESIDUAL overlap
+    load                whole operations; LOAD_IMAGE and LOAD_RESIDUAL overlap
     store, end, gaps    STORE, END's wait for all writes, and the cycles between operations
+
+An operation's cycles are those from the end of the one before, or from its own begin if that is
+later: where a LINEAR runs beside the LAYERNORM before it, they are fewer than its array cycles.
 """
 
 from __future__ import annotations
@@ -47,18 +49,16 @@ from quasar_runtime.model import Model, random_model
 from quasar_runtime.overlay import Overlay, load_overlay
 from quasar_runtime.program import Program, digit_groups
 
-HEADS = {"tiny": 3, "small": 6}
-"""Heads of the DeiT geometries; width is 64 a head, MLP 256 a head, 12 blocks."""
+GEOMETRIES = {"deit-tiny": (3, 768), "deit-small": (6, 1536), "vit-2.25g": (4, 1120)}
+"""Heads and MLP width; width is 64 a head, 12 blocks."""
 SHARES = {"4": 0.0, "8": 1.0, "half": 0.5}
 CAUSES = (
     "useful",
     "padding",
-    "fill and drain",
     "epilogue",
-    "weights",
+    "linear, layernorm",
     "one token",
     "attention",
-    "layernorm",
     "load",
     "store, end, gaps",
 )
@@ -104,18 +104,19 @@ class Run:
 
 
 def load(name: str) -> Model:
-    """A zoo model, or a DeiT geometry such as 'deit-tiny:4'."""
-    shape, _, bits = name.removeprefix("deit-").partition(":")
-    if name.startswith("deit-") and bits:
-        if shape not in HEADS or bits not in SHARES:
-            raise click.BadParameter(f"{name}: geometries are deit-tiny, deit-small; :4, :8, :half")
-        heads = HEADS[shape]
+    """A zoo model, or a geometry such as 'deit-tiny:4'."""
+    shape, _, bits = name.partition(":")
+    if bits:
+        if shape not in GEOMETRIES or bits not in SHARES:
+            known = f"{', '.join(GEOMETRIES)} with {', '.join(f':{b}' for b in SHARES)}"
+            raise click.BadParameter(f"{name}: geometries are {known}")
+        heads, mlp = GEOMETRIES[shape]
         return random_model(
             0,
             image_size=224,
             width=64 * heads,
             heads=[heads] * 12,
-            mlp=[256 * heads] * 12,
+            mlp=[mlp] * 12,
             classes=1000,
             share8=SHARES[bits],
         )
@@ -172,27 +173,23 @@ def attribute(program: Program, operations: list[Operation], cycles: int) -> dic
     """Where the cycles went, by CAUSES; they add up to `cycles`."""
     causes = dict.fromkeys(CAUSES, 0.0)
     peak = program.overlay.macs
-    rests: dict[int, list[int]] = defaultdict(list)  # of LINEARs, by epilogue
+    rest = pace = 0.0  # of LINEAR and LAYERNORM; what of it the epilogue takes at most
     loads: list[tuple[int, int]] = []
     for o, d in zip(operations, program.descriptors, strict=True):
         opcode = Opcode(int(d["opcode"]))
         causes["useful"] += o.macs / peak
         causes["padding"] += o.array - o.macs / peak
-        if opcode == Opcode.LINEAR and d["tokens"] == 1:
+        if opcode in (Opcode.LINEAR, Opcode.LAYERNORM) and d["tokens"] == 1:
             causes["one token"] += o.cycles - o.array
-        elif opcode == Opcode.LINEAR:
-            pace = min(epilogue_cycles(program, d), o.cycles - o.array)
-            rests[int(d["mode"])].append(o.cycles - o.array - pace)
-            causes["epilogue"] += pace
+        elif opcode in (Opcode.LINEAR, Opcode.LAYERNORM):
+            rest += o.cycles - o.array
+            pace += epilogue_cycles(program, d) if opcode == Opcode.LINEAR else 0
         elif opcode == Opcode.ATTENTION:
             causes["attention"] += o.cycles - o.array
-        elif opcode == Opcode.LAYERNORM:
-            causes["layernorm"] += o.cycles
         elif opcode in (Opcode.LOAD_IMAGE, Opcode.LOAD_RESIDUAL):
             loads.append((o.begin, o.end))
-    for rest in rests.values():
-        causes["fill and drain"] += min(rest) * len(rest)
-        causes["weights"] += sum(rest) - min(rest) * len(rest)
+    causes["epilogue"] = min(pace, rest)
+    causes["linear, layernorm"] = rest - causes["epilogue"]
     reached = 0
     for begin, end in sorted(loads):
         causes["load"] += max(0, end - max(begin, reached))
@@ -249,15 +246,15 @@ def report(run: Run) -> None:
         f"{read:,} bytes read, {read * o.clock_mhz / run.cycles / 1e3:.2f} GB/s; "
         f"simulated in {run.seconds:.1f} s, {run.cycles / run.seconds / 1e3:.0f} kcycles/s"
     )
-    click.echo(f"\n  {'operation':<18}{'count':>6}{'cycles':>11}{'share':>8}{'useful':>8}")
+    click.echo(f"\n  {'operation':<18}{'count':>6}{'cycles':>11}{'share':>8}{'array':>11}")
     kinds: dict[str, list[Operation]] = defaultdict(list)
     for operation in run.operations:
         kinds[operation.kind].append(operation)
     for name, group in sorted(kinds.items(), key=lambda k: -sum(x.cycles for x in k[1])):
-        cycles, macs = sum(x.cycles for x in group), sum(x.macs for x in group)
+        cycles, array = sum(x.cycles for x in group), sum(x.array for x in group)
         share = f"{100 * cycles / run.cycles:.1f} %"
-        useful = f"{100 * macs / cycles / o.macs:.1f} %" if macs else ""
-        click.echo(f"  {name:<18}{len(group):>6}{cycles:>11,}{share:>8}{useful:>8}")
+        fed = f"{array:,}" if array else ""
+        click.echo(f"  {name:<18}{len(group):>6}{cycles:>11,}{share:>8}{fed:>11}")
     click.echo(f"\n  {'where the cycles go':<24}{'cycles':>11}{'share':>8}")
     for name, cycles in whole(run.causes).items():
         click.echo(f"  {name:<24}{cycles:>11,}{100 * cycles / run.cycles:>6.1f} %")
