@@ -230,8 +230,8 @@ module datapath
       .fault_address_o(heads_address),
       .busy_o(heads_busy),
       .full_o(heads_full),
-      .index_i({drain_head, softmax_head}),
-      .head_o({drain_head_parameters, softmax_head_parameters})
+      .index_i({softmax_head, drain_head}),
+      .head_o({softmax_head_parameters, drain_head_parameters})
   );
 
   assign fault_o = rows_fault || gains_fault || heads_fault;
