@@ -174,16 +174,27 @@ class _Run:
         self.work, self.t = work, t
         parameters = [parameter_beats(w) for w in work]
         ahead = [sum(parameters[i : i + t.QUEUE]) for i in range(len(work) + 1)]
-        self.first_rows = min(t.ROW_BEATS, ahead[0])
+        self.first_rows = min(t.ROW_BEATS, ahead[0]) + min(t.AHEAD, 8 * len(work))
         # Row parameters fetched during an operation: what is consumed, less what is there already.
-        self.rows = [
-            max(0, p + min(t.ROW_BEATS, ahead[i + 1]) - min(t.ROW_BEATS, ahead[i]))
-            for i, p in enumerate(parameters)
+        # The buffers hold them; and so do places for groups, once LINEARs have begun.
+        places = [self._places(w) for w in work]
+        begun = [any(places[:i]) for i in range(len(work) + 1)]
+        held = [
+            min(ahead[i], t.ROW_BEATS + (max(places[i - 1 : i + 1]) if begun[i] else 0))
+            for i in range(len(work) + 1)
         ]
+        self.rows = [max(0, p + held[i + 1] - held[i]) for i, p in enumerate(parameters)]
         weights = [weight_beats(t.overlay, w) for w in work]
         self.ready = [sum(weights[i : i + t.QUEUE]) for i in range(len(work) + 1)]
         self.begin, self.end = [0.0] * len(work), [0.0] * len(work)
         self.issued = self.filed = self.handed = self.stock = self.stall = 0.0
+
+    def _places(self, w: Operation) -> int:
+        """Row parameters of an operation that are filed ahead."""
+        if w.opcode != Opcode.LINEAR:
+            return 0
+        wide = 2 * w.rows8 > w.outputs
+        return min(w.outputs, self.t.GROUPS * self.t.overlay.rows // (2 if wide else 1))
 
     def cycles(self) -> Cycles:
         t, now = self.t, float(self.t.FIRST + self.t.latency)
@@ -237,7 +248,8 @@ class _Run:
         if w.opcode == Opcode.LAYERNORM:
             if not lapped:
                 return begin + layernorm(t, w.tokens, w.inputs), 0
-            self.handed = max(self.handed + t.HAND, self.filed)
+            room = self.end[i - 3] if i > 2 else 0.0
+            self.handed = max(self.handed + t.HAND, self.filed, room)
             self.filed = max(self.filed, self.handed + t.ROWS) + w.inputs / 8
             after = self.work[i + 1]
             follows = i + 1 < len(self.work) and self._overlaps(i + 1)
@@ -256,9 +268,9 @@ class _Run:
         t, table = self.t, self.t.TABLE if w.mode == Epilogue.TABLE else 0
         if lapped:
             after_norm = self.work[i - 1].opcode == Opcode.LAYERNORM
-            # Behind a LINEAR or ATTENTION only when nothing else is under way.
-            alone = self.handed if after_norm or i < 2 else self.end[i - 2]
-            self.handed = max(self.handed + t.HAND, self.filed, alone)
+            # Three may be under way, but two behind a LINEAR or ATTENTION.
+            room = self.end[i - 3] if after_norm and i > 2 else self.end[i - 2] if i > 1 else 0.0
+            self.handed = max(self.handed + t.HAND, self.filed, room)
             begin = max(self.issued + t.BEHIND, self.handed + t.STEP) + self.stall
         else:
             begin = self.handed + t.STEP

@@ -86,6 +86,8 @@ class Timing:
     ACCESS = 14
     # Beats of row parameters that are buffered; operations whose parameters are known ahead.
     ROW_BEATS, QUEUE = 512, 16
+    # Beats of tables and descriptors that go before the loads.
+    AHEAD = 64
     # Most beats and bursts under way on a port, and beats of a burst.
     FLIGHT, BURSTS, BURST = 256, 16, 32
 
@@ -185,11 +187,11 @@ def linear(
     groups = -(-(w.outputs + w.rows8) // o.rows)
     beats = groups * steps
     pace8, pace4 = w.paces or _expected_paces(t, w)
-    slow = t.beat_cycles(rows / max(1.0, beats - stock))
+    slow, first = t.beat_cycles(0.0), t.beat_cycles(float(rows)) - t.beat_cycles(0.0)
 
     def arrival(beat: float) -> float:
-        # The first beat waits already assembled.
-        late = lag + (beat - stock) * slow if beat > stock else 0.0
+        # Row parameters go first.
+        late = lag + first + (beat - stock) * slow if beat > stock else 0.0
         return max(0.0 if start.warm else t.fast * (beat - 1), late)
 
     wide = min(groups, round(2 * w.rows8 / o.rows))

@@ -137,7 +137,7 @@ def test_progress_tells_the_cycles_and_the_end():
 
 
 def test_a_loaded_program_is_predicted_and_bounds_its_run():
-    program = compile_model(random_model(5), OVERLAY)
+    program = compile_model(random_model(3), OVERLAY)
     seen: list[Progress] = []
     with open_stub(progress=seen.append) as device:
         memory = device.allocate(program.data.size)
