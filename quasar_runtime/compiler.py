@@ -34,8 +34,8 @@ class Region:
 class OnChip:
     """First-fit allocator of the activation memory, in words.
 
-    apart: the region freed last is avoided. The accelerator may still be reading it when the next
-    operation writes, and lets them overlap only if their regions are apart.
+    apart: the region freed last is avoided where there is room. The accelerator may still be
+    reading it when the next operation writes; only regions that are apart let the two overlap.
     """
 
     overlay: Overlay
@@ -44,16 +44,21 @@ class OnChip:
     freed: dict[int, int] = field(default_factory=dict)  # the region freed last
     high_water: int = 0
 
-    def allocate(self, name: str, tokens: int, channels: int) -> Region:
-        """A region for tokens x channels, or CompileError saying what would be needed."""
-        pitch = -(-channels // self.overlay.depth)
-        words = region_words(tokens, pitch, self.overlay)
+    def _first_fit(self, words: int, taken: dict[int, int]) -> int:
         base = 0
-        taken = self.used | self.freed if self.apart else self.used
         for start, end in sorted(taken.items()):
             if base + words <= start:
                 break
             base = max(base, end)
+        return base
+
+    def allocate(self, name: str, tokens: int, channels: int) -> Region:
+        """A region for tokens x channels, or CompileError saying what would be needed."""
+        pitch = -(-channels // self.overlay.depth)
+        words = region_words(tokens, pitch, self.overlay)
+        base = self._first_fit(words, self.used | self.freed if self.apart else self.used)
+        if base + words > self.overlay.act_words:
+            base = self._first_fit(words, self.used)
         if base + words > self.overlay.act_words:
             raise CompileError(
                 f"{name} ({tokens} tokens x {channels} channels) needs the activation memory up to "
@@ -254,7 +259,7 @@ def compile_model(model: Model, overlay: Overlay, *, trace: bool = False) -> Pro
         )
     try:
         b = _emit(model, overlay, trace, apart=True)
-    except CompileError:  # without room between regions it may fit; it is slower then
+    except CompileError:  # gaps may be what is missing; without them it is slower
         b = _emit(model, overlay, trace, apart=False)
     if len(b.descriptors) > hw.MAX_DESCRIPTORS:
         raise CompileError(
