@@ -97,8 +97,8 @@ module datapath
 
   // ---- Operations: when the next one may begin; copies for the units that run beside others
   logic linear_room, norm_running, norm_busy, parameters_taken;
-  assign norm_busy = norm_running || norm_start_q;
   logic norm_start_q, attention_start_q;
+  assign norm_busy = norm_running || norm_start_q;
   descriptor_t norm_q, attention_q;
   order_t order, norm_order_q, attention_order_q;
   logic [TAGS-1:0][TILE_BITS:0] progress;
