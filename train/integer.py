@@ -19,7 +19,6 @@ from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from quasar_runtime.arithmetic import (
     ACTIVATION_MAX,
@@ -268,10 +267,21 @@ class MlpTensors(NamedTuple):
     fc2: Matrix
 
 
-def heads_first(qkv8: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """int8 (N, T, 3 * H * 64) -> q, k, v, each (N, H, T, 64)."""
+@fused
+def heads_first(qkv8: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:
+    """int8 (N, T, 3 * H * 64) -> q, k, v, each (N, H, T, 64) of `dtype`, contiguous."""
     n, t, _ = qkv8.shape
-    return qkv8.view(n, t, 3, -1, HEAD_DIM).permute(2, 0, 3, 1, 4).unbind(0)
+    parts = qkv8.view(n, t, 3, -1, HEAD_DIM).permute(2, 0, 3, 1, 4)
+    return parts.contiguous().to(dtype).unbind(0)
+
+
+def tokens_first(parts: tuple[Tensor, ...], tokens: int) -> Tensor:
+    """q, k, v (N, H, up to T, 64) -> (N, T, 3 * H * 64), 0 where a part has fewer tokens."""
+    n, heads, _, channels = parts[0].shape
+    result = parts[0].new_zeros(n, tokens, 3, heads, channels)
+    for i, part in enumerate(parts):
+        result[:, : part.shape[2], i] = part.transpose(1, 2)
+    return result.flatten(2)
 
 
 def attend(
@@ -283,7 +293,7 @@ def attend(
     of V (N, H, count, 64), and the activation, int8 (N, count, H * 64).
     """
     qkv8 = requantise(product(z8, qkv.weight), qkv.bias, qkv.factor, WEIGHT8_MAX)
-    q, k, v = (part.float() for part in heads_first(qkv8))
+    q, k, v = heads_first(qkv8, torch.float32)
     e, total = numerators(q[:, :, :count] @ k.mT, score)
     inverse = reciprocal(total.to(torch.int64)).float()
     average, mixed = weighted_mean(e @ v, inverse, mean)
@@ -322,15 +332,13 @@ class _AttentionBranch(torch.autograd.Function):
         of_proj = matrix_gradients(g, mixed8, proj)
         g = inside(inputs_gradient(g, proj), mixed8, ACTIVATION_MAX)
         g = (g.view(n, count, -1, HEAD_DIM).transpose(1, 2) * mean.to(HALF)).contiguous()
-        q, k, v = (part.to(HALF) for part in heads_first(qkv8))
+        q, k, v = heads_first(qkv8, HALF)
         to_v = p.mT @ g
         shift = (g * average).sum(-1, keepdim=True)
         to_s = softmax_backward(p, g @ v.mT, shift, score)
         to_q = to_s @ k
         to_k = to_s.mT @ q[:, :, :count]
-        if count < t:
-            to_q = functional.pad(to_q, (0, 0, 0, t - count))
-        g = torch.stack([to_q, to_k, to_v], 2).permute(0, 3, 2, 1, 4).flatten(2)
+        g = tokens_first((to_q, to_k, to_v), t)
         g = inside(g, qkv8, WEIGHT8_MAX)
         of_qkv = matrix_gradients(g, z8, qkv)
         gx = norm_backward(inputs_gradient(g, qkv), z8, x, gain, centre, rate)

@@ -158,6 +158,9 @@ class Trainer:
         self.recipe, self.fixed, self.place = recipe, fixed, place or Place()
         self.supernet = supernet.to(self.place.device)
         self.teacher = teacher.to(self.place.device)
+        if self.place.world > 1:
+            for value in self.supernet.state_dict().values():
+                dist.broadcast(value, 0)
         self.average = {n: p.detach().clone() for n, p in self.supernet.named_parameters()}
         self.optimiser = torch.optim.Adam(
             self.supernet.parameters(), lr=recipe.rate, betas=BETAS, fused=True

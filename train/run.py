@@ -18,6 +18,7 @@ from typing import Any
 
 import click
 import torch
+import torch.distributed as dist
 from torch import Tensor
 from tqdm import tqdm
 
@@ -186,7 +187,10 @@ def prepare(
     recipe = setting.recipe
     facts = json.loads(json.dumps({"recipe": recipe.to_dict(), **setting.facts}))
     path, last = folder / "recipe.json", folder / "last.pt"
-    if last.exists():
+    goes_on = last.exists()
+    if place.world > 1:
+        dist.barrier()  # before any process writes the file
+    if goes_on:
         check_same(path, facts)
         saved = torch.load(last, weights_only=True, map_location="cpu")
         supernet = Supernet(setting.space, layer_scaling=recipe.layer_scaling)
