@@ -12,6 +12,8 @@ from levels import RAM
 from netlist import Module, memories
 
 ROOM = "whoever writes has counted the room (an assertion says so)"
+PASSES = "of LayerNorm's two passes only one needs it"
+PASS_OUTPUTS = ("reading_o", "tile_read_o", "phase_o", "word_o")
 INTENDED = {
     ("packed_dot", "dsp", "p_o"): "only the cascade's last sum leaves it",
     ("packed_dot", "dsp", "cascade_o"): "the last has nothing above it",
@@ -23,6 +25,7 @@ INTENDED = {
     ("weight_stream", "fifo", "valid_o"): "a LINEAR that begins was announced (an assertion)",
     ("prefetch", "fifo", "ready_o"): ROOM,
     ("store_unit", "fifo", "ready_o"): ROOM,
+    **{("layernorm_unit", "norm_words", port): PASSES for port in PASS_OUTPUTS},
     ("store_unit", "fifo", "valid_o"): "an answer comes to a request (an assertion)",
     ("descriptor_fetch", "read_client", "job_ready_o"): "one table, one job",
 }
