@@ -164,6 +164,7 @@ class _Run:
     end        when an operation's last result is written
     issued     when the array had its last step: the next LINEAR may follow there
     filed      when the last row parameter was taken: the next operation's follow there
+    filled     when the last weights had passed into the ring
     handed     when it was handed over to its unit
     stock      how many array beats of weights lie buffered. They grow by what the ports deliver
                beyond the row parameters read ahead, up to the buffers' size; a LINEAR takes its
@@ -174,7 +175,9 @@ class _Run:
         self.work, self.t = work, t
         parameters = [parameter_beats(w) for w in work]
         ahead = [sum(parameters[i : i + t.QUEUE]) for i in range(len(work) + 1)]
-        self.first_rows = min(t.ROW_BEATS, ahead[0]) + min(t.AHEAD, 8 * len(work))
+        self.first_rows = min(t.ROW_BEATS, ahead[0])
+        if t.overlay.read_ports > 1:
+            self.first_rows += t.AHEAD
         # Row parameters fetched during an operation: what is consumed, less what is there already.
         # The buffers hold them; and so do places for groups, once LINEARs have begun.
         places = [self._places(w) for w in work]
@@ -187,7 +190,7 @@ class _Run:
         weights = [weight_beats(t.overlay, w) for w in work]
         self.ready = [sum(weights[i : i + t.QUEUE]) for i in range(len(work) + 1)]
         self.begin, self.end = [0.0] * len(work), [0.0] * len(work)
-        self.issued = self.filed = self.handed = self.stock = self.stall = 0.0
+        self.issued = self.filed = self.filled = self.handed = self.stock = self.stall = 0.0
 
     def _places(self, w: Operation) -> int:
         """Row parameters of an operation that are filed ahead."""
@@ -275,8 +278,12 @@ class _Run:
         else:
             begin = self.handed + t.STEP
         filing = max(self.filed, self.handed + t.ROWS) + table
-        warm = lapped and (self.work[i - 1].opcode != Opcode.ATTENTION or t.ring_free > 0)
-        start = Start(warm, filing - begin)
+        after_attention = lapped and self.work[i - 1].opcode == Opcode.ATTENTION
+        filling = max(self.filled, self.handed + 2)
+        if after_attention and not t.ring_free:
+            filling = max(filling, begin)
+        self.filled = filling + t.fast * weight_beats(t.overlay, w)
+        start = Start(max(0.0, begin - filling), filing - begin)
         span, used = linear(t, w, self.stock, self.rows[i], self._lag(i), start)
         self.issued = begin + span
         self.filed = max(filing + w.outputs, self.issued - t.GROUPS * span)

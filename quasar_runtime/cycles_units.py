@@ -86,8 +86,8 @@ class Timing:
     ACCESS = 14
     # Beats of row parameters that are buffered; operations whose parameters are known ahead.
     ROW_BEATS, QUEUE = 512, 16
-    # Beats of tables and descriptors that go before the loads.
-    AHEAD = 64
+    # Beats of tables and descriptors that go before the loads, where there is a second port.
+    AHEAD = 40
     # Most beats and bursts under way on a port, and beats of a burst.
     FLIGHT, BURSTS, BURST = 256, 16, 32
 
@@ -163,11 +163,11 @@ def parameter_beats(w: Operation) -> int:
 class Start(NamedTuple):
     """How a LINEAR finds things when it may issue its first step, in cycles from then.
 
-    warm    its first weights are in the ring and its table is loaded
+    lead    for so long its weights have been passing into the ring
     filing  when the filing of its row parameters begins: negative when they run ahead
     """
 
-    warm: bool
+    lead: float
     filing: float
 
 
@@ -192,7 +192,7 @@ def linear(
     def arrival(beat: float) -> float:
         # Row parameters go first.
         late = lag + first + (beat - stock) * slow if beat > stock else 0.0
-        return max(0.0 if start.warm else t.fast * (beat - 1), late)
+        return max(t.fast * (beat - 1) - start.lead, late)
 
     wide = min(groups, round(2 * w.rows8 / o.rows))
     now = max(arrival(steps), steps - 1.0)
