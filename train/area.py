@@ -76,7 +76,7 @@ def dsp(o: Overlay) -> int:
     """Multipliers of the array, four products each; of every token's epilogue lanes (two to
     requantise, one to normalise); of its softmax; and the few of roots, addresses and checks."""
     array = o.tokens * o.rows * o.depth // 4
-    return array + o.tokens * (3 * lanes(o) + exponents(o)) + 16
+    return array + o.tokens * (3 * lanes(o) + exponents(o)) + 20
 
 
 def block_rams(width: int, words: int) -> float:
@@ -87,7 +87,8 @@ def block_rams(width: int, words: int) -> float:
 
 
 def bram36(o: Overlay) -> float:
-    """Memories of the weights' ring, logits, residual and activations; FIFOs of the ports."""
+    """Memories of the weights' ring, logits (four banks), residual and activations; FIFOs of the
+    ports."""
     head = 2 * MAX_TOKENS * HEAD_DIM // (o.rows * o.depth)  # beats of a head's K, and of its V
     beats = max(2 * MAX_CHANNELS // o.depth, 4 * head)
     ring = o.rows * block_rams(4 * o.depth, beats)
@@ -100,7 +101,7 @@ def bram36(o: Overlay) -> float:
     else:
         readers += weight_lanes(o) * block_rams(PORT_BITS, 512)
         readers += block_rams(4 * o.rows * o.depth, 512)
-    return ring + block_rams(32, o.logits) + o.tokens * o.depth * column + readers
+    return ring + 4 * block_rams(32, -(-o.logits // 4)) + o.tokens * o.depth * column + readers
 
 
 # --- fitted ---
