@@ -27,6 +27,7 @@ from train.data import load_labels, load_pictures
 from train.emit import emit
 from train.export import ROW_GROUP, Recipe, export, main, quantise
 from train.fold import patches
+from train.space import Block, Subnet
 
 LABELS = [(f"n{i:08d}", f"class {i}") for i in range(CLASSES)]
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -62,9 +63,9 @@ def mix(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def make(checkpoint: Checkpoint, mix: Path, **recipe: float) -> Model:
-    settings = Recipe(calibration=48, **recipe)  # type: ignore[arg-type]
-    return export(checkpoint, mix, LABELS, settings, "small", "a command")[0]
+def make(checkpoint: Checkpoint, images: Path, mix: float | Subnet, seed: int = 0) -> Model:
+    recipe = Recipe(mix, calibration=48, seed=seed)
+    return export(checkpoint, images, LABELS, recipe, "small", "a command")[0]
 
 
 @pytest.mark.parametrize(("share8", "bound"), [(1.0, 0.08), (0.5, 0.3), (0.0, 0.45)])
@@ -73,7 +74,7 @@ def test_the_integer_program_answers_as_the_float_checkpoint_does(
 ) -> None:
     checkpoint = random_checkpoint(seed=3, layer_scale=True)
     images = random_images(16, seed=9)
-    model = make(checkpoint, mix, share8=share8)
+    model = make(checkpoint, mix, share8)
     error = relative_error(integer_logits(model, images), float_logits(checkpoint, images))
     assert error < bound
 
@@ -89,7 +90,7 @@ def test_the_quantised_network_answers_as_the_integer_program(mix: Path) -> None
 
 
 def test_an_exported_model_survives_its_file_and_names_its_origin(mix: Path) -> None:
-    model = make(random_checkpoint(), mix, share8=0.25)
+    model = make(random_checkpoint(), mix, 0.25)
     read = model_from_bytes(model_to_bytes(model))
     rows = [m for n, m in read.linears().items() if n.startswith("blocks.")]
     assert abs(sum(m.rows8 for m in rows) - 0.25 * sum(m.rows for m in rows)) <= ROW_GROUP / 2
@@ -101,9 +102,21 @@ def test_an_exported_model_survives_its_file_and_names_its_origin(mix: Path) -> 
 
 
 def test_the_same_seed_gives_the_same_bytes(mix: Path) -> None:
-    first = make(random_checkpoint(), mix, share8=0.5, seed=5)
-    second = make(random_checkpoint(), mix, share8=0.5, seed=5)
+    first = make(random_checkpoint(), mix, 0.5, seed=5)
+    second = make(random_checkpoint(), mix, 0.5, seed=5)
     assert model_to_bytes(first) == model_to_bytes(second)
+
+
+def test_a_subnet_gives_the_counts_of_every_matrix_and_is_named_in_the_file(mix: Path) -> None:
+    checkpoint = random_checkpoint()
+    whole = checkpoint.width, checkpoint.depth
+    subnet = Subnet(whole[0], (Block(1, 64, 0.5, 0.0, 0.25, 1.0),) * whole[1])
+    model = make(checkpoint, mix, subnet)
+    for block in model.blocks:
+        counts = {m: int((getattr(block, m).bits == 8).sum()) for m in subnet.blocks[0].rows8(whole[0])}
+        assert counts == subnet.blocks[0].rows8(whole[0])
+        assert block.fc1.rows == 64
+    assert model.provenance["subnet"] == subnet.to_dict()
 
 
 def test_labels_of_another_number_of_classes_are_refused(mix: Path) -> None:
@@ -114,7 +127,7 @@ def test_labels_of_another_number_of_classes_are_refused(mix: Path) -> None:
 @pytest.mark.parametrize("share", [-0.1, 1.5])
 def test_a_share_outside_0_to_1_is_refused(mix: Path, share: float) -> None:
     with pytest.raises(DataError, match=r"share of 8-bit rows is .*allowed are 0 to 1"):
-        make(random_checkpoint(), mix, share8=share)
+        make(random_checkpoint(), mix, share)
 
 
 def test_the_command_writes_a_model_and_measures_it(mix: Path, tmp_path: Path) -> None:
@@ -142,7 +155,7 @@ def test_bits_and_share_are_alternatives(extra: list[str]) -> None:
     arguments = ["--checkpoint", "a", "--images", "b", "--name", "c", "--out", "d", *extra]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 2
-    assert "either --bits or --share8" in result.output
+    assert "one of --bits, --share8 and --subnet" in result.output
 
 
 def test_a_missing_checkpoint_ends_in_one_line() -> None:

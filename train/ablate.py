@@ -49,6 +49,7 @@ from train.rounding import round_network
 from train.rows import choose_rows, row_costs, row_effects
 from train.search import SearchError
 from train.space import MATRICES, Block, Subnet
+from train.start import BALANCE
 
 RATES = (130.0, 145.0, 160.0, 175.0, 190.0)
 IMAGE_SIZE, CLASSES = 224, 1000
@@ -77,14 +78,14 @@ class Quantiser:
     """A checkpoint calibrated once; `model` quantises it for any assignment of bits."""
 
     def __init__(self, checkpoint: Checkpoint, images: Path, labels: list[tuple[str, str]]) -> None:
-        self.checkpoint, self.labels, recipe = checkpoint, labels, Recipe(share8=0.5)
+        self.checkpoint, self.labels, recipe = checkpoint, labels, Recipe(BALANCE)
         preprocessing = checkpoint.preprocessing
         self.calibration, self.held_out = split_pictures(images, preprocessing, recipe)
         few = self.calibration[:TAME_IMAGES]
         self.teacher, self.folded = fold(checkpoint), fold(checkpoint)
         tame(self.folded, observe(self.folded, few, recipe.seed), few)
         found = observe(self.folded, self.calibration, recipe.seed)
-        self.network = build(self.folded, found, recipe.share8)
+        self.network = build(self.folded, found, BALANCE)
         search_hidden_ranges(self.network, self.folded, found, self.calibration[:CLIP_IMAGES])
         self.effects = row_effects(self.network, self.folded, found)
         self.costs = row_costs(self.folded)

@@ -23,6 +23,7 @@ from quasar_runtime.model import Model, Preprocessing
 from quasar_runtime.model_file import write_model
 from train.calibrate import build, observe, search_hidden_ranges
 from train.checkpoint import PRESETS, Checkpoint, load_checkpoint
+from train.cost import read_subnet
 from train.data import list_pictures, load_labels, load_pictures
 from train.emit import emit
 from train.evaluate import Accuracy, Nearness, nearness, program_accuracy, teacher_accuracy
@@ -50,12 +51,13 @@ LICENCE = "Apache-2.0, as is the checkpoint from which the model is derived"
 class Recipe:
     """How a model is made.
 
-    share8       share of the blocks' rows that are 8-bit, 0 to 1
+    mix          share of the blocks' rows that are 8-bit, 0 to 1; or a subnet, to which the
+                 checkpoint is pruned, with shares of its own for every matrix
     calibration  images for scales and rounding
     seed         of every random choice
     """
 
-    share8: float
+    mix: float | Subnet
     calibration: int = 256
     seed: int = 0
 
@@ -107,10 +109,10 @@ def quantise(
     checkpoint: Checkpoint, images: Path, recipe: Recipe
 ) -> tuple[QuantisedNetwork, Report]:
     """The quantised network of a checkpoint. DataError for a recipe or images that cannot be."""
-    if not 0 <= recipe.share8 <= 1:
-        raise DataError(f"the share of 8-bit rows is {recipe.share8}, allowed are 0 to 1")
+    if not isinstance(recipe.mix, Subnet) and not 0 <= recipe.mix <= 1:
+        raise DataError(f"the share of 8-bit rows is {recipe.mix}, allowed are 0 to 1")
     calibration, held_out = split_pictures(images, checkpoint.preprocessing, recipe)
-    network, tamed, clipped = quantise_on(checkpoint, calibration, recipe.share8, recipe.seed)
+    network, tamed, clipped = quantise_on(checkpoint, calibration, recipe.mix, recipe.seed)
     final = nearness(network, fold(checkpoint), held_out)
     return network, Report(tamed, clipped, final, macs8(network))
 
@@ -152,6 +154,12 @@ def macs8(network: QuantisedNetwork) -> float:
     return wide / total
 
 
+def rows8(subnet: Subnet) -> float:
+    """The share of the blocks' rows that are 8-bit."""
+    rows = sum(n for b in subnet.blocks for n, _ in b.shapes(subnet.width).values())
+    return sum(n for b in subnet.blocks for n in b.rows8(subnet.width).values()) / rows
+
+
 def weights_facts(checkpoint: Checkpoint) -> dict[str, str]:
     """Where the float weights come from."""
     return {
@@ -166,8 +174,10 @@ def provenance(
     checkpoint: Checkpoint, images: Path, recipe: Recipe, report: Report, command: str
 ) -> dict[str, Any]:
     """Where the model comes from and how it was made; accuracy is added when it is measured."""
+    mix = recipe.mix
+    share = rows8(mix) if isinstance(mix, Subnet) else mix
     kind = {0.0: "all rows 4-bit", 1.0: "all rows 8-bit"}.get(
-        recipe.share8, f"{100 * recipe.share8:g} % of the rows 8-bit, the others 4-bit"
+        share, f"{100 * share:.3g} % of the rows 8-bit, the others 4-bit"
     )
     steps = "channel evening, range search, error-compensating rounding"
     return {
@@ -182,7 +192,8 @@ def provenance(
             "images": recipe.calibration,
             "seed": recipe.seed,
         },
-        "rows8": recipe.share8,
+        "rows8": round(share, 4),
+        "subnet": mix.to_dict() if isinstance(mix, Subnet) else None,
         "macs8": round(report.macs8, 4),
         "tamed_units": [asdict(t) for t in report.tamed],
         "held_out": {
@@ -239,8 +250,9 @@ def measure(model: Model, checkpoint: Checkpoint, folder: Path, dataset: str) ->
 @click.option("--images", type=Path, required=True, help="Calibration: ImageFolder or tar of one.")
 @click.option("--name", required=True, help="The model's name.")
 @click.option("--out", type=Path, required=True, help="The model file to write.")
-@click.option("--bits", type=click.Choice(["4", "8"]), help="All rows of the blocks; or --share8.")
+@click.option("--bits", type=click.Choice(["4", "8"]), help="All rows of the blocks; or:")
 @click.option("--share8", type=float, help="Share of the blocks' rows that are 8-bit, 0 to 1.")
+@click.option("--subnet", type=Path, help="JSON of a subnet, as train.search writes it.")
 @click.option("--labels", type=Path, help="JSON; default: imagenet_classes.json beside --images.")
 @click.option("--preset", help=f"Preprocessing: {', '.join(PRESETS)}; default: by file name.")
 @click.option("--calibration", default=256, show_default=True, help="Images for calibration.")
@@ -254,6 +266,7 @@ def main(
     out: Path,
     bits: str | None,
     share8: float | None,
+    subnet: Path | None,
     labels: Path | None,
     preset: str | None,
     calibration: int,
@@ -262,12 +275,12 @@ def main(
     dataset: str | None,
 ) -> None:
     """Quantise a float ViT or DeiT checkpoint into a model file."""
-    if (bits is None) == (share8 is None):
-        raise click.UsageError("give either --bits or --share8")
+    if sum(choice is not None for choice in (bits, share8, subnet)) != 1:
+        raise click.UsageError("give one of --bits, --share8 and --subnet")
     set_up()
     share = float(bits == "8") if share8 is None else share8
-    recipe = Recipe(share, calibration, seed)
     try:
+        recipe = Recipe(read_subnet(subnet) if subnet else share, calibration, seed)
         source = load_checkpoint(checkpoint, preset)
         names = load_labels(labels or images.parent / "imagenet_classes.json")
         command = command_line(checkpoint.name, images.name, name, recipe)
@@ -292,9 +305,11 @@ def main(
 
 def command_line(checkpoint: str, images: str, name: str, recipe: Recipe) -> str:
     """The command that makes the model again."""
+    mix = recipe.mix
+    choice = f"--subnet {name}.json" if isinstance(mix, Subnet) else f"--share8 {mix:g}"
     return (
         f"python -m train.export --checkpoint {checkpoint} --images {images} --name {name} "
-        f"--share8 {recipe.share8:g} --calibration {recipe.calibration} "
+        f"{choice} --calibration {recipe.calibration} "
         f"--seed {recipe.seed} --out {name}.safetensors"
     )
 

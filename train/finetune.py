@@ -23,6 +23,7 @@ from quasar_runtime.model import Model
 from quasar_runtime.model_file import write_model
 from train import integer
 from train.checkpoint import Checkpoint, load_checkpoint
+from train.cost import read_subnet
 from train.data import load_labels
 from train.emit import emit
 from train.evaluate import Nearness
@@ -247,14 +248,6 @@ def main(
         click.echo(f"error: {e}", err=True)
         sys.exit(1)
     report(model, out)
-
-
-def read_subnet(path: Path) -> Subnet:
-    """A subnet from its JSON file. DataError when it is not one."""
-    try:
-        return Subnet.from_dict(json.loads(path.read_text()))
-    except (OSError, ValueError) as e:
-        raise DataError(f"{path} is not a subnet's JSON ({e}); train.search writes them") from None
 
 
 def finish(

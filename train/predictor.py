@@ -227,7 +227,7 @@ def main(checkpoint: Path, images: Path, out: Path) -> None:
     set_up()
     try:
         source = load_checkpoint(checkpoint)
-        pictures, _ = split_pictures(images, source.preprocessing, Recipe(share8=0.5))
+        pictures, _ = split_pictures(images, source.preprocessing, Recipe(0.5))
         loss = measure_effects(source, pictures)
         loss.save(out)
     except QuasarError as e:
