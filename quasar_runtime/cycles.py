@@ -206,7 +206,8 @@ class _Run:
                 if not i or self.work[i - 1].opcode not in LOADS:
                     now = self._loads(i, now)
                 continue
-            before = self.end[i - 1] if i else now - t.GAP
+            # The loads' later end, which need not be that of the second one.
+            before = self.end[i - 1] if i and self.work[i - 1].opcode not in LOADS else now - t.GAP
             lapped = self._overlaps(i)
             if not lapped:
                 self.handed = self.issued = before + t.GAP
@@ -300,7 +301,6 @@ class _Run:
         ends, busy = loads(t, pair, begins, rows)
         self.begin[i : i + len(pair)], self.end[i : i + len(pair)] = begins, ends
         last = max(ends)
-        self.end[i + len(pair) - 1] = ends[-1]
         free = (last + t.GAP - now - t.latency) * t.rate - busy
         self.stock = min(t.weight_beats, self.stock + max(0.0, free) / t.part)
         return last + t.GAP
