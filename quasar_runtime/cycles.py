@@ -187,8 +187,8 @@ class _Run:
             for i in range(len(work) + 1)
         ]
         self.rows = [max(0, p + held[i + 1] - held[i]) for i, p in enumerate(parameters)]
-        weights = [weight_beats(t.overlay, w) for w in work]
-        self.ready = [sum(weights[i : i + t.QUEUE]) for i in range(len(work) + 1)]
+        self.weights = [weight_beats(t.overlay, w) for w in work]
+        self.ready = [sum(self.weights[i : i + t.QUEUE]) for i in range(len(work) + 1)]
         self.begin, self.end = [0.0] * len(work), [0.0] * len(work)
         self.issued = self.filed = self.filled = self.handed = self.stock = self.stall = 0.0
 
@@ -217,7 +217,9 @@ class _Run:
             rows = self.rows[i]
             lag = self._lag(i)
             come = t.delivered(max(0.0, self.end[i] - before - lag), rows)
-            limit = t.weight_beats + (t.ring if w.opcode != Opcode.ATTENTION else t.ring_free)
+            # The ring takes the weights of the next LINEAR alone.
+            ring = t.ring if w.opcode != Opcode.ATTENTION else t.ring_free
+            limit = t.weight_beats + min(ring, max(self.weights[i + 1 : i + 3], default=0))
             self.stock = min(limit, self.ready[i + 1], max(0.0, self.stock - used + come))
         total = self.end[-1] + t.latency + t.CLOSE
         return Cycles(np.array(self.begin), np.array(self.end), total, t.overlay.clock_mhz)
