@@ -151,3 +151,19 @@ def untraced_program(seed: int, overlay: Overlay) -> Program:
             return compile_model(model, overlay)
         except CompileError:
             continue
+
+
+def overwriting_program(seed: int, overlay: Overlay) -> Program:
+    """A long LINEAR that adds to the residual, and a LAYERNORM into what it still reads."""
+    c = Chain(seed, overlay)
+    c.side, c.tokens, c.width = 112, 50, 96
+    c.res_pitch = c.width // overlay.depth
+    c.residual()
+    pixels = c.image()
+    c.linear(pixels, c.tokens, 256, c.width, Epilogue.RESIDUAL)
+    inside = pixels[0] + int(c.rng.integers(0, 20)) * pixels[1], c.res_pitch
+    c.region = lambda tokens, channels: inside  # type: ignore[method-assign]
+    c.layernorm(c.tokens)
+    Script.store(c, "layernorm", Source.ACT, c.tokens, c.width, inside)
+    Script.store(c, "residual", Source.RESIDUAL, c.tokens, c.width, (0, c.res_pitch))
+    return replace(c.table.program(c.side), traces=c.traces)

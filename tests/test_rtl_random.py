@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from rtl_cases import model_program, place, random_image, random_memory, run, script_program
-from rtl_chains import chain_program, untraced_program
+from rtl_chains import chain_program, overwriting_program, untraced_program
 
 from quasar_runtime.device.rtl import MemoryModel, RtlDevice
 from quasar_runtime.device.rtl_build import unavailable
@@ -53,6 +53,10 @@ def test_hand_made_programs_give_the_reference_s_bytes(seed):
 @pytest.mark.parametrize("seed", SEEDS[0::4])
 def test_overlapping_operations_give_the_reference_s_bytes(seed):
     run_batch(B64, chain_program, seed)
+
+
+def test_a_layernorm_waits_where_it_overwrites_what_the_linear_before_it_reads():
+    run_batch(B64, overwriting_program, 0, 3)
 
 
 @pytest.mark.parametrize("seed", SEEDS[2::10])
