@@ -235,9 +235,7 @@ def shipped() -> list[Path]:
 @pytest.mark.parametrize("path", shipped(), ids=lambda path: path.stem)
 def test_a_model_is_as_fast_as_it_says_and_as_its_name_promises(path):
     model = read_model(path)
-    stated = model.provenance.get("frame_rates")
-    if stated is None:
-        pytest.skip("states none")
+    stated = model.provenance["frame_rates"]
     for name in ("b1024", "b8192"):
         found = image_fps(compile_model(model, load_overlay(name)))
         assert found > 0.99 * stated[name], "slower than it says: python -m train.zoo --rates"

@@ -23,6 +23,7 @@ from quasar_runtime.model_file import read_model, write_model
 from quasar_runtime.overlay import load_overlay
 from quasar_runtime.zoo import build_index
 from train.checkpoint import Checkpoint, load_checkpoint
+from train.cost import read_subnet
 from train.data import load_labels
 from train.export import Recipe, command_line, export, measure, set_up
 
@@ -30,6 +31,7 @@ DEIT = "deit_tiny_patch16_224.safetensors"
 AUGREG = "vit_tiny_patch16_224_augreg.safetensors"
 IMAGES = "imagenet_train_mix.tar"
 SAMPLE = "imagenet_sample"
+SUBNETS = Path(__file__).parent / "subnets"
 DATASET = "imagenet_sample (1,000 training-split images, one a class; not ImageNet validation)"
 PROMISE_OVERLAY = "b1024"
 RATED_OVERLAYS = (PROMISE_OVERLAY, "b8192")
@@ -48,12 +50,17 @@ class Entry:
     fps: int | None = None
 
 
+def searched(name: str) -> Recipe:
+    """The recipe of the subnet that a search has chosen for a model (docs/search.md)."""
+    return Recipe(read_subnet(SUBNETS / f"{name}.json"))
+
+
 ZOO = {
     "vit-tiny-w8": Entry(AUGREG, Recipe(1.0)),
     "deit-tiny-w8": Entry(DEIT, Recipe(1.0)),
     "deit-tiny-w4": Entry(DEIT, Recipe(0.0)),
     "q-vit-100fps": Entry(AUGREG, Recipe(1.0), 100),
-    "q-vit-160fps": Entry(AUGREG, Recipe(0.365), 160),
+    "q-vit-160fps": Entry(AUGREG, searched("q-vit-160fps"), 160),
 }
 
 
