@@ -1,8 +1,8 @@
 """A picture through a zoo model on the accelerator at b1024: every buffer equals the reference's.
 
-One model, one picture: about two million cycles. The model has rows of both precisions in most of its
-matrices. Its program is traced, so that the result of each operation is stored and compared, not the
-logits alone.
+One model, one picture: about two million cycles. The model has rows of both precisions in most of
+its matrices. Its program is traced, so that the result of each operation is stored and compared,
+not the logits alone.
 """
 
 from __future__ import annotations
