@@ -242,3 +242,15 @@ def test_a_model_is_as_fast_as_it_says_and_as_its_name_promises(path):
     promised = re.fullmatch(r"q-vit-(\d+)fps", model.name)
     if promised:
         assert stated["b1024"] >= int(promised[1]) == model.target["fps"]
+
+
+def test_the_models_that_are_shipped_are_those_that_the_training_makes():
+    pytest.importorskip("torch")
+    from train.space import Subnet
+    from train.zoo import ZOO
+
+    assert {path.stem for path in shipped()} == set(ZOO)
+    for path in shipped():
+        mix = ZOO[path.stem].recipe.mix
+        if isinstance(mix, Subnet):
+            assert read_model(path).provenance["subnet"] == mix.to_dict()
