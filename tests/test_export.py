@@ -113,8 +113,9 @@ def test_a_subnet_gives_the_counts_of_every_matrix_and_is_named_in_the_file(mix:
     subnet = Subnet(whole[0], (Block(1, 64, 0.5, 0.0, 0.25, 1.0),) * whole[1])
     model = make(checkpoint, mix, subnet)
     for block in model.blocks:
-        counts = {m: int((getattr(block, m).bits == 8).sum()) for m in subnet.blocks[0].rows8(whole[0])}
-        assert counts == subnet.blocks[0].rows8(whole[0])
+        rows8 = subnet.blocks[0].rows8(whole[0])
+        counts = {m: int((getattr(block, m).bits == 8).sum()) for m in rows8}
+        assert counts == rows8
         assert block.fc1.rows == 64
     assert model.provenance["subnet"] == subnet.to_dict()
 
