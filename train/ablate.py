@@ -51,7 +51,6 @@ from train.search import SearchError
 from train.space import MATRICES, Block, Subnet
 from train.start import BALANCE
 
-RATES = (130.0, 145.0, 160.0, 175.0, 190.0)
 IMAGE_SIZE, CLASSES = 224, 1000
 """Of the networks whose row effects are compared."""
 CYCLE_UNIT = 256

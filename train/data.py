@@ -105,12 +105,3 @@ def load_labels(path: Path) -> list[tuple[str, str]]:
     if [e["index"] for e in entries] != list(range(len(entries))):
         raise DataError(f"{path}: the classes are not numbered 0 to {len(entries) - 1}")
     return labels
-
-
-def class_numbers(pictures: Pictures, labels: list[tuple[str, str]]) -> npt.NDArray[np.int64]:
-    """The class of each picture, from its folder's wnid. DataError for a folder without a class."""
-    number = {wnid: i for i, (wnid, _) in enumerate(labels)}
-    unknown = sorted(set(pictures.folders) - set(number))
-    if unknown:
-        raise DataError(f"folder '{unknown[0]}' is no class of the labels; expected a wnid")
-    return np.array([number[f] for f in pictures.folders], np.int64)
