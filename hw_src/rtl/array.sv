@@ -35,6 +35,7 @@ module array
 `endif
 `endif
   logic [TOKENS-1:0][ROWS-1:0][15:0] sum;
+  logic [TOKENS/2-1:0][ROWS/2-1:0] carry;  // to sum[t][r] of even t and odd r
 `ifdef QUASAR_FAST
   logic [TOKENS-1:0][DEPTH-1:0][7:0] x_q;
   logic [ROWS-1:0][DEPTH-1:0][3:0] w_q;
@@ -84,6 +85,7 @@ module array
           .w_i  (w_q[r+:2]),
           .sum_o(part)
       );
+      assign carry[t/2][r/2] = 1'b0;
 `else
       dot_cell #(
           .DEPTH(DEPTH)
@@ -94,7 +96,8 @@ module array
           .w0_low_i(w0_low[r/2]),
           .w1_low_i(w1_low[r/2]),
           .x1_low_i(x1_low[t/2]),
-          .sum_o(part)
+          .sum_o(part),
+          .carry_o(carry[t/2][r/2])
       );
 `endif
       assign sum[t][r+:2]   = part[0];
@@ -124,11 +127,15 @@ module array
   logic [TOKENS-1:0][ROWS-1:0][ACC_BITS-1:0] acc;
   for (genvar t = 0; t < TOKENS; t++) begin : g_accumulators
     for (genvar r = 0; r < ROWS; r++) begin : g_row
-      accumulator u_acc (
+      localparam bit CARRY = t % 2 == 0 && r % 2 == 1;
+      accumulator #(
+          .CARRY(CARRY)
+      ) u_acc (
           .clk_i,
           .valid_i(valid_q[LATENCY-1]),
           .first_i(first_q[LATENCY-1]),
           .sum_i  (sum[t][r]),
+          .carry_i(CARRY && carry[t/2][r/2]),
           .acc_o  (acc[t][r])
       );
     end

@@ -8,13 +8,18 @@
 //
 //   |w0 + w1 2^23| <= 7 * 2^23 + 8 < 2^26 and |x0 + x1 2^10| <= 127 * 1025 < 2^17: no operand overflows
 //   |L0 + L1 2^10| <= 4 * 8 * 127 * 1025 < 2^22, so P[22] is the sign of the lower half and
-//       U = L2 + L3 2^10 = (P >> 23) + P[22]
+//       P >> 23 = (L2 - P[22]) + L3 2^10
 //   |L| <= 4064 < 2^12. With v = L0 >> 10 in [-4, 3]:  P[12:10] = L1 + v modulo 8, so that L1's lowest
-//       three bits, summed beside the multipliers, give v; L0 = {v, P[9:0]}, L1 = (P >> 10) - v.
-//       Likewise L2 and L3 from U.
+//       three bits, summed beside the multipliers, give v, L0 = {v, P[9:0]} and L1 = (P >> 10) - v.
+//       Of L1 they are the lowest three: the others are P[22:13] and what P[12:10] - v carries, one
+//       up where P[12:10] - L1's three bits is above 3, one down where it is below -4.
+//       Likewise L2 - P[22], which lies in [-4065, 4064], and L3 from P >> 23.
+//
+// P[22] goes with the sums, and an adder behind takes it as its carry: adding it here would take a
+// chain of its own.
 //
 // Input i comes skewed by skew(i) cycles, as the cascade passes it; the low bits come unskewed.
-// sum_o follows 7 cycles after the unskewed operands.
+// sum_o and carry_o follow 7 cycles after the unskewed operands.
 module packed_dot
   import datapath_pkg::*;
 (
@@ -24,7 +29,8 @@ module packed_dot
     input  logic [3:0][2:0]       w0_low_i,
     input  logic [3:0][2:0]       w1_low_i,
     input  logic [3:0][2:0]       x1_low_i,
-    output logic [1:0][1:0][12:0] sum_o  // [token][digit row]
+    output logic [1:0][1:0][12:0] sum_o,   // [token][digit row]
+    output logic                  carry_o  // to be added to sum_o[0][1]
 );
   logic signed [3:0][47:0] p, cascade;
   for (genvar i = 0; i < 4; i++) begin : g_multiplier
@@ -63,10 +69,11 @@ module packed_dot
         (^twos[1:0] & ^twos[3:2]) ^ (&twos[1:0]) ^ (&twos[3:2]) ^ (^twos & carry);
   endfunction
 
-  // L1 and L3 modulo 8: products, their sum, then the wait for the cascade.
+  // L1 and L3 modulo 8: products, their sum, then the wait for the cascade. Kept, so that the wait is
+  // registers: they are there beside the LUTs, while a shift register takes a LUT a bit.
   localparam int unsigned WAIT = 5;
   logic [1:0][3:0][2:0] product_q;  // [digit row][input]
-  logic [1:0][2:0] low_q[WAIT];
+  (* keep = "true" *) logic [1:0][2:0] low_q[WAIT];
   always_ff @(posedge clk_i) begin
     for (int unsigned i = 0; i < 4; i++) begin
       product_q[0][i] <= times(w0_low_i[i], x1_low_i[i]);
@@ -76,19 +83,26 @@ module packed_dot
     for (int unsigned i = 1; i < WAIT; i++) low_q[i] <= low_q[i-1];
   end
 
-  // Lanes, from the lowest up.
-  logic [2:0] v0, v2;
-  logic [22:0] lower, upper;
-  assign lower = p[3][22:0];
-  assign upper = p[3][45:23] + 23'(lower[22]);
-  assign v0 = lower[12:10] - low_q[WAIT-1][0];
-  assign v2 = upper[12:10] - low_q[WAIT-1][1];
-  always_ff @(posedge clk_i) begin
-    sum_o[0][0] <= {v0, lower[9:0]};
-    sum_o[1][0] <= lower[22:10] - 13'($signed(v0));
-    sum_o[0][1] <= {v2, upper[9:0]};
-    sum_o[1][1] <= upper[22:10] - 13'($signed(v2));
+  // Lanes of a digit row.
+  for (genvar r = 0; r < 2; r++) begin : g_row
+    logic [22:0] both;
+    logic [2:0] low, v;
+    logic up, down;
+    logic [10:0] chain;  // its lowest bit is the way in for `up`
+    assign both = p[3][23*r+:23];
+    assign low = low_q[WAIT-1][r];
+    assign v = both[12:10] - low;
+    assign up = 4'(both[12:10]) > 4'(low) + 4'd3;
+    assign down = 4'(both[12:10]) + 4'd4 < 4'(low);
+    assign chain = {both[22:13], 1'b1} + {{10{down}}, up};
+    always_ff @(posedge clk_i) begin
+      sum_o[0][r] <= {v, both[9:0]};
+      sum_o[1][r] <= {chain[10:1], low};
+    end
+    logic unused_chain;
+    assign unused_chain = chain[0];
   end
+  always_ff @(posedge clk_i) carry_o <= p[3][22];
 
   // Bits above the highest sum repeat its sign; below the last multiplier only the cascade is used.
   logic unused;

@@ -43,7 +43,8 @@ extern "C" uint64_t packed_dot_exhaustive(uint64_t cases, uint32_t seed) {
         want[2] += c.w0 * c.x1, want[3] += c.w1 * c.x1;
       }
       for (int i = 0; i < 4; i++) {
-        wrong += sign(static_cast<int>(top.sum_o >> (13 * i) & 8191), 13) != want[i];
+        int sum = sign(static_cast<int>(top.sum_o >> (13 * i) & 8191), 13);
+        wrong += sum + (i == 1 ? top.carry_o : 0) != want[i];
       }
     }
     pipe[fed % kPipe] = now;
