@@ -176,19 +176,26 @@ def test_a_column_keeps_its_output_while_it_is_not_read():
 
 
 @pytest.mark.parametrize(("top", "bits"), [("act_memory", 8), ("res_memory", 16)])
-def test_banks_and_columns_of_a_memory_are_written_each_at_its_own_address(top, bits):
+def test_banks_and_columns_are_written_each_at_its_own_address_and_loaded_where_they_read(top, bits):
     tokens, depth, words = 2, 8, 16
     rng = np.random.default_rng(bits)
     held = np.zeros((tokens, depth, words), np.int64)
     pipe: list[int] = []
     with bench.Unit(top, TOKENS=tokens, DEPTH=depth, WORDS=words) as unit:
-        unit.put("re_i", 1)
-        for cycle in range(600):
+        for cycle in range(800):
             begin = cycle < words  # all words first
             enable = np.ones((tokens, depth), int) if begin else rng.integers(0, 2, (tokens, depth))
             at = np.full(depth, cycle) if begin else rng.integers(0, words, depth)
             data = rng.integers(0, 2**bits, (tokens, depth))
             read = rng.integers(0, words, depth if top == "res_memory" else 1)
+            columns = np.broadcast_to(read, depth)
+            load = 0 if begin or rng.integers(3) else int(rng.integers(1, 2**tokens))
+            loaded = rng.integers(0, 2**bits, depth)
+            if load:
+                enable[:, at == columns] = 0
+            unit.put("re_i", load == 0)
+            unit.put("load_i", load)
+            unit.put("load_data_i", bench.pack(loaded, bits))
             unit.put("we_i", bench.pack(enable.reshape(-1), 1))
             unit.put("waddr_i", bench.pack(at, 4))
             unit.put("wdata_i", bench.pack(data.reshape(-1), bits))
@@ -196,9 +203,11 @@ def test_banks_and_columns_of_a_memory_are_written_each_at_its_own_address(top, 
             unit.step()
             if cycle > words + 2:
                 assert unit.get("rdata_o") == pipe[-2]
-            columns = np.broadcast_to(read, depth)
             words_read = held[:, np.arange(depth), columns]
-            pipe.append(bench.pack(words_read.reshape(-1), bits))
+            pipe.append(pipe[-1] if load else bench.pack(words_read.reshape(-1), bits))
+            for t in range(tokens):
+                if load >> t & 1:
+                    held[t, np.arange(depth), columns] = loaded
             for t, k in np.argwhere(enable):
                 held[t, k, at[k]] = data[t, k]
 

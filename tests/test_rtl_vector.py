@@ -253,13 +253,16 @@ def digits(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("pause", [0.0, 0.7])
 @pytest.mark.parametrize(("keys", "heads"), [(1, 1), (5, 3), (17, 2)])
-def test_kv_fill_lays_keys_and_values_out_as_weights_head_by_head(keys, heads, pause):
+def test_kv_fill_lays_keys_and_values_out_as_weights_beside_the_stream(keys, heads, pause):
     rng = np.random.default_rng(keys)
     pitch = 3 * heads * hw.HEAD_DIM // DEPTH
     act = rng.integers(-119, 120, (2 * (-(-keys // 2)), pitch * DEPTH))
     first_k, first_v, base = heads * hw.HEAD_DIM, 2 * heads * hw.HEAD_DIM, 11
-    memory = np.zeros((4 * KV_BEATS, ROWS, DEPTH), np.int64)
+    memory = np.zeros((4 * KV_BEATS + 40, ROWS, DEPTH), np.int64)
     random_ = random.Random(keys)
+    beats = rng.integers(0, 16, (40, ROWS, DEPTH))  # of the stream, behind both heads' halves
+    stream = deque(enumerate(beats))
+    reads = [False, False]
 
     def read(unit) -> int | None:
         if not (unit.get("read_o") and unit.get("grant_i")):
@@ -269,6 +272,7 @@ def test_kv_fill_lays_keys_and_values_out_as_weights_head_by_head(keys, heads, p
         return bench.pack(values.reshape(-1).tolist(), 8)
 
     def write(unit) -> None:
+        reads.append(bool(unit.get("read_o") and unit.get("grant_i")))
         enable = unit.get("we_o")
         if enable:
             chunks = np.array(bench.unpack(enable, 1, ROWS * DEPTH // TOKENS), bool)
@@ -278,8 +282,14 @@ def test_kv_fill_lays_keys_and_values_out_as_weights_head_by_head(keys, heads, p
 
     def grant(unit) -> None:
         unit.put("grant_i", random_.random() >= pause)
+        unit.put("fill_we_i", 0)
+        if stream and random_.random() < 0.3 and not reads[-2]:  # write_next_o is low
+            number, beat = stream.popleft()
+            unit.put("fill_we_i", 1)
+            unit.put("fill_address_i", 4 * KV_BEATS + number)
+            unit.put("fill_data_i", bench.pack(beat.reshape(-1), 4))
 
-    with bench.Unit("kv_fill", TOKENS=TOKENS, ROWS=ROWS, DEPTH=DEPTH, WADDRESS=12) as unit:
+    with bench.Unit("kv_fill", TOKENS=TOKENS, ROWS=ROWS, DEPTH=DEPTH, WADDRESS=13) as unit:
         fields = {
             "opcode": Opcode.ATTENTION,
             "keys": keys,
@@ -306,6 +316,8 @@ def test_kv_fill_lays_keys_and_values_out_as_weights_head_by_head(keys, heads, p
             unit.put("release_i", 1)
             unit.run(around, lambda: True)
             unit.put("release_i", 0)
+        unit.run(around, lambda: not stream, more=3)
+        assert np.array_equal(memory[4 * KV_BEATS :], beats)
 
 
 def keys_there(memory: np.ndarray, k: np.ndarray) -> None:

@@ -106,8 +106,9 @@ module array
   end
 
   // Tags, delayed as the sums are.
-  logic [LATENCY-1:0] valid_q, first_q, last_q;
-  meta_t meta_q[LATENCY+1];
+  // Kept: registers instead of a shift register's LUTs.
+  (* keep = "true" *) logic [LATENCY-1:0] valid_q, first_q, last_q;
+  (* keep = "true" *) meta_t meta_q[LATENCY+1];
   logic final_q;
   always_ff @(posedge clk_i) begin
     valid_q <= {valid_q[LATENCY-2:0], valid_i};

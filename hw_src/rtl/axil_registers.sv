@@ -77,11 +77,6 @@ module axil_registers
   assign write_offset = {s_axil_awaddr_i[7:2], 2'b00};
   always_comb for (int b = 0; b < 4; b++) mask[8*b+:8] = {8{s_axil_wstrb_i[b]}};
 
-  function automatic logic [31:0] merge(input logic [31:0] old, input logic [31:0] data,
-                                        input logic [31:0] bits);
-    return (old & ~bits) | (data & bits);
-  endfunction
-
   always_ff @(posedge clk_i) begin
     s_axil_bvalid_o <= write || (s_axil_bvalid_o && !s_axil_bready_i);
     start_o <= 1'b0;
@@ -94,22 +89,30 @@ module axil_registers
           reset_o <= s_axil_wdata_i[CONTROL_RESET_BIT] && mask[CONTROL_RESET_BIT];
         end
         REG_INTERRUPT_ENABLE: if (s_axil_wstrb_i[0]) enable_q <= s_axil_wdata_i[1:0];
-        REG_DESCRIPTOR_COUNT: count_o <= merge(count_o, s_axil_wdata_i, mask);
-        REG_TIMEOUT: timeout_o <= merge(timeout_o, s_axil_wdata_i, mask);
-        REG_PROGRAM_LO: program_o[31:0] <= merge(program_o[31:0], s_axil_wdata_i, mask);
-        REG_PROGRAM_HI: program_o[63:32] <= merge(program_o[63:32], s_axil_wdata_i, mask);
-        REG_PROGRAM_BYTES: program_bytes_o <= merge(program_bytes_o, s_axil_wdata_i, mask);
-        REG_IMAGE_LO: image_o[31:0] <= merge(image_o[31:0], s_axil_wdata_i, mask);
-        REG_IMAGE_HI: image_o[63:32] <= merge(image_o[63:32], s_axil_wdata_i, mask);
-        REG_IMAGE_BYTES: image_bytes_o <= merge(image_bytes_o, s_axil_wdata_i, mask);
-        REG_OUTPUT_LO: output_o[31:0] <= merge(output_o[31:0], s_axil_wdata_i, mask);
-        REG_OUTPUT_HI: output_o[63:32] <= merge(output_o[63:32], s_axil_wdata_i, mask);
-        REG_OUTPUT_BYTES: output_bytes_o <= merge(output_bytes_o, s_axil_wdata_i, mask);
-        REG_PROFILE_LO: profile_o[31:0] <= merge(profile_o[31:0], s_axil_wdata_i, mask);
-        REG_PROFILE_HI: profile_o[63:32] <= merge(profile_o[63:32], s_axil_wdata_i, mask);
-        REG_PROFILE_BYTES: profile_bytes_o <= merge(profile_bytes_o, s_axil_wdata_i, mask);
         default: ;
       endcase
+      // Bytes with an enable each, so that data go to the registers without logic.
+      for (int unsigned b = 0; b < 4; b++) begin
+        if (s_axil_wstrb_i[b]) begin
+          case (write_offset)
+            REG_DESCRIPTOR_COUNT: count_o[8*b+:8] <= s_axil_wdata_i[8*b+:8];
+            REG_TIMEOUT: timeout_o[8*b+:8] <= s_axil_wdata_i[8*b+:8];
+            REG_PROGRAM_LO: program_o[8*b+:8] <= s_axil_wdata_i[8*b+:8];
+            REG_PROGRAM_HI: program_o[32+8*b+:8] <= s_axil_wdata_i[8*b+:8];
+            REG_PROGRAM_BYTES: program_bytes_o[8*b+:8] <= s_axil_wdata_i[8*b+:8];
+            REG_IMAGE_LO: image_o[8*b+:8] <= s_axil_wdata_i[8*b+:8];
+            REG_IMAGE_HI: image_o[32+8*b+:8] <= s_axil_wdata_i[8*b+:8];
+            REG_IMAGE_BYTES: image_bytes_o[8*b+:8] <= s_axil_wdata_i[8*b+:8];
+            REG_OUTPUT_LO: output_o[8*b+:8] <= s_axil_wdata_i[8*b+:8];
+            REG_OUTPUT_HI: output_o[32+8*b+:8] <= s_axil_wdata_i[8*b+:8];
+            REG_OUTPUT_BYTES: output_bytes_o[8*b+:8] <= s_axil_wdata_i[8*b+:8];
+            REG_PROFILE_LO: profile_o[8*b+:8] <= s_axil_wdata_i[8*b+:8];
+            REG_PROFILE_HI: profile_o[32+8*b+:8] <= s_axil_wdata_i[8*b+:8];
+            REG_PROFILE_BYTES: profile_bytes_o[8*b+:8] <= s_axil_wdata_i[8*b+:8];
+            default: ;
+          endcase
+        end
+      end
     end
     if (rst_i) begin
       s_axil_bvalid_o <= 1'b0;

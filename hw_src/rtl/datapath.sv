@@ -380,17 +380,10 @@ module datapath
       .logit_data_i(logit_data)
   );
 
-  // The weight memory takes the stream, a cycle late, or K and V, which go first.
-  logic [ROWS-1:0][CHUNKS-1:0] kv_we, weight_we;
-  logic [WADDRESS-1:0] kv_waddress, stream_address_q;
-  logic [ROWS-1:0][DEPTH-1:0][3:0] kv_wdata, stream_data_q, w;
-  logic stream_we_q;
-  always_ff @(posedge clk_i) begin
-    stream_we_q <= fill_we && !rst_i;
-    stream_address_q <= fill_address;
-    stream_data_q <= w_data_i;
-  end
-  assign weight_we = stream_we_q ? '1 : kv_we;
+  // The weight memory takes the stream, a cycle late, or K and V.
+  logic [ROWS-1:0][CHUNKS-1:0] weight_we;
+  logic [WADDRESS-1:0] weight_address;
+  logic [ROWS-1:0][DEPTH-1:0][3:0] weight_data, w;
   weight_memory #(
       .TOKENS(TOKENS),
       .ROWS  (ROWS),
@@ -402,8 +395,8 @@ module datapath
       .raddr_i(w_address),
       .rdata_o(w),
       .we_i(weight_we),
-      .waddr_i(stream_we_q ? stream_address_q : kv_waddress),
-      .wdata_i(stream_we_q ? stream_data_q : kv_wdata)
+      .waddr_i(weight_address),
+      .wdata_i(weight_data)
   );
   kv_fill #(
       .TOKENS(TOKENS),
@@ -422,10 +415,13 @@ module datapath
       .grant_i(!array_reads_act),
       .address_o(kv_address),
       .rdata_i(act_rdata),
+      .fill_we_i(fill_we),
+      .fill_address_i(fill_address),
+      .fill_data_i(w_data_i),
       .write_next_o(kv_write),
-      .we_o(kv_we),
-      .waddress_o(kv_waddress),
-      .wdata_o(kv_wdata)
+      .we_o(weight_we),
+      .waddress_o(weight_address),
+      .wdata_o(weight_data)
   );
 
   // ---- The array ----
@@ -646,8 +642,6 @@ module datapath
 `ifdef VERILATOR
   always_ff @(posedge clk_i) begin
     if (!rst_i) begin
-      one_writer :
-      assert (!(stream_we_q && kv_we != '0));
       one_issuer :
       assert (!(l_issue && a_issue));
     end

@@ -77,7 +77,7 @@ module drain
   // 1: the slot's sums, beside its parameters' read.
   logic [LANES-1:0] enable1_q;
   logic valid1_q, last1_q;
-  meta_t meta1_q;
+  (* keep = "true" *) meta_t meta1_q;  // registers instead of a shift register's LUTs
   logic [SLOT_BITS-1:0] slot1_q;
   logic [TOKENS-1:0][LANES-1:0][ACC_BITS-1:0] sum1_q;
   always_ff @(posedge clk_i) begin
@@ -95,7 +95,7 @@ module drain
   // 2: digits joined, parameters chosen.
   logic [LANES-1:0] valid2_q;
   logic last2_q, coming_q;
-  meta_t meta2_q;
+  (* keep = "true" *) meta_t meta2_q;
   lane_row_t [LANES-1:0] row2_q, value_row;
   logic [TOKENS-1:0][LANES-1:0][PAIR_BITS-1:0] pair2_q;
   logic value1;

@@ -48,6 +48,7 @@ module epilogue
     output logic        [       4:0]                        tokens_o,
     output logic        [ADDRESS_BITS-1:0]                  base_o,
     output logic        [ LANES-1:0][CHANNEL_BITS-1:0]      channel_o,
+    // of those from the table, which go to ACT alone, the lower byte
     output logic        [TOKENS-1:0][LANES-1:0][      15:0] result_o
 );
   localparam int unsigned LATENCY = REQUANTISE_LATENCY;
@@ -62,18 +63,18 @@ module epilogue
     logic [LANES-1:0][CHANNEL_BITS-1:0] channel;
   } place_t;
 
-  typedef struct packed {
-    logic two;
-    logic [TOKENS-1:0][5:0] shift_a;
-    logic [LANES-1:0][14:0] multiplier;
-    logic [LANES-1:0][5:0] shift;
-  } scale_t;
-
-  // Cycle 0.
-  place_t place_q[LATENCY+2];
-  scale_t scale_q[LATENCY-1];
+  // Cycle 0, and each parameter as far as it is needed. Kept: registers instead of a shift
+  // register's LUTs.
   place_t place_d;
-  scale_t scale_d;
+  logic two_d;
+  logic [TOKENS-1:0][5:0] shift_a_d;
+  logic [LANES-1:0][14:0] multiplier_d;
+  logic [LANES-1:0][5:0] shift_d;
+  (* keep = "true" *) place_t place_q[LATENCY+2];
+  (* keep = "true" *) logic two_q[5];
+  (* keep = "true" *) logic [TOKENS-1:0][5:0] shift_a_q[4];
+  (* keep = "true" *) logic [LANES-1:0][14:0] multiplier_q[6];
+  (* keep = "true" *) logic [LANES-1:0][5:0] shift_q[9];
   logic [TOKENS-1:0][LANES-1:0][16:0] acc_q;
   logic [TOKENS-1:0][LANES-1:0][26:0] a_q;
   logic [TOKENS-1:0][LANES-1:0][17:0] b_q;
@@ -98,20 +99,26 @@ module epilogue
     if (norm) place_d.written = norm_written_i;
     place_d.tokens = norm ? norm_tokens_i : drain_meta_i.tokens;
     place_d.base = norm ? norm_base_i : drain_meta_i.base;
-    scale_d.two = norm || !linear;
-    scale_d.shift_a = norm ? norm_shift_i : mean_shift_i[drain_meta_i.parity];
+    two_d = norm || !linear;
+    shift_a_d = norm ? norm_shift_i : mean_shift_i[drain_meta_i.parity];
     for (int unsigned l = 0; l < LANES; l++) begin
       place_d.channel[l] = norm ? norm_channel_i + CHANNEL_BITS'(l) : drain_row_i[l].channel;
-      scale_d.multiplier[l] = norm ? norm_gain_i[l] : drain_row_i[l].multiplier;
-      scale_d.shift[l] = norm ? norm_out_shift_i : drain_row_i[l].shift;
+      multiplier_d[l] = norm ? norm_gain_i[l] : drain_row_i[l].multiplier;
+      shift_d[l] = norm ? norm_out_shift_i : drain_row_i[l].shift;
     end
   end
 
   always_ff @(posedge clk_i) begin
     place_q[0] <= place_d;
-    scale_q[0] <= scale_d;
+    two_q[0] <= two_d;
+    shift_a_q[0] <= shift_a_d;
+    multiplier_q[0] <= multiplier_d;
+    shift_q[0] <= shift_d;
     for (int unsigned i = 1; i < LATENCY + 2; i++) place_q[i] <= place_q[i-1];
-    for (int unsigned i = 1; i < LATENCY - 1; i++) scale_q[i] <= scale_q[i-1];
+    for (int unsigned i = 1; i < 5; i++) two_q[i] <= two_q[i-1];
+    for (int unsigned i = 1; i < 4; i++) shift_a_q[i] <= shift_a_q[i-1];
+    for (int unsigned i = 1; i < 6; i++) multiplier_q[i] <= multiplier_q[i-1];
+    for (int unsigned i = 1; i < 9; i++) shift_q[i] <= shift_q[i-1];
     if (rst_i) begin
       for (int unsigned i = 0; i < LATENCY + 2; i++) begin
         place_q[i].valid <= '0;
@@ -156,12 +163,12 @@ module epilogue
           .a_i(a_q[t][l]),
           .b_i(b_q[t][l]),
           .c_i(c_q[t]),
-          .shift_a_coarse_i(scale_q[2].shift_a[t][5:2]),
-          .shift_a_fine_i(scale_q[3].shift_a[t][1:0]),
-          .two_i(scale_q[4].two),
-          .multiplier_i(scale_q[5].multiplier[l]),
-          .shift_coarse_i(scale_q[7].shift[l][5:2]),
-          .shift_fine_i(scale_q[8].shift[l][1:0]),
+          .shift_a_coarse_i(shift_a_q[2][t][5:2]),
+          .shift_a_fine_i(shift_a_q[3][t][1:0]),
+          .two_i(two_q[4]),
+          .multiplier_i(multiplier_q[5][l]),
+          .shift_coarse_i(shift_q[7][l][5:2]),
+          .shift_fine_i(shift_q[8][l][1:0]),
           .low_i(low_q),
           .high_i(high_q),
           .result_o(result[t][l])
@@ -174,7 +181,8 @@ module epilogue
           .index_i(result[t][l][7:0] ^ 8'h80),
           .value_o(looked_up[t][l])
       );
-      assign result_o[t][l] = use_table ? 16'($signed(looked_up[t][l])) : result_q[t][l];
+      assign result_o[t][l] = {result_q[t][l][15:8],
+                               use_table ? looked_up[t][l] : result_q[t][l][7:0]};
     end
   end
   always_ff @(posedge clk_i) result_q <= result;

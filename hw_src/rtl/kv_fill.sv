@@ -6,6 +6,10 @@
 //   V: rows are channels, depth the keys. An ACT word fills, for each ROWS / 2 of its channels,
 //      TOKENS neighbouring inputs of all digit rows of a beat: it is read DEPTH / (ROWS / 2) times.
 //
+// The memory's write port is here: the weight stream's beats (fill_we_i) come to it as well, and go
+// first. A value's digits are registered before they are laid out, so that its choice among K, V and
+// the stream is one LUT a bit.
+//
 // Beats of a head lie in one half of the memory, by its parity: K group by group, then V with room
 // for MAX_TOKENS keys. The next head is filled while one computes, in cycles in which the array
 // does not read ACT (grant_i).
@@ -30,7 +34,11 @@ module kv_fill
     input  logic                                       grant_i,
     output logic  [ADDRESS_BITS-1:0]                   address_o,
     input  logic  [  TOKENS-1:0][DEPTH-1:0][      7:0] rdata_i,
-    // weight memory; write_next_o a cycle before
+    // the weight stream; it never writes when write_next_o
+    input  logic                                       fill_we_i,
+    input  logic [WADDRESS-1:0]                        fill_address_i,
+    input  logic [    ROWS-1:0][DEPTH-1:0][      3:0]  fill_data_i,
+    // weight memory; write_next_o a cycle before K or V
     output logic                                       write_next_o,
     output logic  [    ROWS-1:0][CHUNKS-1:0]           we_o,
     output logic  [WADDRESS-1:0]                       waddress_o,
@@ -136,22 +144,11 @@ module kv_fill
     end
   end
 
-  // The word's digits, and for V the tokens' digits of one channel, repeated along a digit row.
-  logic [1:0][TOKENS-1:0][DEPTH-1:0][3:0] digits;
-  logic [ROWS-1:0][TOKENS-1:0][3:0] across;
-  always_comb begin
-    for (int unsigned t = 0; t < TOKENS; t++) begin
-      for (int unsigned k = 0; k < DEPTH; k++) begin
-        digits[0][t][k] = rdata_i[t][k][3:0];
-        digits[1][t][k] = rdata_i[t][k][7:4] + 4'(rdata_i[t][k][3]);
-      end
-      for (int unsigned r = 0; r < ROWS; r++) begin
-        across[r][t] = digits[r%2][t][32'(tag.part)%PARTS*(ROWS/2)+r/2];
-      end
-    end
-  end
-
-  // Registered on the way to the memory.
+  // Registered on the way to the memory: the word's digits, or the stream's beat.
+  logic [1:0][TOKENS-1:0][DEPTH-1:0][3:0] digits_q;
+  logic [ROWS-1:0][DEPTH-1:0][3:0] stream_q;
+  logic [3:0] place_q;
+  logic [1:0] select_q;  // 0 K, 1 the stream, 2 and 3 V of an even or odd part of the word
   logic [ROWS-1:0][CHUNKS-1:0] we_d;
   always_comb begin
     for (int unsigned r = 0; r < ROWS; r++) begin
@@ -162,16 +159,47 @@ module kv_fill
     end
   end
   always_ff @(posedge clk_i) begin
-    we_o <= rst_i ? '0 : we_d;
-    waddress_o <= WADDRESS'(tag.parity) * WADDRESS'(2 * KV_BEATS) + (tag.is_v ?
+    we_o <= rst_i ? '0 : fill_we_i ? '1 : we_d;
+    waddress_o <= fill_we_i ? fill_address_i :
+        WADDRESS'(tag.parity) * WADDRESS'(2 * KV_BEATS) + (tag.is_v ?
         WADDRESS'(KV_BEATS) +
         (WADDRESS'(tag.word) * WADDRESS'(PARTS) + WADDRESS'(tag.part)) * WADDRESS'(V_STEPS) +
         WADDRESS'(32'(tag.tile) / CHUNKS) :
         WADDRESS'(32'(tag.tile) / BLOCKS) * WADDRESS'(K_STEPS) + WADDRESS'(tag.word));
-    for (int unsigned r = 0; r < ROWS; r++) begin
-      wdata_o[r] <= tag.is_v ? {CHUNKS{across[r]}} : digits[r%2][(r/2)%TOKENS];
+    select_q <= fill_we_i ? 2'd1 : tag.is_v ? {1'b1, tag.part[0]} : 2'd0;
+    place_q <= tag.part;
+    stream_q <= fill_data_i;
+    for (int unsigned t = 0; t < TOKENS; t++) begin
+      for (int unsigned k = 0; k < DEPTH; k++) begin
+        digits_q[0][t][k] <= rdata_i[t][k][3:0];
+        digits_q[1][t][k] <= rdata_i[t][k][7:4] + 4'(rdata_i[t][k][3]);
+      end
     end
   end
+  for (genvar r = 0; r < ROWS; r++) begin : g_row
+    logic [3:0][DEPTH-1:0][3:0] choice;
+    assign choice[0] = digits_q[r%2][(r/2)%TOKENS];
+    assign choice[1] = stream_q[r];
+    for (genvar k = 0; k < DEPTH; k++) begin : g_input
+      for (genvar odd = 0; odd < 2; odd++) begin : g_part
+        // The tokens' digits of one channel, repeated along the digit row.
+        assign choice[2+odd][k] = digits_q[r%2][k%TOKENS][
+            (32'(place_q) / 2 * 2 + odd) % PARTS * (ROWS / 2) + r / 2];
+      end
+    end
+    mux4 #(
+        .WIDTH(4 * DEPTH)
+    ) u_choice (
+        .select_i(select_q),
+        .data_i  (choice),
+        .data_o  (wdata_o[r])
+    );
+  end
+
+`ifdef VERILATOR
+  one_writer :
+  assert property (@(posedge clk_i) disable iff (rst_i) !(fill_we_i && tag.valid));
+`endif
 
   logic unused;
   assign unused = ^{descriptor_i, written_q};

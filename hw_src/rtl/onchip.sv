@@ -53,22 +53,15 @@ module onchip
     input  logic [  LOGIT_BANKS-1:0][LOGIT_ADDRESS-1:0]        logit_index_i,
     input  logic [  LOGIT_BANKS-1:0][   31:0]                  logit_data_i
 );
-  logic [TOKENS-1:0][DEPTH-1:0] act_we, res_we;
-  logic [TOKENS-1:0][DEPTH-1:0][7:0] act_wdata;
-  logic [TOKENS-1:0][DEPTH-1:0][15:0] res_wdata;
-  logic [DEPTH-1:0][ACT_ADDRESS-1:0] act_waddress;
-  logic [DEPTH-1:0][RES_ADDRESS-1:0] res_waddress, res_raddress;
-
+  // Loads take the ports that the units read at.
+  logic [TOKENS-1:0] act_load, res_load;
+  logic [DEPTH-1:0][RES_ADDRESS-1:0] res_raddress;
   for (genvar t = 0; t < TOKENS; t++) begin : g_bank
-    assign act_we[t] = la_we_i ? {DEPTH{la_bank_i == BANK_W'(t)}} : act_we_i[t];
-    assign act_wdata[t] = la_we_i ? la_data_i : act_wdata_i[t];
-    assign res_we[t] = lr_we_i ? {DEPTH{lr_bank_i == BANK_W'(t)}} : res_we_i[t];
-    assign res_wdata[t] = lr_we_i ? lr_data_i : res_wdata_i[t];
+    assign act_load[t] = la_we_i && la_bank_i == BANK_W'(t);
+    assign res_load[t] = lr_we_i && lr_bank_i == BANK_W'(t);
   end
   for (genvar k = 0; k < DEPTH; k++) begin : g_column
-    assign act_waddress[k] = la_we_i ? la_word_i : act_waddress_i[k];
-    assign res_waddress[k] = lr_we_i ? lr_word_i : res_waddress_i[k];
-    assign res_raddress[k] = sr_re_i ? sr_word_i : res_raddress_i[k];
+    assign res_raddress[k] = lr_we_i ? lr_word_i : sr_re_i ? sr_word_i : res_raddress_i[k];
   end
 
   act_memory #(
@@ -78,11 +71,13 @@ module onchip
   ) u_act (
       .clk_i,
       .re_i(act_re_i || sa_re_i),
-      .raddr_i(sa_re_i ? sa_word_i : act_raddress_i),
+      .raddr_i(la_we_i ? la_word_i : sa_re_i ? sa_word_i : act_raddress_i),
       .rdata_o(act_rdata_o),
-      .we_i(act_we),
-      .waddr_i(act_waddress),
-      .wdata_i(act_wdata)
+      .we_i(act_we_i),
+      .waddr_i(act_waddress_i),
+      .wdata_i(act_wdata_i),
+      .load_i(act_load),
+      .load_data_i(la_data_i)
   );
   res_memory #(
       .TOKENS(TOKENS),
@@ -93,9 +88,11 @@ module onchip
       .re_i(res_re_i || sr_re_i),
       .raddr_i(res_raddress),
       .rdata_o(res_rdata_o),
-      .we_i(res_we),
-      .waddr_i(res_waddress),
-      .wdata_i(res_wdata)
+      .we_i(res_we_i),
+      .waddr_i(res_waddress_i),
+      .wdata_i(res_wdata_i),
+      .load_i(res_load),
+      .load_data_i(lr_data_i)
   );
   for (genvar b = 0; b < LOGIT_BANKS; b++) begin : g_logits
     column_memory #(
@@ -108,7 +105,9 @@ module onchip
         .rdata_o(sl_data_o[32*b+:32]),
         .we_i(logit_we_i[b]),
         .waddr_i(logit_index_i[b][LOGIT_ADDRESS-1:LOGIT_BANK_BITS]),
-        .wdata_i(logit_data_i[b])
+        .wdata_i(logit_data_i[b]),
+        .load_i(1'b0),
+        .load_data_i('0)
     );
   end
   logic unused;

@@ -10,7 +10,8 @@ module pack_digits
     output packed_digits_t       w_o,
     output logic           [1:0][2:0] low_o
 );
-  packed_digits_t w_q[SKEW+1];
+  // Kept: registers instead of a shift register's LUTs.
+  (* keep = "true" *) packed_digits_t w_q[SKEW+1];
 
   always_ff @(posedge clk_i) begin
     w_q[0] <= '{upper: w_i[1] - 4'(w_i[0][3]), lower: w_i[0]};

@@ -12,7 +12,8 @@ module pack_tokens #(
     output logic      [ 2:0] low_o
 );
   logic [7:0] x1;
-  logic [17:0] x_q[SKEW+1];
+  // Kept: registers instead of a shift register's LUTs.
+  (* keep = "true" *) logic [17:0] x_q[SKEW+1];
   assign x1 = {x_i[1][7:1], x_i[1][0] | (x_i[1][7:1] == 7'h40)};
 
   always_ff @(posedge clk_i) begin

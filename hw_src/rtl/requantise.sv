@@ -63,7 +63,8 @@ module requantise
   assign negative5 = sign4 && (over4 || rounded5[17]);
   assign limit5 = over4 || (!sign4 && rounded5[17]);
 
-  logic [16:0] acc1_q, acc2_q, acc3_q, acc4_q;
+  // Kept: registers instead of a shift register's LUTs.
+  (* keep = "true" *) logic [16:0] acc1_q, acc2_q, acc3_q, acc4_q;
   logic [29:0] upper3_q, upper4_q, upper5_q;
   always_ff @(posedge clk_i) begin
     acc1_q <= acc_i;

@@ -1,5 +1,6 @@
 // RES, the int16 residual stream: TOKENS banks of DEPTH columns. Reads, too, have an address a
-// column: the residual epilogue reads, adds and writes arbitrary channels.
+// column: the residual epilogue reads, adds and writes arbitrary channels. A load writes a word of a
+// bank at the reads' addresses.
 module res_memory #(
     parameter int unsigned TOKENS = 4,
     parameter int unsigned DEPTH = 16,
@@ -12,13 +13,16 @@ module res_memory #(
     output logic [TOKENS-1:0][  DEPTH-1:0][ 15:0] rdata_o,
     input  logic [TOKENS-1:0][  DEPTH-1:0]        we_i,
     input  logic [ DEPTH-1:0][ADDRESS-1:0]        waddr_i,
-    input  logic [TOKENS-1:0][  DEPTH-1:0][ 15:0] wdata_i
+    input  logic [TOKENS-1:0][  DEPTH-1:0][ 15:0] wdata_i,
+    input  logic [ TOKENS-1:0]                    load_i,
+    input  logic [  DEPTH-1:0][       15:0]       load_data_i
 );
   for (genvar t = 0; t < TOKENS; t++) begin : g_bank
     for (genvar k = 0; k < DEPTH; k++) begin : g_column
       column_memory #(
           .WIDTH(16),
-          .WORDS(WORDS)
+          .WORDS(WORDS),
+          .LOAD (1'b1)
       ) u_column (
           .clk_i,
           .re_i,
@@ -26,7 +30,9 @@ module res_memory #(
           .rdata_o(rdata_o[t][k]),
           .we_i(we_i[t][k]),
           .waddr_i(waddr_i[k]),
-          .wdata_i(wdata_i[t][k])
+          .wdata_i(wdata_i[t][k]),
+          .load_i(load_i[t]),
+          .load_data_i(load_data_i[k])
       );
     end
   end

@@ -27,12 +27,33 @@ module shift_down #(
   logic [3:0][NARROW-1:0] by4;
   logic [3:0][OUT-1:0] by1;
   logic [WIDE-1:0] wide;
-  logic [NARROW-1:0] narrow_q;
+  logic [NARROW-1:0] narrow, narrow_q;
+  logic [OUT-1:0] result;
   logic [2:0] more;  // bits that a shift by 0, 4, 8 leaves above `narrow`
   logic [2:0] rest;  // the same of a shift by 0, 1, 2 and the result
 
   assign sign = x_i[IN-1];
-  assign wide = by16[coarse_i[3:2]];
+  mux4 #(
+      .WIDTH(WIDE)
+  ) u_by16 (
+      .select_i(coarse_i[3:2]),
+      .data_i  (by16),
+      .data_o  (wide)
+  );
+  mux4 #(
+      .WIDTH(NARROW)
+  ) u_by4 (
+      .select_i(coarse_i[1:0]),
+      .data_i  (by4),
+      .data_o  (narrow)
+  );
+  mux4 #(
+      .WIDTH(OUT)
+  ) u_by1 (
+      .select_i(fine_i),
+      .data_i  (by1),
+      .data_o  (result)
+  );
   for (genvar i = 0; i < 4; i++) begin : g_choice
     assign by16[i] = WIDE'($signed(x_i) >>> (16 * i < IN ? 16 * i : IN - 1));
     assign by4[i]  = NARROW'($signed(wide) >>> (4 * i));
@@ -54,10 +75,10 @@ module shift_down #(
   end
 
   always_ff @(posedge clk_i) begin
-    narrow_q <= by4[coarse_i[1:0]];
+    narrow_q <= narrow;
     over_q <= over_wide || over_narrow;
     sign_q <= sign;
-    y_o <= by1[fine_i];
+    y_o <= result;
     sign_o <= sign_q;
     case (fine_i)
       2'd0: over_o <= over_q || |rest;

@@ -55,14 +55,18 @@ module writeback
     assign bank[t] = 5'(t) < tokens_i;
   end
 
-  logic [DEPTH-1:0] column_q, column_wait_q[WAIT];
-  logic [TOKENS-1:0] bank_q, bank_wait_q[WAIT];
+  logic [DEPTH-1:0] column_q;
+  logic [TOKENS-1:0] bank_q;
   logic [DEPTH-1:0][ADDRESS_BITS-1:0] address_q;
-  logic [DEPTH-1:0][RES_ADDRESS-1:0] address_wait_q[WAIT];
-  logic [TOKENS-1:0][DEPTH-1:0][15:0] data_q, data_wait_q[WAIT-1], sum_q;
+  logic [TOKENS-1:0][DEPTH-1:0][15:0] data_q, sum_q;
+  // Kept: registers instead of a shift register's LUTs.
+  (* keep = "true" *) logic [DEPTH-1:0] column_wait_q[WAIT];
+  (* keep = "true" *) logic [TOKENS-1:0] bank_wait_q[WAIT];
+  (* keep = "true" *) logic [DEPTH-1:0][RES_ADDRESS-1:0] address_wait_q[WAIT];
+  (* keep = "true" *) logic [TOKENS-1:0][DEPTH-1:0][15:0] data_wait_q[WAIT-1];
   logic [LANES-1:0][TOKENS-1:0][15:0] lane;  // a lane's results of all tokens
   logic [DEPTH-1:0][TOKENS-1:0][15:0] column_data_q;
-  written_t written_q[WAIT+2];
+  (* keep = "true" *) written_t written_q[WAIT+2];
   logic residual_q;
 
   for (genvar t = 0; t < TOKENS; t++) begin : g_token
