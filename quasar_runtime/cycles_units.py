@@ -96,7 +96,8 @@ class Timing:
         self.latency = ddr.latency
         self.lanes = min(max(o.depth // 4, 2), 8)  # digit rows a cycle through the epilogue
         self.slots = o.rows // self.lanes
-        self.exp_rows = 8 if o.depth >= 32 else o.depth // 8  # keys a cycle through the softmax
+        # Keys a cycle through the softmax: a score tile's between two of them, or more.
+        self.exp_rows = max(8 if o.depth >= 32 else o.depth // 8, o.rows * o.depth // 128)
         dot_cells = 7 + ((o.depth // 4 - 1).bit_length() + 1) // 2
         self.array = self.ARRAY + dot_cells
         # Weights come through one port, or through all when an array beat is wide.
@@ -348,7 +349,8 @@ def attention(t: Timing, tokens: int, keys: int, heads: int) -> float:
         if i >= 2:
             start = max(start, released[i - 2])
         fill.pause(start, start + score)
-        run = max(start + score + t.array + t.SCORED, softmax)
+        parts = o.rows // 2 // t.exp_rows  # cycles in which a score tile enters the softmax
+        run = max(start + score + t.array + t.SCORED + parts - 1, softmax)
         if i >= 2:
             run = max(run, drained[i - 2])
         released[i] = run + blocks

@@ -153,7 +153,8 @@ def test_layernorm_unit_names_the_beat_of_a_gain_outside_its_range():
 
 
 class Scores(bench.Agent):
-    """The array: a tile's scores once the buffer of its parity is free, in pieces with gaps."""
+    """The array: a tile's scores once the buffer of its parity is free, in pieces with gaps of the
+    cycles that the array takes for one, or more."""
 
     def __init__(self, scores: list[np.ndarray], tiles: int, pause: float) -> None:
         self.pieces = deque()
@@ -174,15 +175,19 @@ class Scores(bench.Agent):
                 )
                 self.pieces.append((number, tag, bench.pack(digits.tolist(), 23), g == groups - 1))
         self.pause, self.random, self.released = pause, random.Random(1), 0
+        self.gap = 0
 
     def drive(self, unit) -> None:
         unit.put("score_i", 0)
+        self.gap -= 1
         if (
             self.pieces
+            and self.gap <= 0
             and self.pieces[0][0] < self.released + 2
             and self.random.random() >= self.pause
         ):
             _, tag, digits, _ = self.pieces.popleft()
+            self.gap = hw.HEAD_DIM // DEPTH
             unit.put("score_i", 1)
             unit.put("meta_i", tag)
             unit.put("acc_i", digits)

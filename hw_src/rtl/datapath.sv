@@ -15,9 +15,12 @@ module datapath
     parameter int unsigned RES_WORDS = 1024,
     parameter int unsigned LOGITS = 1024,
     parameter int unsigned PORT_BITS = 128,
-    // Digit rows a cycle that leave through the epilogue, and keys a cycle through the softmax.
+    // Digit rows a cycle that leave through the epilogue, and keys a cycle through the softmax, which
+    // takes a score tile of ROWS / 2 keys in the HEAD_DIM / DEPTH cycles between two of them.
     parameter int unsigned LANES = DEPTH / 4,
-    parameter int unsigned EXP_ROWS = DEPTH >= 32 ? 8 : DEPTH / 8,
+    localparam int unsigned EXP_MINIMUM = ROWS * DEPTH / (2 * HEAD_DIM),
+    localparam int unsigned EXP_USUAL = DEPTH >= 32 ? 8 : DEPTH / 8,
+    parameter int unsigned EXP_ROWS = EXP_MINIMUM > EXP_USUAL ? EXP_MINIMUM : EXP_USUAL,
     localparam int unsigned BANK_W = TOKENS > 1 ? $clog2(TOKENS) : 1,
     localparam int unsigned ACT_ADDRESS = $clog2(ACT_WORDS),
     localparam int unsigned RES_ADDRESS = $clog2(RES_WORDS),

@@ -2,8 +2,9 @@
 //
 //   e = EXP[min(255, (d * m) >> n)], d = row maximum - score;  (y, k) = reciprocal(sum of e)
 //
-// Scores come as whole array tiles (ROWS / 2 keys); their maximum is formed on the way into the
-// buffer. Once a tile's last scores are in, its numerators are computed EXP_ROWS keys a cycle into
+// Scores come as whole array tiles (ROWS / 2 keys), HEAD_DIM / DEPTH cycles apart or more. In that
+// time they go into the buffer in blocks of EXP_ROWS keys, a cycle each, and their maximum is formed on
+// the way. Once a tile's last scores are in, its numerators are computed a block a cycle into
 // the numerator buffer, from which the array reads them as activations of the value product; the
 // sum's reciprocal goes to the epilogue. Both buffers hold two tiles (parity): while one tile's
 // numerators are computed, the array works on the scores of the next or the values of the last.
@@ -46,47 +47,81 @@ module softmax
     output logic  [       1:0][TOKENS-1:0][        5:0] shift_o
 );
   localparam int unsigned KEYS = ROWS / 2;  // a score tile
-  localparam int unsigned GROUPS = MAX_TOKENS / KEYS;
-  localparam int unsigned SADDRESS = $clog2(2 * GROUPS);
-  localparam int unsigned BLOCKS_PER_GROUP = KEYS / EXP_ROWS;
+  localparam int unsigned SADDRESS = $clog2(2 * MAX_TOKENS / EXP_ROWS);
+  localparam int unsigned PARTS = KEYS / EXP_ROWS;  // blocks of a score tile
+  localparam int unsigned PART_BITS = PARTS > 1 ? $clog2(PARTS) : 1;
   localparam int unsigned BLOCKS_PER_STEP = DEPTH / EXP_ROWS;
   localparam int unsigned BLOCK_BITS = $clog2(MAX_TOKENS / EXP_ROWS) + 1;
-  localparam int unsigned QUADS = (KEYS + 3) / 4;
-  localparam int unsigned QUAD = KEYS < 4 ? KEYS : 4;
+  localparam int unsigned QUADS = (EXP_ROWS + 3) / 4;
+  localparam int unsigned QUAD = EXP_ROWS < 4 ? EXP_ROWS : 4;
   localparam int unsigned PRODUCT_BITS = SCORE_BITS + 16;
   typedef logic signed [SCORE_BITS-1:0] score_t;
 
   logic [15:0] keys;
   assign keys = descriptor_i.keys;
 
+  if (PARTS * DEPTH > HEAD_DIM) begin : g_slow
+    $error("a score tile's EXP_ROWS keys a cycle take longer than the array's next tile");
+  end
+
+  // A tile's first block as it comes, the others from a copy.
+  logic part_valid, part_last;
+  logic [PART_BITS-1:0] part_q;
+  meta_t part_meta, tile_meta_q;
+  logic [TOKENS-1:0][ROWS-1:0][SCORE_BITS-1:0] digits, later_q;
+  logic [PARTS-1:0][TOKENS-1:0][2*EXP_ROWS-1:0][SCORE_BITS-1:0] choice;
+  assign part_valid = (score_i && meta_i.kind == KIND_SCORE) || part_q != '0;
+  assign part_last = part_q == PART_BITS'(PARTS - 1);
+  assign part_meta = part_q == '0 ? meta_i : tile_meta_q;
+  for (genvar t = 0; t < TOKENS; t++) begin : g_tile
+    for (genvar r = 0; r < ROWS; r++) begin : g_digit
+      assign digits[t][r] = SCORE_BITS'(acc_i[t][r]);
+      assign choice[r/(2*EXP_ROWS)][t][r%(2*EXP_ROWS)] =
+          r < 2 * EXP_ROWS ? digits[t][r] : later_q[t][r];
+    end
+  end
+  always_ff @(posedge clk_i) begin
+    if (part_q == '0) begin
+      later_q <= digits;
+      tile_meta_q <= meta_i;
+    end
+    if (part_valid) part_q <= part_last ? '0 : part_q + PART_BITS'(1);
+    if (rst_i || start_i) part_q <= '0;
+  end
+
   // Scores joined from their digits, buffered, and their maximum.
-  logic valid1_q, valid2_q, valid3_q;
+  logic valid1_q, valid2_q, valid3_q, last1_q, last2_q, last3_q;
+  logic [PART_BITS-1:0] part1_q;
   meta_t meta1_q, meta2_q, meta3_q;
-  logic [TOKENS-1:0][KEYS-1:0][SCORE_BITS-1:0] score1_q;
+  logic [TOKENS-1:0][EXP_ROWS-1:0][SCORE_BITS-1:0] score1_q;
   logic [TOKENS-1:0][QUADS-1:0][SCORE_BITS-1:0] quad2_q;
   logic [TOKENS-1:0][SCORE_BITS-1:0] best3_q;
   logic [1:0][TOKENS-1:0][SCORE_BITS-1:0] maximum_q;
   logic [1:0] scored_q;
+  logic first2_q, first3_q, any2_q, any3_q;
 
   // The maximum of keys that exist, pair by pair: where the second of two exists, the first does.
   function automatic score_t larger(input score_t first, input score_t second, input logic exists);
     return exists && second > first ? second : first;
   endfunction
-  logic [KEYS-1:0] exists;
+  logic [SADDRESS-2:0] block1;
+  logic [EXP_ROWS-1:0] exists;
   score_t [TOKENS-1:0][QUADS-1:0] quad;
   score_t [TOKENS-1:0] best;
   logic [QUADS-1:0] quad_exists_q;
-  for (genvar p = 0; p < KEYS; p++) begin : g_exists
-    assign exists[p] = 16'(meta1_q.group) * 16'(KEYS) + 16'(p) < keys;
+  assign block1 = (SADDRESS - 1)'(meta1_q.group) * (SADDRESS - 1)'(PARTS) + (SADDRESS - 1)'(part1_q);
+  for (genvar l = 0; l < EXP_ROWS; l++) begin : g_exists
+    assign exists[l] = 16'(block1) * 16'(EXP_ROWS) + 16'(l) < keys;
   end
   for (genvar t = 0; t < TOKENS; t++) begin : g_maximum
     for (genvar q = 0; q < QUADS; q++) begin : g_quad
-      score_t [QUAD/2-1:0] pair;
-      for (genvar i = 0; i < QUAD / 2; i++) begin : g_pair
+      localparam int unsigned PAIR = QUAD < 2 ? 0 : 1;  // of one key, the key itself
+      score_t [(QUAD+1)/2-1:0] pair;
+      for (genvar i = 0; i < (QUAD + 1) / 2; i++) begin : g_pair
         localparam int unsigned P = 4 * q + 2 * i;
-        assign pair[i] = larger(score1_q[t][P], score1_q[t][P+1], exists[P+1]);
+        assign pair[i] = larger(score1_q[t][P], score1_q[t][P+PAIR], exists[P+PAIR]);
       end
-      assign quad[t][q] = larger(pair[0], pair[QUAD/2-1], QUAD == 4 && exists[4*q+QUAD-2]);
+      assign quad[t][q] = larger(pair[0], pair[(QUAD+1)/2-1], QUAD == 4 && exists[4*q+QUAD-2+QUAD%2]);
     end
     // A heap: node n is the larger of 2 n and 2 n + 1, the quads are its last QUADS nodes.
     score_t [2*QUADS-1:0] node;
@@ -103,19 +138,27 @@ module softmax
 
   always_ff @(posedge clk_i) begin
     for (int unsigned q = 0; q < QUADS; q++) quad_exists_q[q] <= exists[4*q];
-    valid1_q <= score_i && meta_i.kind == KIND_SCORE && !rst_i;
+    valid1_q <= part_valid && !rst_i && !start_i;
     valid2_q <= valid1_q && !rst_i;
     valid3_q <= valid2_q && !rst_i;
-    meta1_q <= meta_i;
+    part1_q <= part_q;
+    last1_q <= part_last && part_meta.group_last;
+    last2_q <= last1_q;
+    last3_q <= last2_q;
+    meta1_q <= part_meta;
     meta2_q <= meta1_q;
     meta3_q <= meta2_q;
+    first2_q <= block1 == '0;
+    first3_q <= first2_q;
+    any2_q <= exists[0];
+    any3_q <= any2_q;
     for (int unsigned t = 0; t < TOKENS; t++) begin
-      for (int unsigned p = 0; p < KEYS; p++) begin
-        score1_q[t][p] <= SCORE_BITS'(acc_i[t][2*p]) + (SCORE_BITS'(acc_i[t][2*p+1]) << 4);
+      for (int unsigned l = 0; l < EXP_ROWS; l++) begin
+        score1_q[t][l] <= choice[part_q][t][2*l] + (choice[part_q][t][2*l+1] << 4);
       end
       for (int unsigned q = 0; q < QUADS; q++) quad2_q[t][q] <= quad[t][q];
       best3_q[t] <= best[t];
-      if (valid3_q && (meta3_q.group == '0 ||
+      if (valid3_q && any3_q && (first3_q ||
                        $signed(best3_q[t]) > $signed(maximum_q[meta3_q.parity][t]))) begin
         maximum_q[meta3_q.parity][t] <= best3_q[t];
       end
@@ -123,16 +166,17 @@ module softmax
   end
 
   logic [SADDRESS-1:0] score_address;
-  logic [TOKENS-1:0][KEYS-1:0][SCORE_BITS-1:0] score_word;
+  logic [TOKENS-1:0][EXP_ROWS-1:0][SCORE_BITS-1:0] score_word;
   small_memory #(
-      .WIDTH(TOKENS * KEYS * SCORE_BITS),
-      .WORDS(2 * GROUPS)
+      .WIDTH(TOKENS * EXP_ROWS * SCORE_BITS),
+      .WORDS(2 * MAX_TOKENS / EXP_ROWS),
+      .BLOCK(1'b1)
   ) u_scores (
       .clk_i,
       .raddr_i(score_address),
       .rdata_o(score_word),
       .we_i(valid1_q),
-      .waddr_i({meta1_q.parity, meta1_q.group[SADDRESS-2:0]}),
+      .waddr_i({meta1_q.parity, block1}),
       .wdata_i(score1_q)
   );
 
@@ -148,13 +192,13 @@ module softmax
   assign blocks = BLOCK_BITS'(((keys + 16'(DEPTH - 1)) >> $clog2(DEPTH)) * 16'(BLOCKS_PER_STEP));
   assign block_last = block_q + BLOCK_BITS'(1) == blocks;
   assign begin_tile = !run_q && !flush_q && scored_q[parity_q] && !e_busy_q[parity_q];
-  assign score_address = {parity_q, (SADDRESS - 1)'(block_q / BLOCK_BITS'(BLOCKS_PER_GROUP))};
+  assign score_address = {parity_q, (SADDRESS - 1)'(block_q)};
   assign head_o = head_q;
 
   assign score_release_o = run_q && block_last;
 
   always_ff @(posedge clk_i) begin
-    if (valid3_q && meta3_q.group_last) scored_q[meta3_q.parity] <= 1'b1;
+    if (valid3_q && last3_q) scored_q[meta3_q.parity] <= 1'b1;
     if (drained_i) e_busy_q[drained_parity_i] <= 1'b0;
     if (begin_tile) begin
       run_q <= 1'b1;
@@ -202,8 +246,7 @@ module softmax
       logic [SCORE_BITS:0] difference;
       logic [47:0] unused_cascade;
       assign difference = (SCORE_BITS + 1)'($signed(maximum_q[parity_q][t])) -
-          (SCORE_BITS + 1)'($signed(
-          score_word[t][32'(number_q[0]) % BLOCKS_PER_GROUP * EXP_ROWS + l]));
+          (SCORE_BITS + 1)'($signed(score_word[t][l]));
       dsp #(
           .INPUTS(1)
       ) u_dsp (
@@ -263,25 +306,27 @@ module softmax
     end
   end
 
-  // The numerator buffer: a column a query and key % DEPTH.
+  // The numerator buffer: for a query a memory for each of a step's blocks.
   logic [BLOCK_BITS-1:0] block6;
   logic [TOKENS-1:0][DEPTH-1:0][6:0] e_word_q;
   assign block6 = number_q[5];
   for (genvar t = 0; t < TOKENS; t++) begin : g_query
-    for (genvar k = 0; k < DEPTH; k++) begin : g_key
-      logic [6:0] e_word;
+    for (genvar b = 0; b < BLOCKS_PER_STEP; b++) begin : g_block
+      logic [EXP_ROWS-1:0][6:0] e_word;
       small_memory #(
-          .WIDTH(7),
+          .WIDTH(7 * EXP_ROWS),
           .WORDS(2 * ESTEPS)
       ) u_numerators (
           .clk_i,
           .raddr_i(e_address_i),
           .rdata_o(e_word),
-          .we_i(valid_q[5] && 32'(block6) % BLOCKS_PER_STEP == k / EXP_ROWS),
+          .we_i(valid_q[5] && 32'(block6) % BLOCKS_PER_STEP == b),
           .waddr_i({parity_q, (EADDRESS - 1)'(block6 / BLOCK_BITS'(BLOCKS_PER_STEP))}),
-          .wdata_i(e_q[t][k%EXP_ROWS])
+          .wdata_i(e_q[t])
       );
-      always_ff @(posedge clk_i) e_word_q[t][k] <= e_word;
+      always_ff @(posedge clk_i) e_word_q[t][b*EXP_ROWS+:EXP_ROWS] <= e_word;
+    end
+    for (genvar k = 0; k < DEPTH; k++) begin : g_key
       assign e_o[t][k] = {1'b0, e_word_q[t][k]};
     end
   end
@@ -332,6 +377,6 @@ module softmax
   assign parity_o = parity_q;
 
   logic unused;
-  assign unused = ^{descriptor_i, meta2_q, meta3_q, acc_i, quad_exists_q[0], number_q[1], number_q[2],
-                    number_q[3]};
+  assign unused = ^{descriptor_i, meta1_q, meta2_q, meta3_q, acc_i, later_q, quad_exists_q[0],
+                    number_q[0], number_q[1], number_q[2], number_q[3]};
 endmodule

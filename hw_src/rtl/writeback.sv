@@ -65,7 +65,7 @@ module writeback
   (* keep = "true" *) logic [DEPTH-1:0][RES_ADDRESS-1:0] address_wait_q[WAIT];
   (* keep = "true" *) logic [TOKENS-1:0][DEPTH-1:0][15:0] data_wait_q[WAIT-1];
   logic [LANES-1:0][TOKENS-1:0][15:0] lane;  // a lane's results of all tokens
-  logic [DEPTH-1:0][TOKENS-1:0][15:0] column_data_q;
+  (* keep = "true" *) logic [DEPTH-1:0][TOKENS-1:0][15:0] column_data_q;
   (* keep = "true" *) written_t written_q[WAIT+2];
   logic residual_q;
 
