@@ -234,3 +234,23 @@ def test_a_weight_beat_is_written_in_parts_and_read_whole():
             pipe.append(bench.pack(held[read].reshape(-1), 4))
             mask = np.repeat(enable, tokens, axis=1).astype(bool)
             held[at][mask] = data[mask]
+
+
+@pytest.mark.parametrize(("a_bits", "b_bits"), [(22, 16), (16, 16), (5, 10)])
+def test_a_multiplier_in_luts_gives_the_product_three_cycles_later(a_bits, b_bits):
+    if a_bits + b_bits < 16:  # all
+        a, b = np.meshgrid(*(np.arange(-(2 ** (n - 1)), 2 ** (n - 1)) for n in (a_bits, b_bits)))
+    else:
+        rng = np.random.default_rng(a_bits)
+        a, b = (
+            np.concatenate([rng.integers(-top, top, 20_000) >> rng.integers(0, n, 20_000), ends])
+            for n, top, ends in (
+                (a_bits, 2 ** (a_bits - 1), np.repeat([-(2 ** (a_bits - 1)), 2 ** (a_bits - 1) - 1], 2)),
+                (b_bits, 2 ** (b_bits - 1), np.tile([-(2 ** (b_bits - 1)), 2 ** (b_bits - 1) - 1], 2)),
+            )
+        )
+    a, b = a.reshape(-1), b.reshape(-1)
+    with bench.Unit("fabric_multiplier", A_BITS=a_bits, B_BITS=b_bits) as unit:
+        out = unit.pipeline({"a_i": a & (2**a_bits - 1), "b_i": b & (2**b_bits - 1)})
+    found = out["p_o"].astype(np.int64)[3:]
+    assert np.array_equal(found, (a * b)[:-3] & (2 ** (a_bits + b_bits) - 1))

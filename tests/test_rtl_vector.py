@@ -60,13 +60,16 @@ class Neighbours(bench.Agent):
             self.lasts.append(written)
 
 
+@pytest.mark.parametrize("fabric", [0, 1])
 @pytest.mark.parametrize("pause", [0.0, 0.7])
 @pytest.mark.parametrize("chained", [0, 1])
 @pytest.mark.parametrize(
     ("tokens", "channels", "limit"),
     [(1, 32, 2**15), (5, 96, 300), (7, 1024, 2**15), (4, 64, 1), (20, 32, 300)],
 )
-def test_layernorm_unit_gives_the_lanes_what_they_need(tokens, channels, limit, pause, chained):
+def test_layernorm_unit_gives_the_lanes_what_they_need(
+    tokens, channels, limit, pause, chained, fabric
+):
     rng = np.random.default_rng(channels)
     x = rng.integers(-limit, limit, (tokens, channels))
     gain, shift, epsilon = rng.integers(0, 2**15, channels), 20, 77
@@ -99,7 +102,8 @@ def test_layernorm_unit_gives_the_lanes_what_they_need(tokens, channels, limit, 
         assert key not in result, f"{key} came twice"
         result[key] = y[: unit.get("tokens_o")].tolist()
 
-    with bench.Unit("layernorm_unit", TOKENS=TOKENS, DEPTH=DEPTH, LANES=LANES) as unit:
+    sizes = {"TOKENS": TOKENS, "DEPTH": DEPTH, "LANES": LANES, "FABRIC": fabric}
+    with bench.Unit("layernorm_unit", **sizes) as unit:
         fields = {
             "opcode": Opcode.LAYERNORM,
             "tokens": tokens,
@@ -196,9 +200,11 @@ class Scores(bench.Agent):
         self.released += unit.get("score_release_o")
 
 
+@pytest.mark.parametrize("fabric", [0, 1])
+@pytest.mark.parametrize("exp_rows", [1, 2])
 @pytest.mark.parametrize("pause", [0.0, 0.6])
 @pytest.mark.parametrize("keys", [1, 2, 7, 8, 17, 50])
-def test_softmax_gives_numerators_and_reciprocals_of_their_sums(keys, pause):
+def test_softmax_gives_numerators_and_reciprocals_of_their_sums(keys, pause, exp_rows, fabric):
     rng, heads, queries = np.random.default_rng(keys), 2, 5
     tiles = -(-queries // TOKENS)
     scores = [
@@ -206,7 +212,8 @@ def test_softmax_gives_numerators_and_reciprocals_of_their_sums(keys, pause):
         for _ in range(heads * tiles)
     ]
     heads_ = [(2**15 - 1, 19), (12345, 6)]
-    with bench.Unit("softmax", TOKENS=TOKENS, ROWS=ROWS, DEPTH=DEPTH, EXP_ROWS=1) as unit:
+    sizes = {"TOKENS": TOKENS, "ROWS": ROWS, "DEPTH": DEPTH}
+    with bench.Unit("softmax", **sizes, EXP_ROWS=exp_rows, FABRIC=fabric) as unit:
         fields = {"opcode": Opcode.ATTENTION, "tokens": queries, "keys": keys, "heads": heads}
         unit.put("descriptor_i", descriptor(**fields))
         unit.pulse("start_i")

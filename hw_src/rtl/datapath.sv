@@ -80,6 +80,8 @@ module datapath
   localparam int unsigned SLOTS = ROWS / LANES;
   localparam int unsigned SLOT_BITS = SLOTS > 1 ? $clog2(SLOTS) : 1;
   localparam int unsigned EADDRESS = $clog2(2 * MAX_TOKENS / DEPTH);
+  // An array that takes most of the device's multipliers leaves some products to LUTs.
+  localparam bit FABRIC = TOKENS * ROWS * DEPTH > 4096;
 
   if (TOKENS % 2 != 0 || ROWS % (2 * TOKENS) != 0 || DEPTH % (ROWS / 2) != 0 || DEPTH % TOKENS != 0)
   begin : g_bad_shape
@@ -468,7 +470,8 @@ module datapath
       .TOKENS(TOKENS),
       .ROWS(ROWS),
       .DEPTH(DEPTH),
-      .EXP_ROWS(EXP_ROWS)
+      .EXP_ROWS(EXP_ROWS),
+      .FABRIC(FABRIC)
   ) u_softmax (
       .clk_i,
       .rst_i,
@@ -542,7 +545,8 @@ module datapath
   layernorm_unit #(
       .TOKENS(TOKENS),
       .DEPTH (DEPTH),
-      .LANES (LANES)
+      .LANES (LANES),
+      .FABRIC(FABRIC)
   ) u_layernorm (
       .clk_i,
       .rst_i,

@@ -17,7 +17,8 @@ module layernorm_unit
 #(
     parameter int unsigned TOKENS = 4,
     parameter int unsigned DEPTH  = 16,
-    parameter int unsigned LANES  = 4
+    parameter int unsigned LANES  = 4,
+    parameter bit FABRIC = 1'b0  // squares in LUTs
 ) (
     input  logic                                             clk_i,
     input  logic                                             rst_i,
@@ -111,7 +112,7 @@ module layernorm_unit
 
   // Words of both passes. A tile's sums begin when it is written and fewer than two tiles' sums wait:
   // one in a buffer, one before it.
-  logic sum_request, sum_grant, sum_valid, sum_first, sum_last, sum_tile_read, sums_take;
+  logic sum_request, sum_grant, sum_step, sum_first, sum_last, sum_tile_read, sums_take;
   logic norm_request, norm_valid, norm_first, norm_last, norm_step, sum_reading;
   logic [1:0] sums_ahead_q;  // tiles read and not yet taken
   logic [TILE_BITS-1:0] sum_tile, norm_tile;
@@ -144,13 +145,13 @@ module layernorm_unit
       .address_o(sum_address),
       .grant_i(sum_grant),
       .rdata_i,
-      .valid_o(sum_valid),
+      .valid_o(sum_step),
       .first_o(sum_first),
       .last_o(sum_last),
       .word_o(sum_word),
       .phase_o(sum_phase),
       .x_o(sum_x),
-      .step_i(sum_valid)
+      .step_i(sum_step)
   );
   norm_words #(
       .TOKENS(TOKENS),
@@ -188,51 +189,76 @@ module layernorm_unit
     if (start_i || rst_i) sums_ahead_q <= '0;
   end
 
-  // Squares, their sum over LANES, the running sums.
+  // Squares, their sum over LANES, the running sums. Register 1 the values, then the squares, which in
+  // LUTs take three cycles, their sum, and the running ones.
   localparam int unsigned SQUARE_SUM_BITS = 31 + $clog2(LANES);
-  logic [2:0] sum_valid_q, sum_begin_q, sum_end_q;
-  logic sum_valid3_q, sum_begin3_q, sum_end3_q;
-  logic [TOKENS-1:0][LANES-1:0][15:0] x1_q, x2_q;
-  logic [TOKENS-1:0][LANES-1:0][30:0] square2_q;
-  logic [TOKENS-1:0][15+$clog2(LANES):0] part1_q;
-  logic [TOKENS-1:0][SQUARE_SUM_BITS-1:0] part2_q;
+  localparam int unsigned SQUARED = FABRIC ? 4 : 2;
+  localparam int unsigned SUMMED = SQUARED + 1;
+  logic [SUMMED-1:0] sum_valid_q, sum_begin_q, sum_end_q;
+  logic sum_valid, sum_begin, sum_end;
+  logic [TOKENS-1:0][LANES-1:0][15:0] x_q[SQUARED];
+  logic [TOKENS-1:0][LANES-1:0][30:0] square;
+  logic [TOKENS-1:0][15+$clog2(LANES):0] line_q;
+  logic [TOKENS-1:0][SQUARE_SUM_BITS-1:0] squares_q;
   logic [TOKENS-1:0][S1_BITS-1:0] s1_q, s1_d, tile_s1_q;
   logic [TOKENS-1:0][S2_BITS-1:0] s2_q, s2_d, tile_s2_q;
   for (genvar t = 0; t < TOKENS; t++) begin : g_sum
-    assign s1_d[t] = (sum_begin3_q ? '0 : s1_q[t]) + S1_BITS'($signed(part1_q[t]));
-    assign s2_d[t] = (sum_begin3_q ? '0 : s2_q[t]) + S2_BITS'(part2_q[t]);
+    assign s1_d[t] = (sum_begin ? '0 : s1_q[t]) + S1_BITS'($signed(line_q[t]));
+    assign s2_d[t] = (sum_begin ? '0 : s2_q[t]) + S2_BITS'(squares_q[t]);
+    for (genvar l = 0; l < LANES; l++) begin : g_lane
+      if (FABRIC) begin : g_fabric
+        logic signed [31:0] whole;
+        fabric_multiplier #(
+            .A_BITS(16),
+            .B_BITS(16)
+        ) u_square (
+            .clk_i,
+            .a_i(x_q[0][t][l]),
+            .b_i(x_q[0][t][l]),
+            .p_o(whole)
+        );
+        assign square[t][l] = whole[30:0];
+        logic unused;
+        assign unused = whole[31];
+      end else begin : g_multiplier
+        logic [30:0] square_q;
+        always_ff @(posedge clk_i) begin
+          square_q <= 31'(32'($signed(x_q[0][t][l])) * 32'($signed(x_q[0][t][l])));
+        end
+        assign square[t][l] = square_q;
+      end
+    end
   end
   always_ff @(posedge clk_i) begin
-    sum_valid_q <= {sum_valid_q[1:0], sum_valid};
-    sum_begin_q <= {sum_begin_q[1:0], sum_first};
-    sum_end_q <= {sum_end_q[1:0], sum_last};
-    x2_q <= x1_q;
+    sum_valid_q <= {sum_valid_q[SUMMED-2:0], sum_step};
+    sum_begin_q <= {sum_begin_q[SUMMED-2:0], sum_first};
+    sum_end_q <= {sum_end_q[SUMMED-2:0], sum_last};
+    x_q[0] <= sum_x;
+    for (int unsigned i = 1; i < SQUARED; i++) x_q[i] <= x_q[i-1];
     for (int unsigned t = 0; t < TOKENS; t++) begin
       automatic logic [15+$clog2(LANES):0] line = '0;
       automatic logic [SQUARE_SUM_BITS-1:0] squares = '0;
-      x1_q[t] <= sum_x[t];
       for (int unsigned l = 0; l < LANES; l++) begin
-        square2_q[t][l] <= 31'(32'($signed(x1_q[t][l])) * 32'($signed(x1_q[t][l])));
-        line += (16 + $clog2(LANES))'($signed(x2_q[t][l]));
-        squares += SQUARE_SUM_BITS'(square2_q[t][l]);
+        line += (16 + $clog2(LANES))'($signed(x_q[SQUARED-1][t][l]));
+        squares += SQUARE_SUM_BITS'(square[t][l]);
       end
-      part1_q[t] <= line;
-      part2_q[t] <= squares;
-      if (sum_valid3_q) begin
+      line_q[t] <= line;
+      squares_q[t] <= squares;
+      if (sum_valid) begin
         s1_q[t] <= s1_d[t];
         s2_q[t] <= s2_d[t];
       end
       // The next tile's sums may begin in the cycle after.
-      if (sum_valid3_q && sum_end3_q) begin
+      if (sum_valid && sum_end) begin
         tile_s1_q[t] <= s1_d[t];
         tile_s2_q[t] <= s2_d[t];
       end
     end
     if (rst_i) sum_valid_q <= '0;
   end
-  assign sum_valid3_q = sum_valid_q[2];
-  assign sum_begin3_q = sum_begin_q[2];
-  assign sum_end3_q = sum_end_q[2];
+  assign sum_valid = sum_valid_q[SUMMED-1];
+  assign sum_begin = sum_begin_q[SUMMED-1];
+  assign sum_end = sum_end_q[SUMMED-1];
 
   // Engine 2: the square root, a token a cycle from a copy of the sums.
   logic sums_full_q, stats_new_q;
@@ -276,7 +302,7 @@ module layernorm_unit
       buffer_s1_q <= tile_s1_q;
       buffer_s2_q <= tile_s2_q;
     end
-    if (sum_valid3_q && sum_end3_q) sums_full_q <= 1'b1;
+    if (sum_valid && sum_end) sums_full_q <= 1'b1;
     if (sums_take) begin
       buffer_full_q <= 1'b0;
       root_busy_q <= 1'b1;

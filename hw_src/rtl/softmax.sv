@@ -18,6 +18,7 @@ module softmax
     parameter int unsigned ROWS = 16,
     parameter int unsigned DEPTH = 16,
     parameter int unsigned EXP_ROWS = 2,
+    parameter bit FABRIC = 1'b0,  // products in LUTs
     localparam int unsigned ESTEPS = MAX_TOKENS / DEPTH,
     localparam int unsigned EADDRESS = $clog2(2 * ESTEPS)
 ) (
@@ -235,31 +236,54 @@ module softmax
     end
   end
 
-  // Register 1 the scores' word, 2 difference, 3 and 4 product, 5 index, 6 numerator.
-  localparam int unsigned STAGES = 6;
+  // Register 1 the scores' word, 2 difference, 3 and 4 product (in LUTs 3 to 5), then index, numerator.
+  localparam int unsigned STAGES = FABRIC ? 7 : 6;
   logic [STAGES-1:0] valid_q, last_q;
   logic [BLOCK_BITS-1:0] number_q[STAGES];
-  logic [TOKENS-1:0][EXP_ROWS-1:0][47:0] product;
+  logic [TOKENS-1:0][EXP_ROWS-1:0][PRODUCT_BITS-1:0] product;
   logic [TOKENS-1:0][EXP_ROWS-1:0][7:0] index_q;
   for (genvar t = 0; t < TOKENS; t++) begin : g_difference
     for (genvar l = 0; l < EXP_ROWS; l++) begin : g_row
-      logic [SCORE_BITS:0] difference;
-      logic [47:0] unused_cascade;
+      logic signed [SCORE_BITS:0] difference;
       assign difference = (SCORE_BITS + 1)'($signed(maximum_q[parity_q][t])) -
           (SCORE_BITS + 1)'($signed(score_word[t][l]));
-      dsp #(
-          .INPUTS(1)
-      ) u_dsp (
-          .clk_i,
-          .a_i(27'(difference)),
-          .b_i({3'd0, multiplier_i}),
-          .c_i('0),
-          .cascade_i('0),
-          .p_o(product[t][l]),
-          .cascade_o(unused_cascade)
-      );
-      logic unused;
-      assign unused = ^{unused_cascade, product[t][l][47:PRODUCT_BITS]};
+      if (FABRIC) begin : g_fabric
+        logic signed [SCORE_BITS:0] difference_q;
+        logic [15:0] multiplier_q;
+        logic signed [PRODUCT_BITS:0] whole;
+        always_ff @(posedge clk_i) begin
+          difference_q <= difference;
+          multiplier_q <= {1'b0, multiplier_i};
+        end
+        fabric_multiplier #(
+            .A_BITS(SCORE_BITS + 1),
+            .B_BITS(16)
+        ) u_product (
+            .clk_i,
+            .a_i(difference_q),
+            .b_i(multiplier_q),
+            .p_o(whole)
+        );
+        assign product[t][l] = whole[PRODUCT_BITS-1:0];
+        logic unused;
+        assign unused = whole[PRODUCT_BITS];
+      end else begin : g_dsp
+        logic [47:0] whole, unused_cascade;
+        dsp #(
+            .INPUTS(1)
+        ) u_dsp (
+            .clk_i,
+            .a_i(27'(difference)),
+            .b_i({3'd0, multiplier_i}),
+            .c_i('0),
+            .cascade_i('0),
+            .p_o(whole),
+            .cascade_o(unused_cascade)
+        );
+        assign product[t][l] = whole[PRODUCT_BITS-1:0];
+        logic unused;
+        assign unused = ^{unused_cascade, whole[47:PRODUCT_BITS]};
+      end
     end
   end
 
@@ -289,6 +313,10 @@ module softmax
 
   logic [TOKENS-1:0][EXP_ROWS-1:0][6:0] e_q;
   logic [TOKENS-1:0][15:0] total_q;
+  for (genvar i = 0; i < STAGES - 2; i++) begin : g_passed
+    logic unused;
+    assign unused = ^number_q[i];
+  end
   always_ff @(posedge clk_i) begin
     valid_q <= {valid_q[STAGES-2:0], run_q && !rst_i};
     last_q <= {last_q[STAGES-2:0], run_q && block_last && !rst_i};
@@ -297,19 +325,19 @@ module softmax
     for (int unsigned t = 0; t < TOKENS; t++) begin
       automatic logic [15:0] part = '0;
       for (int unsigned l = 0; l < EXP_ROWS; l++) begin
-        automatic logic [15:0] key = 16'(number_q[4]) * 16'(EXP_ROWS) + 16'(l);
-        index_q[t][l] <= scaled(product[t][l][PRODUCT_BITS-1:0], shift_i);
+        automatic logic [15:0] key = 16'(number_q[STAGES-2]) * 16'(EXP_ROWS) + 16'(l);
+        index_q[t][l] <= scaled(product[t][l], shift_i);
         e_q[t][l] <= key < keys ? EXP[EXP_BITS*32'(index_q[t][l])+:EXP_BITS] : 7'd0;
         part += 16'(e_q[t][l]);
       end
-      if (valid_q[5]) total_q[t] <= (number_q[5] == '0 ? 16'd0 : total_q[t]) + part;
+      if (valid_q[STAGES-1]) total_q[t] <= (number_q[STAGES-1] == '0 ? 16'd0 : total_q[t]) + part;
     end
   end
 
   // The numerator buffer: for a query a memory for each of a step's blocks.
   logic [BLOCK_BITS-1:0] block6;
   logic [TOKENS-1:0][DEPTH-1:0][6:0] e_word_q;
-  assign block6 = number_q[5];
+  assign block6 = number_q[STAGES-1];
   for (genvar t = 0; t < TOKENS; t++) begin : g_query
     for (genvar b = 0; b < BLOCKS_PER_STEP; b++) begin : g_block
       logic [EXP_ROWS-1:0][6:0] e_word;
@@ -320,7 +348,7 @@ module softmax
           .clk_i,
           .raddr_i(e_address_i),
           .rdata_o(e_word),
-          .we_i(valid_q[5] && 32'(block6) % BLOCKS_PER_STEP == b),
+          .we_i(valid_q[STAGES-1] && 32'(block6) % BLOCKS_PER_STEP == b),
           .waddr_i({parity_q, (EADDRESS - 1)'(block6 / BLOCK_BITS'(BLOCKS_PER_STEP))}),
           .wdata_i(e_q[t])
       );
@@ -346,7 +374,7 @@ module softmax
       .length_o(length)
   );
   always_ff @(posedge clk_i) begin
-    if (valid_q[5] && last_q[5]) begin
+    if (valid_q[STAGES-1] && last_q[STAGES-1]) begin
       divide_q <= 1'b1;
       token_q  <= '0;
     end
@@ -370,13 +398,12 @@ module softmax
   assign finish = divide_valid_q[ROOT-1] && index_token_q[ROOT-1] == TOKEN_BITS'(TOKENS - 1);
   // The values may start before the reciprocals: those are needed only where the values' first
   // results enter the epilogue.
-  assign ready_o = valid_q[5] && last_q[5];
+  assign ready_o = valid_q[STAGES-1] && last_q[STAGES-1];
   if (TOKENS + 6 >= cell_latency(DEPTH) + 10) begin : g_late
     $error("reciprocals of TOKENS queries come too late for the first values");
   end
   assign parity_o = parity_q;
 
   logic unused;
-  assign unused = ^{descriptor_i, meta1_q, meta2_q, meta3_q, acc_i, later_q, quad_exists_q[0],
-                    number_q[0], number_q[1], number_q[2], number_q[3]};
+  assign unused = ^{descriptor_i, meta1_q, meta2_q, meta3_q, acc_i, later_q, quad_exists_q[0]};
 endmodule
