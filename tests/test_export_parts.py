@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from export_cases import random_checkpoint, random_images, random_tensors, write_tar
+from export_cases import SIZE, random_checkpoint, random_images, random_tensors, write_tar
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from quasar_runtime import arithmetic as ar
 from quasar_runtime.errors import DataError, ModelValueError
+from quasar_runtime.interface import PATCH
 from train.calibrate import attention_steps, build, observe, set_ranges, weight_step
 from train.checkpoint import PRESETS, check_tensors, detect_preset, float_logits, load_checkpoint
 from train.data import list_pictures, load_labels, load_pictures
@@ -77,6 +78,31 @@ def test_the_preset_is_told_by_the_name_or_asked_for(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="did you mean 'deit'"):
         load_checkpoint(tmp_path / "model.safetensors", "deitt")
     assert load_checkpoint(tmp_path / "model.safetensors", "deit").preset.resize == 256
+
+
+def test_a_checkpoint_serves_pictures_of_another_size() -> None:
+    checkpoint = random_checkpoint(preset="augreg")
+    larger = checkpoint.resized(SIZE + 2 * PATCH)
+    side = SIZE // PATCH
+    assert larger.image_size == SIZE + 2 * PATCH
+    assert larger.tokens == (side + 2) ** 2 + 1
+    assert larger.preprocessing.crop == SIZE + 2 * PATCH
+    cls = checkpoint.tensors["pos_embed"][:, 0]
+    assert torch.equal(larger.tensors["pos_embed"][:, 0], cls)
+    # what is constant stays so, and what rises along an axis still does
+    tensors = dict(checkpoint.tensors)
+    ramp = torch.arange(side).float().repeat(side)
+    tensors["pos_embed"] = torch.stack([torch.ones(side * side), ramp], 1).repeat(1, 32)[None]
+    tensors["pos_embed"] = torch.cat([cls[None], tensors["pos_embed"]], 1)
+    grid = check_tensors(tensors, PRESETS["deit"]).resized(larger.image_size)
+    found = grid.tensors["pos_embed"][0, 1:].reshape(side + 2, side + 2, -1)
+    torch.testing.assert_close(found[..., 0], torch.ones(side + 2, side + 2))
+    assert (found[:, 1:, 1] > found[:, :-1, 1]).all()
+    torch.testing.assert_close(found[0], found[-1])
+    assert checkpoint.resized(SIZE) is checkpoint
+    for size in (SIZE + 1, 0, 256):
+        with pytest.raises(DataError, match=r"expected a multiple of 16 from 16 to 240"):
+            checkpoint.resized(size)
 
 
 # --- folding ---

@@ -23,7 +23,7 @@ from quasar_runtime.errors import DataError
 from quasar_runtime.model_file import read_model
 from train import finetune, plot, run
 from train.fold import patches
-from train.loop import Place, Trainer, ask, divergence, loss_of, rate, sandwich
+from train.loop import Place, Trainer, ask, divergence, kept_tokens, loss_of, rate, sandwich
 from train.recipe import TrainRecipe
 from train.run import check_same, load_run, nearness
 from train.space import Subnet
@@ -97,6 +97,51 @@ def test_the_loss_is_what_the_recipe_asks_for() -> None:
     classes = torch.zeros(4, dtype=torch.int64)
     labelled = loss_of(answer, None, None, classes, replace(RECIPE, label=1.0))
     assert labelled == pytest.approx(torch.tensor(10.0).log().item())
+
+
+def test_a_step_keeps_a_share_of_the_patches_and_always_cls() -> None:
+    assert kept_tokens(9, RECIPE, 0) is None
+    half = replace(RECIPE, tokens=0.5)
+    kept = [kept_tokens(9, half, step) for step in range(20)]
+    for tokens in kept:
+        assert tokens is not None
+        assert tokens[0] == 0
+        assert len(tokens.unique()) == 1 + round(0.5 * 9)
+        assert torch.equal(tokens, tokens.sort().values)
+    assert len({tuple(t.tolist()) for t in kept if t is not None}) > 10
+    again = kept_tokens(9, half, 7)
+    assert again is not None
+    assert kept[7] is not None
+    assert torch.equal(again, kept[7])
+    with pytest.raises(DataError, match=r"tokens is 1\.5, allowed is a share up to 1"):
+        TrainRecipe.parse("mine.yaml", {"views": 64, "tokens": 1.5})
+
+
+def test_kept_patches_have_their_own_positions_in_network_and_teacher() -> None:
+    begun = small_start()
+    inputs, every = patches(random_images(4, seed=3)), torch.arange(10)
+    subnet = SPACE.largest()
+    whole = begun.supernet(inputs, subnet).logits
+    assert torch.equal(begun.supernet(inputs, subnet, tokens=every).logits, whole)
+    tokens = torch.tensor([0, 2, 3, 7, 9])
+    kept = begun.supernet(inputs[:, tokens], subnet, tokens=tokens).logits
+    other = torch.tensor([0, 1, 3, 7, 9])
+    assert not torch.equal(begun.supernet(inputs[:, tokens], subnet, tokens=other).logits, kept)
+    wanted = ask(begun.teacher, inputs[:, tokens], (1,), tokens)
+    # attention that cannot see a token is a network without it
+    assert divergence(kept, wanted.answer) < divergence(kept, ask(begun.teacher, inputs, ()).answer)
+    assert wanted.after[1].shape == (4, 5, 64)
+
+
+def test_a_run_that_drops_patches_learns_too() -> None:
+    begun = small_start()
+    subnet = Subnet.uniform(64, 3, 2, 96, 0.0)
+    images = random_images(64, seed=2)
+    before = nearness(begun.supernet, subnet, begun.teacher, images).divergence
+    recipe = replace(RECIPE, views=80 * 8, ema=0.9, tokens=0.6)
+    trainer = trained(Trainer(begun.supernet, begun.teacher, recipe, fixed=[subnet]), 80)
+    after = nearness(trainer.averaged(), subnet, begun.teacher, images).divergence
+    assert after < 0.9 * before
 
 
 def test_layer_scaling_can_be_left_out() -> None:

@@ -78,14 +78,22 @@ def test_another_depth_is_refused() -> None:
 
 def test_fine_tuning_begins_with_what_rounding_found() -> None:
     checkpoint = random_checkpoint(0, heads=2)
-    network = quantise_on(checkpoint, random_images(24, seed=1), SLIM, 0)[0]
+    images = random_images(24, seed=1)
+    done = quantise_on(checkpoint, images, SLIM, 0)
+    network = done.network
     assert finetune.subnet_of(network) == SLIM
     recipe = finetune.TrainRecipe(views=8)
-    begun: Start = finetune.from_rounding(network, checkpoint, recipe)
+    begun: Start = finetune.from_rounding(done, checkpoint, images, recipe)
     inputs = patches(random_images(4, seed=3))
     with torch.no_grad():
         got = begun.supernet(inputs, SLIM).logits
         torch.testing.assert_close(got, network(inputs), rtol=0, atol=1e-4)
+    fc2, bits = begun.supernet.blocks[0].fc2, network.blocks[0].fc2.bits
+    steps = fc2.master.detach() * 7  # in 4-bit steps where the row has 4 bits
+    off = (steps - steps.round()).abs()
+    assert off[bits == 4].max() < 0.5
+    assert off[bits == 4].mean() > 0.05  # not the middles of the cells
+    assert off[bits == 8].max() < 1e-4  # their own integers
 
 
 def test_a_subnet_is_fine_tuned_without_a_supernet(tmp_path: Path) -> None:

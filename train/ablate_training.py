@@ -142,7 +142,8 @@ def main(
             raise DataError(f"{out} exists; choose another folder")
         settings = TrainRecipe.load(recipe, views=views)
         names = load_labels(labels or images.parent / "imagenet_classes.json")
-        bench = Bench.make(load_checkpoint(checkpoint), images, settings, names)
+        size = Space.load(settings.space).image_size
+        bench = Bench.make(load_checkpoint(checkpoint).resized(size), images, settings, names)
         found = {}
         for number, name in enumerate(only or VARIANTS):
             found[name] = bench.run(VARIANTS[name], out / str(number))

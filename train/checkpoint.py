@@ -7,8 +7,9 @@ pos_embed, blocks.N.*, norm.*, head.*), of any width, depth, MLP width and numbe
 from __future__ import annotations
 
 import hashlib
+import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -92,6 +93,25 @@ class Checkpoint:
     @property
     def preprocessing(self) -> Preprocessing:
         return self.preset.preprocessing(self.image_size)
+
+    def resized(self, image_size: int) -> Checkpoint:
+        """The same network for pictures of another size: its grid of position values resampled
+        (bicubic, antialiased), the rest as it is. DataError for a size that is not allowed."""
+        if image_size == self.image_size:
+            return self
+        side = image_size // PATCH
+        if image_size % PATCH or not 1 <= side * side < MAX_TOKENS:
+            most = PATCH * math.isqrt(MAX_TOKENS - 1)
+            raise DataError(
+                f"the image size is {image_size}, expected a multiple of {PATCH} from {PATCH} to "
+                f"{most}"
+            )
+        cls, grid = self.tensors["pos_embed"][0].split([1, self.tokens - 1])
+        before = self.image_size // PATCH
+        planes = grid.t().reshape(1, self.width, before, before)
+        planes = F.interpolate(planes, (side, side), mode="bicubic", antialias=True)
+        position = torch.cat([cls, planes.reshape(self.width, -1).t()])[None]
+        return replace(self, tensors={**self.tensors, "pos_embed": position})
 
 
 def detect_preset(name: str) -> str:

@@ -10,9 +10,10 @@ docs/accuracy.md says what each step is worth.
 from __future__ import annotations
 
 import sys
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 import torch
@@ -27,7 +28,7 @@ from train.cost import read_subnet
 from train.data import list_pictures, load_labels, load_pictures
 from train.emit import emit
 from train.evaluate import Accuracy, Nearness, nearness, program_accuracy, teacher_accuracy
-from train.fold import fold
+from train.fold import Folded, fold
 from train.massive import Tamed, tame
 from train.network import QuantisedNetwork
 from train.prune import prune
@@ -55,11 +56,13 @@ class Recipe:
                  checkpoint is pruned, with shares of its own for every matrix
     calibration  images for scales and rounding
     seed         of every random choice
+    image_size   of the pictures; None for the checkpoint's
     """
 
     mix: float | Subnet
     calibration: int = 256
     seed: int = 0
+    image_size: int | None = None
 
 
 @dataclass(frozen=True)
@@ -112,15 +115,26 @@ def quantise(
     if not isinstance(recipe.mix, Subnet) and not 0 <= recipe.mix <= 1:
         raise DataError(f"the share of 8-bit rows is {recipe.mix}, allowed are 0 to 1")
     calibration, held_out = split_pictures(images, checkpoint.preprocessing, recipe)
-    network, tamed, clipped = quantise_on(checkpoint, calibration, recipe.mix, recipe.seed)
-    final = nearness(network, fold(checkpoint), held_out)
-    return network, Report(tamed, clipped, final, macs8(network))
+    done = quantise_on(checkpoint, calibration, recipe.mix, recipe.seed)
+    final = nearness(done.network, fold(checkpoint), held_out)
+    return done.network, Report(done.tamed, done.clipped, final, macs8(done.network))
+
+
+class Quantised(NamedTuple):
+    """A quantised network, the same before its weights were rounded, the float one that they were
+    rounded to (tamed and pruned), its tamed units and its clipped ranges."""
+
+    network: QuantisedNetwork
+    unrounded: QuantisedNetwork
+    folded: Folded
+    tamed: list[Tamed]
+    clipped: dict[int, float]
 
 
 def quantise_on(
     checkpoint: Checkpoint, images: Tensor, mix: float | Subnet, seed: int
-) -> tuple[QuantisedNetwork, list[Tamed], dict[int, float]]:
-    """The quantised network, its tamed units and its clipped ranges, from uint8 images.
+) -> Quantised:
+    """Post-training quantisation on uint8 images (N, S, S, 3).
 
     mix: the share of 8-bit rows over all matrices; or a subnet, to which the checkpoint is pruned,
     with shares of its own for every matrix.
@@ -139,8 +153,9 @@ def quantise_on(
         bits = choose_rows_of(effects, mix)
     else:
         bits = choose_rows(effects, row_costs(folded), mix, ROW_GROUP)
+    unrounded = deepcopy(network)
     round_network(network, folded, bits, images)
-    return network, tamed, clipped
+    return Quantised(network, unrounded, folded, tamed, clipped)
 
 
 def macs8(network: QuantisedNetwork) -> float:
@@ -253,6 +268,7 @@ def measure(model: Model, checkpoint: Checkpoint, folder: Path, dataset: str) ->
 @click.option("--bits", type=click.Choice(["4", "8"]), help="All rows of the blocks; or:")
 @click.option("--share8", type=float, help="Share of the blocks' rows that are 8-bit, 0 to 1.")
 @click.option("--subnet", type=Path, help="JSON of a subnet, as train.search writes it.")
+@click.option("--image-size", type=int, help="Of the pictures; default: the checkpoint's.")
 @click.option("--labels", type=Path, help="JSON; default: imagenet_classes.json beside --images.")
 @click.option("--preset", help=f"Preprocessing: {', '.join(PRESETS)}; default: by file name.")
 @click.option("--calibration", default=256, show_default=True, help="Images for calibration.")
@@ -267,6 +283,7 @@ def main(
     bits: str | None,
     share8: float | None,
     subnet: Path | None,
+    image_size: int | None,
     labels: Path | None,
     preset: str | None,
     calibration: int,
@@ -280,8 +297,11 @@ def main(
     set_up()
     share = float(bits == "8") if share8 is None else share8
     try:
-        recipe = Recipe(read_subnet(subnet) if subnet else share, calibration, seed)
+        mix = read_subnet(subnet) if subnet else share
+        recipe = Recipe(mix, calibration, seed, image_size)
         source = load_checkpoint(checkpoint, preset)
+        if image_size:
+            source = source.resized(image_size)
         names = load_labels(labels or images.parent / "imagenet_classes.json")
         command = command_line(checkpoint.name, images.name, name, recipe)
         model, report = export(source, images, names, recipe, name, command)
@@ -307,6 +327,8 @@ def command_line(checkpoint: str, images: str, name: str, recipe: Recipe) -> str
     """The command that makes the model again."""
     mix = recipe.mix
     choice = f"--subnet {name}.json" if isinstance(mix, Subnet) else f"--share8 {mix:g}"
+    if recipe.image_size:
+        choice += f" --image-size {recipe.image_size}"
     return (
         f"python -m train.export --checkpoint {checkpoint} --images {images} --name {name} "
         f"{choice} --calibration {recipe.calibration} "

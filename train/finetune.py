@@ -13,10 +13,13 @@ from __future__ import annotations
 
 import json
 import sys
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import click
+import torch
+from torch import Tensor
 
 from quasar_runtime.errors import DataError, QuasarError
 from quasar_runtime.model import Model
@@ -27,12 +30,14 @@ from train.cost import read_subnet
 from train.data import load_labels
 from train.emit import emit
 from train.evaluate import Nearness
-from train.export import measure, quantise_on, weights_facts
+from train.export import Quantised, measure, quantise_on, weights_facts
 from train.fold import fold
 from train.loop import Trainer
 from train.network import QuantisedNetwork
 from train.recipe import TrainRecipe
+from train.rounding import round_network
 from train.run import (
+    Run,
     Setting,
     calibration,
     facts_of,
@@ -60,6 +65,15 @@ def subnet_of(network: QuantisedNetwork) -> Subnet:
     return Subnet(len(network.norm), tuple(blocks))
 
 
+def bits_of(network: QuantisedNetwork) -> dict[str, Tensor]:
+    """The precision of each row of the blocks' matrices, 4 or 8."""
+    return {
+        f"blocks.{i}.{name}": getattr(block, name).bits
+        for i, block in enumerate(network.blocks)
+        for name in MATRICES
+    }
+
+
 def space_around(subnet: Subnet, image_size: int, classes: int) -> Space:
     """The space that holds one subnet alone."""
     shares = {getattr(b, share) for b in subnet.blocks for share in SHARES}
@@ -76,11 +90,23 @@ def space_around(subnet: Subnet, image_size: int, classes: int) -> Space:
     )
 
 
-def from_rounding(network: QuantisedNetwork, checkpoint: Checkpoint, recipe: TrainRecipe) -> Start:
-    """A supernet of one subnet that computes what `network` does."""
+def from_rounding(
+    quantised: Quantised, checkpoint: Checkpoint, images: Tensor, recipe: TrainRecipe
+) -> Start:
+    """A supernet of one subnet that computes what the quantised network does.
+
+    A 4-bit weight's master begins where inside its integer's cell the output's error would have it
+    (uint8 images (N, S, S, 3)), not in the middle: what is near a border crosses it with little
+    training.
+    """
+    network = quantised.network
     space = space_around(subnet_of(network), checkpoint.image_size, checkpoint.classes)
     supernet = Supernet(space, layer_scaling=recipe.layer_scaling)
-    supernet.fill(network, network)
+    inside = deepcopy(quantised.unrounded)
+    every8 = {name: torch.full_like(bits, 8) for name, bits in bits_of(network).items()}
+    round_network(inside, quantised.folded, every8, images, network)
+    inside.head = network.head
+    supernet.fill(network, inside)
     for master, block in zip(supernet.blocks, network.blocks, strict=True):
         chosen = master.chosen_rows(block.heads, len(block.fc1.bias), len(network.norm))
         for name, rows in chosen.items():
@@ -104,10 +130,10 @@ def from_checkpoint(
     if not (folder / "last.pt").exists():
         parts = split(source.names, recipe.parts, recipe.held_out, recipe.seed)
         few = calibration(checkpoint, source, parts.train, recipe)
-        network = quantise_on(checkpoint, few, mix, recipe.seed)[0]
+        done = quantise_on(checkpoint, few, mix, recipe.seed)
         folder.mkdir(parents=True, exist_ok=True)
-        chosen.write_text(json.dumps(subnet_of(network).to_dict(), indent=1))
-        begun.append(from_rounding(network, checkpoint, recipe))
+        chosen.write_text(json.dumps(subnet_of(done.network).to_dict(), indent=1))
+        begun.append(from_rounding(done, checkpoint, few, recipe))
     subnet = Subnet.from_dict(json.loads(chosen.read_text()))
     space = space_around(subnet, checkpoint.image_size, checkpoint.classes)
     setting = Setting(space, recipe, facts, [subnet])
@@ -118,18 +144,17 @@ def from_run(
     folder: Path,
     checkpoint: Checkpoint,
     images: Path,
-    run: Path,
+    parent: Run,
     subnet: Subnet,
     recipe: TrainRecipe,
 ) -> tuple[Setting, Trainer]:
     """Begin with a supernet's weights, or go on. DataError unless the run is the checkpoint's."""
-    parent = load_run(run)
     parent.supernet.space.check(subnet)
     source = Source(images)
     facts = facts_of(checkpoint, source)
     if parent.facts["sha256"] != checkpoint.sha256:
         raise DataError(
-            f"{run} was begun from {parent.facts['checkpoint']} with sha256 "
+            f"the run was begun from {parent.facts['checkpoint']} with sha256 "
             f"{parent.facts['sha256']}, --checkpoint has {checkpoint.sha256}; give the same file"
         )
     facts |= {"subnet": subnet.to_dict(), "supernet": parent.recipe.to_dict()}
@@ -185,6 +210,9 @@ def provenance(
 @click.option(
     "--share8", type=float, help="Share of 8-bit rows, 0 to 1, of the checkpoint's own geometry."
 )
+@click.option(
+    "--image-size", type=int, help="Of the pictures; default: the checkpoint's, or the run's."
+)
 @click.option("--checkpoint", type=Path, required=True, help="Float weights, timm's names.")
 @click.option("--images", type=Path, required=True, help="ImageFolder or tar of one.")
 @click.option("--recipe", default="finetune", show_default=True, help="Of train/recipes/.")
@@ -202,6 +230,7 @@ def main(
     run: Path | None,
     subnet: Path | None,
     share8: float | None,
+    image_size: int | None,
     checkpoint: Path,
     images: Path,
     recipe: str,
@@ -219,11 +248,17 @@ def main(
     """Fine-tune one subnet into a model file."""
     if (subnet is None) == (share8 is None) or (run and not subnet):
         raise click.UsageError("give --subnet, with --run or without, or else --share8")
+    if run and image_size:
+        raise click.UsageError("a run has an image size: give either --run or --image-size")
     set_up(threads)
     integer.Fusion.on = fuse
     try:
         how = TrainRecipe.load(recipe, **({} if views is None else {"views": views}))
         weights = load_checkpoint(checkpoint, preset)
+        parent = load_run(run) if run else None
+        size = parent.supernet.space.image_size if parent else image_size
+        if size:
+            weights = weights.resized(size)
         known = load_labels(labels or images.parent / "imagenet_classes.json")
         folder = work or out.with_suffix(".run")
         if subnet:
@@ -232,15 +267,16 @@ def main(
         else:
             choice = share8 or 0.0
             origin = f"--share8 {share8:g}"
-        if run and isinstance(choice, Subnet):
-            setting, trainer = from_run(folder, weights, images, run, choice, how)
+        if image_size:
+            origin += f" --image-size {image_size}"
+        if views is not None:
+            origin += f" --views {views}"
+        command = command_of(origin, checkpoint.name, images.name, Path(recipe).name, name)
+        if parent and isinstance(choice, Subnet):
+            setting, trainer = from_run(folder, weights, images, parent, choice, how)
+            model = finish(weights, images, setting, trainer, folder, known, name, command)
         else:
-            setting, trainer = from_checkpoint(folder, weights, images, choice, how)
-        command = (
-            f"python -m train.finetune {origin} --checkpoint {checkpoint.name} --images "
-            f"{images.name} --recipe {recipe} --views {how.views} --name {name} --out {out.name}"
-        )
-        model = finish(weights, images, setting, trainer, folder, known, name, command)
+            model = fine_tune(weights, images, choice, how, folder, known, name, command)
         if evaluate:
             measure(model, weights, evaluate, dataset or evaluate.name)
         write_model(model, out)
@@ -273,6 +309,29 @@ def finish(
     model.provenance = provenance(checkpoint, trainer, setting, near, command)
     model.target = {"overlay": "b1024", "fps": None}
     return model
+
+
+def fine_tune(
+    checkpoint: Checkpoint,
+    images: Path,
+    mix: float | Subnet,
+    recipe: TrainRecipe,
+    folder: Path,
+    labels: list[tuple[str, str]],
+    name: str,
+    command: str,
+) -> Model:
+    """The checkpoint quantised after training and then fine-tuned in `folder`, from where it is."""
+    setting, trainer = from_checkpoint(folder, checkpoint, images, mix, recipe)
+    return finish(checkpoint, images, setting, trainer, folder, labels, name, command)
+
+
+def command_of(origin: str, checkpoint: str, images: str, recipe: str, name: str) -> str:
+    """The command that makes a model again, as its file says it."""
+    return (
+        f"python -m train.finetune {origin} --checkpoint {checkpoint} --images {images} "
+        f"--recipe {recipe} --name {name} --out {name}.safetensors"
+    )
 
 
 def report(model: Model, out: Path) -> None:

@@ -14,7 +14,7 @@ import math
 import os
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -46,8 +46,12 @@ def hint_blocks(depth: int) -> tuple[int, ...]:
 
 
 @torch.no_grad()
-def ask(teacher: Folded, activations: Tensor, hints: tuple[int, ...]) -> Wanted:
-    """The teacher's answer, its matrix products in bfloat16."""
+def ask(
+    teacher: Folded, activations: Tensor, hints: tuple[int, ...], tokens: Tensor | None = None
+) -> Wanted:
+    """The teacher's answer, its matrix products in bfloat16; tokens: as for the supernet."""
+    if tokens is not None:
+        teacher = replace(teacher, position=teacher.position[tokens])
     after = {}
     with torch.autocast(activations.device.type, torch.bfloat16):
         x = teacher.embed(activations)
@@ -93,6 +97,16 @@ def sandwich(space: Space, recipe: TrainRecipe, step: int) -> list[Subnet]:
         space.smallest(),
         *(space.sample(rng) for _ in range(recipe.random)),
     ]
+
+
+def kept_tokens(patches: int, recipe: TrainRecipe, step: int) -> Tensor | None:
+    """CLS and the patches that a step keeps, ascending, the same in every process; None for all."""
+    if recipe.tokens == 1:
+        return None
+    generator = torch.Generator().manual_seed(recipe.seed + step)
+    order = torch.randperm(patches, generator=generator)
+    chosen = order[: max(1, round(recipe.tokens * patches))].sort().values
+    return torch.cat([torch.zeros(1, dtype=torch.int64), chosen + 1])
 
 
 def rate(recipe: TrainRecipe, step: int) -> float:
@@ -180,12 +194,16 @@ class Trainer:
         """
         recipe = self.recipe
         inputs = patches(images.to(self.place.device))
-        wanted = ask(self.teacher, inputs, self.hints) if recipe.teacher else None
+        tokens = kept_tokens(inputs.shape[1] - 1, recipe, self.done)
+        if tokens is not None:
+            inputs, tokens = inputs[:, tokens], tokens.to(inputs.device)
+        wanted = ask(self.teacher, inputs, self.hints, tokens) if recipe.teacher else None
         self.optimiser.zero_grad(set_to_none=False)
         largest, losses = None, []
         subnets = self.subnets()
         for subnet in subnets:
-            answer = self.supernet(inputs, subnet, self.hints if wanted else ())
+            hints = self.hints if wanted else ()
+            answer = self.supernet(inputs, subnet, hints, tokens=tokens)
             loss = loss_of(answer, wanted, largest, classes, recipe)
             (loss / len(subnets)).backward()
             losses.append(float(loss.detach()))

@@ -219,7 +219,8 @@ def measure_effects(checkpoint: Checkpoint, pictures: Tensor, seed: int = 0) -> 
 @click.option("--checkpoint", type=Path, required=True, help="Float weights, timm's names.")
 @click.option("--images", type=Path, required=True, help="ImageFolder or tar of one.")
 @click.option("--out", type=Path, required=True, help="The .npz to write.")
-def main(checkpoint: Path, images: Path, out: Path) -> None:
+@click.option("--image-size", type=int, help="Of the pictures; default: the checkpoint's.")
+def main(checkpoint: Path, images: Path, out: Path, image_size: int | None) -> None:
     """Measure what each row of a checkpoint loses by 4 bits, and what each hidden unit is worth."""
     from train.checkpoint import load_checkpoint
     from train.export import Recipe, set_up, split_pictures
@@ -227,6 +228,8 @@ def main(checkpoint: Path, images: Path, out: Path) -> None:
     set_up()
     try:
         source = load_checkpoint(checkpoint)
+        if image_size:
+            source = source.resized(image_size)
         pictures, _ = split_pictures(images, source.preprocessing, Recipe(0.5))
         loss = measure_effects(source, pictures)
         loss.save(out)

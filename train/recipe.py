@@ -30,6 +30,8 @@ class TrainRecipe:
                    near the end, cross-entropy of the class
     layer_scaling  learn a scale of each channel that a block writes
     rerank         steps between renewals of the rows' ranking, 0 for never
+    tokens         share of the patches that a step keeps, the same ones for its pictures, its
+                   subnets and the teacher (patch dropout): half the tokens are twice the pictures
     evaluate, save steps between evaluations, between checkpoints
     """
 
@@ -50,6 +52,7 @@ class TrainRecipe:
     label: float = 0.0
     layer_scaling: bool = True
     rerank: int = 0
+    tokens: float = 1.0
     evaluate: int = 200
     save: int = 100
     scale: float = 0.35
@@ -99,6 +102,8 @@ class TrainRecipe:
             raise DataError(
                 f"{where}: {recipe.views} views in batches of {recipe.batch} is no step"
             )
+        if not 0 < recipe.tokens <= 1:
+            raise DataError(f"{where}: tokens is {recipe.tokens:g}, allowed is a share up to 1")
         if recipe.teacher == recipe.label == 0:
             raise DataError(f"{where}: teacher and label are both 0, so there is nothing to learn")
         return recipe

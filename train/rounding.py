@@ -73,7 +73,8 @@ def cells(narrow: QuantLinear, step: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Where 8-bit weights may lie that round to the 4-bit integers of `narrow`.
 
     (step (rows,), low, high (rows, inputs)): the given steps, larger where else the cell of some
-    4-bit integer would be out of reach, and bounds in integers of 8 bits.
+    4-bit integer would be out of reach, and bounds in integers of 8 bits. A row that `narrow` has
+    in 8 bits stays what it is.
     """
     q = narrow.integers()
     nearest = (q.abs() - CELL).amax(1).clamp(min=0) * narrow.step
@@ -82,7 +83,11 @@ def cells(narrow: QuantLinear, step: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     low = torch.where(q > -WEIGHT4_MAX, ((q - CELL) * ratio).ceil(), -torch.inf)
     high = torch.where(q < WEIGHT4_MAX, ((q + CELL) * ratio).floor(), torch.inf)
     limit = float(WEIGHT8_MAX)
-    return step, low.clamp(-limit, limit), high.clamp(-limit, limit)
+    low, high = low.clamp(-limit, limit), high.clamp(-limit, limit)
+    kept = narrow.bits == 8
+    step = torch.where(kept, narrow.step, step)
+    kept = kept[:, None]
+    return step, torch.where(kept, q, low), torch.where(kept, q, high)
 
 
 def fit(
@@ -90,7 +95,8 @@ def fit(
 ) -> None:
     """Requantise a matrix: integer inputs a (N, T, K), wanted outputs y (N, T, R), bits (R,).
 
-    narrow: the same matrix in 4 bits, to whose integers the 8-bit weights are to round.
+    narrow: the same matrix in 4 bits, to whose integers the 8-bit weights are to round; its 8-bit
+    rows, weights and bias, stay what they are.
     """
     a, y = a.flatten(0, -2).float() - layer.zero, y.flatten(0, -2)
     mean_a, mean_y = a.mean(0), y.mean(0)
@@ -112,6 +118,8 @@ def fit(
     layer.step.copy_(step)
     layer.weight.copy_(integers)
     layer.bias.copy_(mean_y - step * (integers @ mean_a))
+    if narrow is not None:
+        layer.bias.copy_(torch.where(narrow.bits == 8, narrow.bias, layer.bias))
 
 
 @torch.no_grad()

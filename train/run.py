@@ -288,6 +288,33 @@ def evaluate(trainer: Trainer, held_out: Tensor, log: Log) -> None:
     )
 
 
+def train_supernet(
+    recipe: TrainRecipe,
+    checkpoint: Checkpoint,
+    images: Path,
+    folder: Path,
+    labels: list[tuple[str, str]] | None = None,
+) -> None:
+    """Begin the run of a recipe in `folder`, or go on with it, to its last step.
+
+    The checkpoint serves pictures of the space's size. labels: the classes, needed where the
+    recipe learns from them. DataError, SpaceError for what does not go together.
+    """
+    space, source = Space.load(recipe.space), Source(images)
+    checkpoint = checkpoint.resized(space.image_size)
+    parts = split(source.names, recipe.parts, recipe.held_out, recipe.seed)
+
+    def begin() -> Start:
+        seen = calibration(checkpoint, source, parts.train, recipe)
+        return start(checkpoint, space, seen, recipe.seed, layer_scaling=recipe.layer_scaling)
+
+    setting = Setting(space, recipe, facts_of(checkpoint, source))
+    trainer = prepare(folder, setting, begin, Place.join())
+    views = views_of(source, parts.train, space.image_size, recipe)
+    held_out = pictures(source, parts.held_out, checkpoint.preprocessing)
+    train(trainer, views, held_out, folder, labels if recipe.label else None)
+
+
 @click.command()
 @click.option("--recipe", required=True, help="Of train/recipes/, or a .yaml file.")
 @click.option("--checkpoint", type=Path, required=True, help="Float weights, timm's names.")
@@ -312,28 +339,10 @@ def main(
     integer.Fusion.on = fuse
     try:
         settings = TrainRecipe.load(recipe)
-        space = Space.load(settings.space)
-        source, float_weights = Source(images), load_checkpoint(checkpoint, preset)
-        parts = split(source.names, settings.parts, settings.held_out, settings.seed)
-        setting = Setting(space, settings, facts_of(float_weights, source))
-        trainer = prepare(
-            out,
-            setting,
-            lambda: start(
-                float_weights,
-                space,
-                calibration(float_weights, source, parts.train, settings),
-                settings.seed,
-                layer_scaling=settings.layer_scaling,
-            ),
-            Place.join(),
-        )
-        views = views_of(source, parts.train, space.image_size, settings)
-        held_out = pictures(source, parts.held_out, float_weights.preprocessing)
         known = None
         if settings.label:
             known = load_labels(labels or images.parent / "imagenet_classes.json")
-        train(trainer, views, held_out, out, known)
+        train_supernet(settings, load_checkpoint(checkpoint, preset), images, out, known)
     except QuasarError as e:
         click.echo(f"error: {e}", err=True)
         sys.exit(1)

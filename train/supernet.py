@@ -268,12 +268,17 @@ class Supernet(nn.Module):
         subnet: Subnet,
         hints: Sequence[int] = (),
         observe: Observer = no_observer,
+        tokens: Tensor | None = None,
     ) -> Answer:
-        """Patches int8 (N, tokens, 768) -> an answer; hints: blocks to keep the results of."""
+        """Patches int8 (N, tokens, 768) -> an answer; hints: blocks to keep the results of;
+        tokens: which ones `activations` are of, in ascending order, None for all."""
         width, unit = subnet.width, float(self.residual_step)
         epsilon = norm_epsilon(unit, width)
         kept = self.kept(subnet.depth)
-        x = integer.embed(activations, self.position[:, :width], self.patch_matrix(width))
+        position = self.position[:, :width]
+        if tokens is not None:
+            position = position[tokens]
+        x = integer.embed(activations, position, self.patch_matrix(width))
         after = {}
         for place, (i, choice) in enumerate(zip(kept, subnet.blocks, strict=True)):
             count = 1 if place == len(kept) - 1 else x.shape[1]
