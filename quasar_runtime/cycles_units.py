@@ -4,20 +4,21 @@ recurrence. `quasar_runtime.cycles` puts the operations together.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
 from quasar_runtime import interface as hw
-from quasar_runtime.interface import Opcode, Source
+from quasar_runtime.interface import Epilogue, Opcode, Source
 from quasar_runtime.overlay import Overlay
 
 BEAT = 16
 """Bytes of a beat on a memory port."""
 LOADS = (Opcode.LOAD_IMAGE, Opcode.LOAD_RESIDUAL)
 LOGIT_BANKS = 4
+PAGE = 4096 // BEAT
+"""Beats of a page of memory, whose borders bursts do not cross."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,9 @@ DDR = Ddr()
 class Operation(NamedTuple):
     """What of a descriptor takes time; fields as in the descriptor.
 
-    paces  LINEAR: mean cycles between tiles in groups of 8-bit and of 4-bit rows, or None for what
-           randomly chosen rows have on average
+    costs  LINEAR: cycles in which the results of a tile leave, group by group, or None for what
+           randomly chosen rows take on average
+    place  where in the program its parameters lie, in beats, or None
     """
 
     opcode: Opcode
@@ -54,7 +56,8 @@ class Operation(NamedTuple):
     rows8: int = 0
     heads: int = 0
     image_size: int = 0
-    paces: tuple[float, float] | None = None
+    costs: tuple[int, ...] | None = None
+    place: int | None = None
 
 
 class Timing:
@@ -68,34 +71,45 @@ class Timing:
     FIRST, CHECK = 27, 20
     # LINEAR: from its begin to its first step, and to its first row's parameters; a table comes
     # before those. Behind another operation on the array: from that one's last step to its first.
-    STEP, ROWS, TABLE, BEHIND = 6, 4, 65, 3
-    # From a tile's last step to its first drained slot, beyond the dot cells; and from its last
-    # slot to the end: digits joined, bias, requantisation, writeback, report.
-    ARRAY, RESULT = 6, 20
+    STEP, ROWS, TABLE, BEHIND = 5, 4, 65, 3
+    # From a tile's last step to its first drained slot, beyond the dot cells; and from behind its
+    # last slot to the end: digits joined, bias, requantisation, writeback, report.
+    ARRAY, RESULT = 6, 19
+    # Weights from the port to the array's first step with them; a request from its grant to its
+    # first beat, beyond what is under way before it.
+    ARRIVED, BEHIND_WEIGHTS = 6, 6
     # Most groups in a block, and groups whose row parameters are held.
     BLOCK, GROUPS = 8, 16
     # An operation is handed over this long after the one before it at the earliest.
     HAND = 12
-    # LAYERNORM: what the pipelines take beyond the passes, and a tile's roots beyond its tokens.
-    NORM, ROOT = 46, 14
+    # LAYERNORM: from a tile's last result to the sums' first word, from their last to the roots,
+    # those beyond a token a cycle; from a word's read to its use; from a tile's last word to the
+    # cycle in which it may be read.
+    READ, SUMMED, ROOTS, WORD, NORMED = 4, 5, 12, 4, 17
+    # What adds to the residual reads it so long after it has taken the lanes.
+    ADDED = 13
     # ATTENTION: from the accumulators to the softmax, through its numerators, its reciprocals.
     SCORED, EXPONENT, RECIPROCAL = 4, 6, 6
     # LOAD and STORE beyond beats and latency; END and the run's end beyond a write's latency.
-    LOAD, STORE, END, CLOSE = 20, 9, 9, 6
+    LOAD, STORE, END, CLOSE = 10, 9, 9, 6
     # A memory access beyond the memory's latency.
     ACCESS = 14
     # Beats of row parameters that are buffered; operations whose parameters are known ahead.
     ROW_BEATS, QUEUE = 512, 16
-    # Beats of tables and descriptors that go before the loads, where there is a second port.
-    AHEAD = 40
+    # Beats of a descriptor and of a table; bursts of each that are buffered.
+    DESCRIPTOR, GELU, BUFFERED = 4, 16, 1
     # Most beats and bursts under way on a port, and beats of a burst.
     FLIGHT, BURSTS, BURST = 256, 16, 32
+    # A load asks for a burst in so many cycles.
+    REQUEST = 4
 
     def __init__(self, overlay: Overlay, ddr: Ddr) -> None:
         o = self.overlay = overlay
         self.latency = ddr.latency
         self.lanes = min(max(o.depth // 4, 2), 8)  # digit rows a cycle through the epilogue
         self.slots = o.rows // self.lanes
+        self.phases = o.depth // self.lanes  # cycles of a word through LAYERNORM
+        self.roots = self.ROOTS + o.tokens
         # Keys a cycle through the softmax: a score tile's between two of them, or more.
         self.exp_rows = max(8 if o.depth >= 32 else o.depth // 8, o.rows * o.depth // 128)
         dot_cells = 7 + ((o.depth // 4 - 1).bit_length() + 1) // 2
@@ -126,20 +140,11 @@ class Timing:
             flight / (ddr.latency + self.ACCESS),
         )
         self.memory_rate = ddr.gigabytes / beat
+        # What a request waits for that finds its port busy with weights.
+        self.queued = self.FLIGHT / self.port_rate + self.BEHIND_WEIGHTS
         self.ports = ports
         # Of a port when all that load are at work.
         self.rate = min(self.port_rate, self.memory_rate / max(ports, min(o.read_ports, 2)))
-
-    def beat_cycles(self, rows: float) -> float:
-        """Cycles from one array beat of weights to the next from memory, with `rows` beats of row
-        parameters each."""
-        port = self.part + (rows if self.shared else 0)
-        return max(port / self.port_rate, (self.part * self.ports + rows) / self.memory_rate)
-
-    def delivered(self, cycles: float, rows: float) -> float:
-        """Array beats that come from memory in so many cycles beside `rows` of row parameters."""
-        port = cycles * self.port_rate - (rows if self.shared else 0)
-        return min(port, (cycles * self.memory_rate - rows) / self.ports) / self.part
 
 
 def weight_beats(overlay: Overlay, w: Operation) -> int:
@@ -158,167 +163,7 @@ def parameter_beats(w: Operation) -> int:
     return (w.heads + 1) // 2  # none but of ATTENTION
 
 
-# ---- LINEAR
-
-
-class Start(NamedTuple):
-    """How a LINEAR finds things when it may issue its first step, in cycles from then.
-
-    lead    for so long its weights have been passing into the ring
-    filing  when the filing of its row parameters begins: negative when they run ahead
-    """
-
-    lead: float
-    filing: float
-
-
-def linear(
-    t: Timing, w: Operation, stock: float, rows: int, lag: int, start: Start
-) -> tuple[float, int]:
-    """(cycles to the last step, array beats of weights) of a LINEAR that finds `stock` of them in
-    the buffers, while `rows` beats of row parameters are read too and the first beat from memory is
-    `lag` cycles away.
-
-    Groups follow each other by the longest of: all tiles' steps or drains; the weights' way from
-    buffer to array; a beat of parameters a row, filed from start.filing on. The order of tiles and
-    groups within a block changes nothing of that.
-    """
-    o = t.overlay
-    steps, tiles = w.inputs // o.depth, -(-w.tokens // o.tokens)
-    groups = -(-(w.outputs + w.rows8) // o.rows)
-    beats = groups * steps
-    pace8, pace4 = w.paces or _expected_paces(t, w)
-    slow, first = t.beat_cycles(0.0), t.beat_cycles(float(rows)) - t.beat_cycles(0.0)
-
-    def arrival(beat: float) -> float:
-        # Row parameters go first.
-        late = lag + first + (beat - stock) * slow if beat > stock else 0.0
-        return max(t.fast * (beat - 1) - start.lead, late)
-
-    wide = min(groups, round(2 * w.rows8 / o.rows))
-    now = max(arrival(steps), steps - 1.0)
-    done, filed, last = 0, start.filing, now
-    for count, each, pace in ((wide, o.rows // 2, pace8), (groups - wide, o.rows, pace4)):
-        if not count:
-            continue
-        others = (tiles - 1) * pace
-        period = tiles * pace
-        if done:  # from the last group of the other kind
-            now = max(now, arrival((done + 1) * steps))
-        now = max(now, filed + min(each, w.outputs))
-        done += count
-        filed += count * each
-        now = max(now + (count - 1) * period, arrival(done * steps), filed)
-        last = now + others
-        now += period
-    return last + 1, beats
-
-
-def drained(t: Timing, w: Operation) -> int:
-    """Cycles from a LINEAR's last step to the end of its last result."""
-    left = (w.outputs + w.rows8 - 1) % t.overlay.rows + 1
-    return t.array + t.RESULT - (-left // t.lanes)
-
-
-def _expected_paces(t: Timing, w: Operation) -> tuple[float, float]:
-    steps = w.inputs // t.overlay.depth
-    if steps >= t.overlay.rows:
-        return float(steps), float(steps)
-    share = round(64 * w.rows8 / w.outputs)
-    return _pace(t, steps, t.lanes // 2, share), _pace(t, steps, t.lanes, 64 - share)
-
-
-@lru_cache(maxsize=8192)
-def _pace(t: Timing, steps: int, rows: int, share: int) -> float:
-    """Mean of max(steps, cost of a group) when a slot's `rows` rows are neighbours among a random
-    share / 64 of all channels.
-
-    j rows further on, the channel is d higher with probability C(d-1, j-1) p^j (1-p)^(d-j): a clash
-    where d is a multiple of DEPTH. Clashes are taken as independent.
-    """
-    p, depth = share / 64, t.overlay.depth
-    clashes = 0.0
-    if 0 < p < 1:
-        for j in range(1, rows):
-            for d in range(depth, 40 * depth, depth):
-                chance = math.comb(d - 1, j - 1) * p**j * (1 - p) ** (d - j)
-                clashes += (rows - j) * chance
-    q = 1 - math.exp(-clashes)
-    return sum(
-        math.comb(t.slots, k)
-        * q**k
-        * (1 - q) ** (t.slots - k)
-        * max(steps, t.slots + k * (t.lanes - 1))
-        for k in range(t.slots + 1)
-    )
-
-
-# ---- LAYERNORM and ATTENTION
-
-
-@lru_cache(maxsize=4096)
-def layernorm(t: Timing, tokens: int, channels: int) -> float:
-    """A LAYERNORM alone: two passes of 4 cycles a word, the second one tile behind the first; tiles
-    follow each other no faster than their roots come out."""
-    o = t.overlay
-    words, tiles = channels // o.depth, -(-tokens // o.tokens)
-    passing = 4 * words
-    period = max(passing, 4 * -(-(t.ROOT + o.tokens) // 4))
-    return passing + (tiles - 1) * period + passing + t.NORM + o.tokens
-
-
-class Flow(NamedTuple):
-    """A LINEAR beside a LAYERNORM: steps (or drain) of a tile in a group, and how many groups share
-    the pass over the tokens."""
-
-    pace: float
-    groups: int
-
-
-def flow(t: Timing, w: Operation, last: bool) -> Flow:
-    """Of a LINEAR's last or first block."""
-    steps = w.inputs // t.overlay.depth
-    groups = -(-(w.outputs + w.rows8) // t.overlay.rows)
-    paces = w.paces or _expected_paces(t, w)
-    size = max(1, min(t.BLOCK, t.ring // 2 // steps, groups))
-    if last:
-        size = groups % size or size
-    return Flow(max(steps, paces[1 if last else 0]), size)
-
-
-@lru_cache(maxsize=4096)
-def layernorm_between(
-    t: Timing, tokens: int, channels: int, before: Flow, after: Flow | None
-) -> tuple[float, float]:
-    """(end, stall) of a LAYERNORM that works in the shadow of the LINEARs before and after it: its
-    end counted from the last step of the one before, and what the one after waits for its tiles.
-
-    A tile is normalised once it is written. The lanes are the drain's first: of a group's pace it
-    takes ROWS / LANES cycles.
-    """
-    o = t.overlay
-    words, tiles = channels // o.depth, -(-tokens // o.tokens)
-    passing = 4.0 * words
-    least = max(passing, 4 * -(-(t.ROOT + o.tokens) // 4))
-    written = t.array + t.slots + t.RESULT
-    behind = passing + t.ROOT + o.tokens + 12  # from a tile's first word to its statistics
-    share = [1 - min(0.9, t.slots / before.pace), 1.0]
-    if after:
-        share[1] = 1 - min(0.9, t.slots / after.pace)
-    now = issue = -math.inf
-    free = 0.0
-    for tile in range(tiles):
-        there = written - (tiles - 1 - tile) * before.pace * before.groups
-        begin = max(now, there + behind)
-        busy = share[0] if begin < 0 else share[1]
-        now = max(begin + passing / busy, now + least)
-        if after:
-            ready = max(now + t.RESULT + 3, float(t.BEHIND))
-            issue = max(issue, ready) + after.pace * after.groups
-    end = now + t.RESULT
-    if after:
-        free = issue - t.BEHIND - tiles * after.pace * after.groups
-    return end, max(0.0, free)
+# ---- ATTENTION
 
 
 @lru_cache(maxsize=4096)
@@ -366,7 +211,7 @@ def attention(t: Timing, tokens: int, keys: int, heads: int) -> float:
         drained[i] = now + t.array + t.slots
         if (i + 1) % tiles == 0:
             fill.release(now)
-    return now + t.array + t.slots + t.RESULT
+    return now - 2 + t.array + t.slots + t.RESULT
 
 
 class _Fill:
@@ -419,8 +264,17 @@ class _Fill:
 # ---- Loads and stores
 
 
+def first_beats(t: Timing, work: Sequence[Operation]) -> int:
+    """Beats of descriptors and tables that go before the loads: those of a full queue and in the
+    buffers behind it, but for the first burst, which the first operation waits for."""
+    per_burst = t.BURST // t.DESCRIPTOR
+    descriptors = min(len(work), t.QUEUE + t.BUFFERED * per_burst) - per_burst
+    tables = sum(w.mode == Epilogue.TABLE for w in work[: t.QUEUE] if w.opcode == Opcode.LINEAR)
+    return t.DESCRIPTOR * max(0, descriptors) + min(t.GELU * tables, t.BUFFERED * t.BURST)
+
+
 def loads(
-    t: Timing, loads: Sequence[Operation], begins: Sequence[float], rows: int
+    t: Timing, loads: Sequence[Operation], begins: Sequence[float], rows: float
 ) -> tuple[list[float], float]:
     """(ends of one load, or of two that overlap; beats of the weights' busiest port meanwhile).
 
@@ -434,15 +288,18 @@ def loads(
     for w in loads:
         image = w.opcode == Opcode.LOAD_IMAGE
         lanes = t.streams if image else t.load_lanes
-        count = (w.image_size if image else w.tokens) * _row(w) / lanes
+        # Of two lanes each takes every other row; with one more, the first has it.
+        count = -(-(w.image_size if image else w.tokens) // lanes) * _row(w)
         used = {0 if image else last} if lanes == 1 else {0, last}
         beats[w.opcode] = count * lanes / len(used)  # on each of its ports
         # A beat of the image is two words at DEPTH 8.
         spans[w.opcode] = count * max(2 if image and o.depth == 8 else 1, 1 / _burst_rate(t, w))
         ports[w.opcode] = used
     residual = beats.get(Opcode.LOAD_RESIDUAL, 0.0)
+    alone = t.CHECK / t.REQUEST  # bursts asked for before the image's begin to share the port
     first = max(
-        (t.BURSTS * _burst(w) for w in loads if w.opcode == Opcode.LOAD_RESIDUAL), default=0.0
+        ((t.BURSTS + alone) / 2 * _burst(w) for w in loads if w.opcode == Opcode.LOAD_RESIDUAL),
+        default=0.0,
     )
     ends = []
     for w, begin in zip(loads, begins, strict=True):
@@ -455,8 +312,8 @@ def loads(
                 before += beats[Opcode.LOAD_IMAGE]
         elif mine & ports.get(Opcode.LOAD_RESIDUAL, set()):
             before += min(residual, first)
-        alone = max(spans[w.opcode], beats[w.opcode] / t.rate)
-        ends.append(begin + t.latency + t.LOAD + before / t.rate + alone)
+        span = max(spans[w.opcode], beats[w.opcode] / t.rate)
+        ends.append(begin + t.latency + t.LOAD + before / t.rate + span)
     busy = [sum(beats[op] for op in beats if p in ports[op]) for p in (0, last)]
     busy[0] += rows
     return ends, max(busy) if t.shared else busy[1]
@@ -477,7 +334,7 @@ def _burst_rate(t: Timing, w: Operation) -> float:
     """Beats a cycle of a load: only so many bursts are under way, and one is asked for in four
     cycles."""
     burst = _burst(w)
-    return min(t.rate, t.BURSTS * burst / (t.latency + t.ACCESS), burst / 4)
+    return min(t.rate, t.BURSTS * burst / (t.latency + t.ACCESS), burst / t.REQUEST)
 
 
 def store(t: Timing, w: Operation) -> float:

@@ -1,0 +1,280 @@
+"""LAYERNORM between the LINEAR that adds to the residual before it and the LINEAR after it, tile by
+tile: hw_src/rtl/layernorm_unit.sv, norm_words.sv, overlap.sv.
+
+    before     its last block adds to the tiles for the last time, a tile every `period` cycles
+    LAYERNORM  sums of a tile once it is written, roots, then the tile's words on the lanes
+    after      its first block takes a tile once it is normalised
+
+The lanes belong to the results of both LINEARs first. So LAYERNORM falls behind the one before, or
+works at full speed while the one after waits for it; where it ends depends on all three.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+from quasar_runtime.cycles_units import Timing
+
+EVEN = 13
+"""Tiles that are taken one by one at least: a few have no common pace."""
+
+
+class Before(NamedTuple):
+    """The last block of the LINEAR before: when its last tile is written, and of each of its groups
+    how long it takes a tile and how long its results take the lanes."""
+
+    written: float
+    paces: tuple[float, ...]
+    costs: tuple[float, ...]
+
+
+class After(NamedTuple):
+    """The first block of the LINEAR after: last step of its first tile's first group, cycles from
+    tile to tile, of those the lanes' share, steps of a group."""
+
+    first: float
+    period: float
+    busy: float
+    steps: int
+
+
+@lru_cache(maxsize=4096)
+def beside(t: Timing, paces: tuple[float, ...], costs: tuple[float, ...]) -> float:
+    """Share of the cycles that the lanes work for LAYERNORM while a LINEAR adds to the residual, in
+    groups of such paces and costs.
+
+    In those the lanes are taken, and ADDED cycles later RES's port, because what is added to is
+    read there. LAYERNORM holds two words: one is in use, `phases` cycles on the lanes, while the
+    other is read. A word is read as soon as there is room for it, so that what the port loses is
+    lost on the lanes too, unless these are waited for longer.
+    """
+    if all(cost >= pace for pace, cost in zip(paces, costs, strict=True)):
+        return 0.0
+    period = sum(paces)
+    begins = [sum(paces[:k]) for k in range(len(paces))]
+    # What is taken, from the first free cycle on.
+    taken = [(b, b + c) for b, c in zip(begins, costs, strict=True)]
+
+    def free(now: float) -> tuple[float, float]:
+        """The first cycle from `now` on that is free, and how many are from there on."""
+        while True:
+            at = now % period
+            for begin, end in taken:
+                if at < begin:
+                    return now, begin - at
+                if at < end:
+                    now += end - at
+                    break
+            else:
+                return now, period - at
+
+    room = used = 0.0  # when the next word may be read; when the one before has been used
+    other = 0.0
+    seen: dict[tuple[float, float], tuple[int, float]] = {}
+    for word in range(400):
+        state = used % period, used - room
+        if state in seen:
+            earlier, begin = seen[state]
+            return (word - earlier) * t.phases / (used - begin)
+        seen[state] = word, used
+        read, _ = free(room - t.ADDED)
+        now, left = max(read + t.ADDED + t.WORD, used), float(t.phases)
+        while left > 0:
+            now, some = free(now)
+            step = min(left, some)
+            now += step
+            left -= step
+        room, other, used = other, now, now
+    return 400 * t.phases / used
+
+
+class Norm:
+    """A LAYERNORM: when its first tile is normalised (`first`), and with `finish` when the last is.
+
+    Times are those at which a tile's last word has passed the lanes.
+    """
+
+    __slots__ = (
+        "before",
+        "began",
+        "busy",
+        "cycles",
+        "first",
+        "last",
+        "period",
+        "share",
+        "sums",
+        "t",
+        "taken",
+        "tiles",
+        "used",
+    )
+
+    def __init__(self, t: Timing, tokens: int, channels: int, before: Before) -> None:
+        self.t, self.before = t, before
+        self.tiles = -(-tokens // t.overlay.tokens)
+        self.cycles = float(t.phases * (channels // t.overlay.depth))
+        self.period = sum(before.paces)
+        self.busy = sum(before.costs)
+        self.share = beside(t, before.paces, before.costs)
+        self.taken = before.written - t.RESULT + 2  # the lanes until then
+        self.sums = self._sums(before.written - (self.tiles - 1) * self.period + t.READ)
+        self.began = self.sums + t.SUMMED + t.roots
+        self.used = self._beside(self.began)
+        self.first = self.used
+        self.last = before.written + self.cycles  # ends no earlier
+
+    def _sums(self, begin: float) -> float:
+        """When a tile's sums are done. They share RES's port with what is added to the residual."""
+        b, t = self.before, self.t
+        free = self.taken + t.ADDED
+        if begin >= free:
+            return begin + self.cycles
+        if self.busy >= self.period:
+            return free + t.READ + self.cycles
+        # Two words are held; a read waits for the port, half of `cost` on average if it is taken.
+        cost = self.busy / len(b.costs)
+        word = 1 + self.busy * (cost + 1) / self.period / (4 * t.phases)
+        if begin + self.cycles * word <= free:
+            return begin + self.cycles * word
+        return free + self.cycles - (free - begin) / word
+
+    def _beside(self, begin: float) -> float:
+        """When a tile that begins then has passed the lanes, if only the LINEAR before is there."""
+        if begin >= self.taken:
+            return begin + self.cycles
+        if begin + self.cycles <= begin + (self.taken - begin) * self.share:
+            return begin + self.cycles / self.share
+        return self.taken + self.cycles - (self.taken - begin) * self.share
+
+    def _skip(self) -> int:
+        """Take the tiles that follow each other evenly before the LINEAR after comes in the way, at
+        once. Returns the next tile's number."""
+        t = self.t
+        if not self.share or self.used >= self.taken:
+            return 1
+        each = max(self.cycles / self.share, t.roots + 1.0)
+        if each > self.period:
+            # Behind: as fast as the lanes allow.
+            done = min(self.tiles - 1, int((self.taken - self.used) / each))
+            if done < 2:
+                return 1
+            self.began += done * each
+            self.used += done * each
+            self.sums = self.began - t.SUMMED - t.roots
+        else:
+            behind = 2 * self.cycles + each + t.SUMMED + t.roots + 2 * t.NORMED
+            done = self.tiles - 2 - int(behind / self.period)
+            if done < 2:
+                return 1
+            self.began += done * self.period
+            self.used += done * self.period
+            self.sums += done * self.period
+        return done + 1
+
+    def finish(self, after: After | None) -> tuple[float, float]:
+        """(when the last tile is normalised; last step of the last tile's first group in the first
+        block of the LINEAR after)."""
+        t, cycles = self.t, self.cycles
+        tile, tiles, own = self._skip(), self.tiles, self.period
+        beside = _Beside(t, after, tile) if after else None
+        roots, port = t.SUMMED + t.roots, self.taken + t.ADDED
+        written = self.before.written - (tiles - 1) * own + t.READ
+        earlier = -1e18  # begin of the tile before the last one
+        while tile < tiles:
+            begin = max(written + tile * own, self.sums, earlier + 1)
+            self.sums = begin + cycles if begin >= port else self._sums(begin)
+            seen = max(self.sums + roots, self.began + 1 + t.roots, self.used)
+            earlier, self.began = self.began, seen
+            # The tile's words, in the cycles that the lanes are free.
+            if seen < self.taken or not beside:
+                self.used = self._beside(seen)
+                if self.used > self.taken > seen and beside:
+                    left = self.used - self.taken
+                    self.used = beside.passed(self.taken, left)
+            else:
+                self.used = beside.passed(seen, cycles)
+            tile += 1
+            if not beside:
+                continue
+            beside.take(self.used)
+            if self.began > port and tiles - tile > EVEN:
+                # The LINEAR before is over.
+                even, each = beside.even(self.used, tiles - tile, cycles)
+                if even > 1:
+                    self.used += even * each
+                    self.began = self.used - each
+                    earlier, self.sums = self.began - each, self.used - roots
+                    tile += even
+        return self.used, beside.issue if beside else self.used
+
+
+class _Beside:
+    """The first block of the LINEAR after: `issue` is the last step of its last tile's first group
+    so far, `taken` when its results have the lanes."""
+
+    __slots__ = ("after", "at", "issue", "lead", "share", "t", "taken", "to_lanes", "waits")
+
+    def __init__(self, t: Timing, after: After, tiles: int) -> None:
+        self.t, self.after = t, after
+        self.share = 1 - after.busy / after.period
+        self.lead = after.steps + float(t.NORMED)  # from a tile normalised to its last step
+        self.to_lanes = t.array + 2.0
+        self.issue = after.first + (tiles - 1) * after.period
+        lanes = after.first + self.to_lanes
+        self.taken = [(lanes, self.issue + self.to_lanes + after.period)]
+        self.at, self.waits = 0, False
+
+    def passed(self, now: float, left: float) -> float:
+        """When so many cycles of the lanes have been free from `now` on."""
+        taken, at = self.taken, self.at
+        while at < len(taken):
+            begin, end = taken[at]
+            if end <= now:
+                at += 1
+                continue
+            if begin >= now + left:
+                break
+            if begin > now:
+                left -= begin - now
+                now = begin
+            free = (end - now) * self.share
+            if free >= left:
+                self.at = at
+                return now + left / self.share
+            left -= free
+            now = end
+        self.at = at
+        return now + left
+
+    def take(self, used: float) -> None:
+        """The next tile, which is normalised then."""
+        period = self.after.period
+        self.waits = self.issue + period < used + self.lead
+        self.issue = used + self.lead if self.waits else self.issue + period
+        end = self.issue + self.to_lanes + period
+        if self.waits:
+            self.taken.append((self.issue + self.to_lanes, end))
+        else:
+            self.taken[-1] = (self.taken[-1][0], end)
+
+    def even(self, used: float, left: int, cycles: float) -> tuple[int, float]:
+        """(how many of so many tiles left follow each other evenly, cycles from one to the next),
+        and takes them. Not the last ones if each is waited for: those end before the results of
+        the tiles before them take the lanes."""
+        after, roots, period = self.after, self.t.roots + 1.0, self.after.period
+        each = max(cycles / self.share, roots) if self.share > 0 else 1e9
+        if self.waits and each > period:
+            each = period = max(cycles + after.busy, roots)
+            even = left - 1 - int((self.lead + self.to_lanes + after.period) / each)
+        else:
+            slack = self.issue + period - used - each - self.lead
+            if slack < 0:
+                return 0, each
+            even = left if each <= period else min(left, int(slack / (each - period)))
+        if even > 1:
+            self.issue += even * period
+            lanes = [self.issue - k * period + self.to_lanes for k in range(min(even, 4))]
+            self.at, self.taken = 0, [(b, b + after.period) for b in reversed(lanes)]
+        return even, each
