@@ -19,6 +19,7 @@ from train.calibrate import observe
 from train.export import quantise_on
 from train.fold import Affine, fold, patches
 from train.prune import make_up, prune
+from train.run import load_run
 from train.space import Block, Subnet
 from train.start import Start
 
@@ -117,6 +118,18 @@ def test_a_subnet_is_fine_tuned_without_a_supernet(tmp_path: Path) -> None:
     assert [b.fc1.rows8 for b in model.blocks] == [64, 48]
     again = CliRunner().invoke(finetune.main, [*arguments, *subnet])
     assert again.exit_code == 0, again.output
+    first, second = tmp_path / "m.run", tmp_path / "second"
+    more = [*arguments, *subnet, "--run", str(first), "--work", str(second)]
+    result = CliRunner().invoke(finetune.main, more)
+    assert result.exit_code == 0, result.output
+    trained = read_model(out).provenance["training"]
+    assert trained["after"]["views"] == 16
+    one, two = load_run(first), load_run(second)
+    assert not torch.equal(one.supernet.head.master, two.supernet.head.master)
+    assert one.supernet.space.contains(SLIM)
+    result = CliRunner().invoke(finetune.main, [*more, "--image-size", "64"])
+    assert result.exit_code == 2
+    assert "either --run or --image-size" in result.output
     result = CliRunner().invoke(finetune.main, arguments)
     assert result.exit_code == 2
     assert "give --subnet" in result.output

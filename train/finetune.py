@@ -5,8 +5,9 @@
     python -m train.finetune --subnet subnet.json ...    # without a supernet
     python -m train.finetune --share8 0 ...              # the checkpoint's own geometry
 
-From a run it begins with the supernet's weights; without one, with the checkpoint, pruned to the
-subnet or whole, after post-training quantisation. The same command goes on where it was stopped.
+From a run, of a supernet or of a fine-tuning, it begins with that one's weights; without one, with
+the checkpoint, pruned to the subnet or whole, after post-training quantisation. The same command
+goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ from train.run import (
     train,
     views_of,
 )
-from train.space import MATRICES, SHARES, Block, Space, Subnet
+from train.space import MATRICES, Block, Space, Subnet
 from train.start import Start
 from train.supernet import Supernet
 from train.views import Source, split
@@ -74,22 +75,6 @@ def bits_of(network: QuantisedNetwork) -> dict[str, Tensor]:
     }
 
 
-def space_around(subnet: Subnet, image_size: int, classes: int) -> Space:
-    """The space that holds one subnet alone."""
-    shares = {getattr(b, share) for b in subnet.blocks for share in SHARES}
-    return Space(
-        "one subnet",
-        image_size,
-        classes,
-        (subnet.width,),
-        (subnet.depth,),
-        (max(b.heads for b in subnet.blocks),),
-        (max(b.mlp for b in subnet.blocks),),
-        (),
-        tuple(sorted(shares)),
-    )
-
-
 def from_rounding(
     quantised: Quantised, checkpoint: Checkpoint, images: Tensor, recipe: TrainRecipe
 ) -> Start:
@@ -100,7 +85,7 @@ def from_rounding(
     training.
     """
     network = quantised.network
-    space = space_around(subnet_of(network), checkpoint.image_size, checkpoint.classes)
+    space = Space.around(subnet_of(network), checkpoint.image_size, checkpoint.classes)
     supernet = Supernet(space, layer_scaling=recipe.layer_scaling)
     inside = deepcopy(quantised.unrounded)
     every8 = {name: torch.full_like(bits, 8) for name, bits in bits_of(network).items()}
@@ -135,7 +120,7 @@ def from_checkpoint(
         chosen.write_text(json.dumps(subnet_of(done.network).to_dict(), indent=1))
         begun.append(from_rounding(done, checkpoint, few, recipe))
     subnet = Subnet.from_dict(json.loads(chosen.read_text()))
-    space = space_around(subnet, checkpoint.image_size, checkpoint.classes)
+    space = Space.around(subnet, checkpoint.image_size, checkpoint.classes)
     setting = Setting(space, recipe, facts, [subnet])
     return setting, prepare(folder, setting, begun.pop)
 
@@ -148,7 +133,8 @@ def from_run(
     subnet: Subnet,
     recipe: TrainRecipe,
 ) -> tuple[Setting, Trainer]:
-    """Begin with a supernet's weights, or go on. DataError unless the run is the checkpoint's."""
+    """Begin with the weights of a supernet or an earlier fine-tuning, or go on. DataError unless
+    that is the checkpoint's."""
     parent.supernet.space.check(subnet)
     source = Source(images)
     facts = facts_of(checkpoint, source)
@@ -157,9 +143,11 @@ def from_run(
             f"the run was begun from {parent.facts['checkpoint']} with sha256 "
             f"{parent.facts['sha256']}, --checkpoint has {checkpoint.sha256}; give the same file"
         )
-    facts |= {"subnet": subnet.to_dict(), "supernet": parent.recipe.to_dict()}
+    facts |= {"subnet": subnet.to_dict(), "after": parent.recipe.to_dict()}
     setting = Setting(parent.supernet.space, recipe, facts, [subnet])
     begun = Start(parent.supernet, parent.teacher)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "subnet.json").write_text(json.dumps(subnet.to_dict(), indent=1))
     return setting, prepare(folder, setting, lambda: begun)
 
 
@@ -179,8 +167,8 @@ def provenance(
     kind = {0.0: "all rows 4-bit", 1.0: "all rows 8-bit"}.get(
         share, f"{100 * share:.0f} % of the work in 8-bit rows, the others 4-bit"
     )
-    parent = setting.facts.get("supernet")
-    origin = "a supernet" if parent else "post-training quantisation"
+    parent = setting.facts.get("after")
+    origin = "an earlier training" if parent else "post-training quantisation"
     return {
         "summary": f"{checkpoint.preset.family}, {kind}; quantisation-aware fine-tuning",
         "teacher": checkpoint.file.removesuffix(".safetensors"),
@@ -190,7 +178,7 @@ def provenance(
         "training": {
             "data": setting.facts["images"],
             "recipe": settings(recipe.to_dict()),
-            "supernet": settings(parent) if parent else None,
+            "after": settings(parent) if parent else None,
             "steps": trainer.done,
         },
         "subnet": subnet.to_dict(),
@@ -205,7 +193,7 @@ def provenance(
 
 
 @click.command()
-@click.option("--run", type=Path, help="A supernet's run to begin from; with --subnet.")
+@click.option("--run", type=Path, help="A run or fine-tuning to begin from; with --subnet.")
 @click.option("--subnet", type=Path, help="JSON of a subnet, as train.search writes it.")
 @click.option(
     "--share8", type=float, help="Share of 8-bit rows, 0 to 1, of the checkpoint's own geometry."
@@ -272,11 +260,7 @@ def main(
         if views is not None:
             origin += f" --views {views}"
         command = command_of(origin, checkpoint.name, images.name, Path(recipe).name, name)
-        if parent and isinstance(choice, Subnet):
-            setting, trainer = from_run(folder, weights, images, parent, choice, how)
-            model = finish(weights, images, setting, trainer, folder, known, name, command)
-        else:
-            model = fine_tune(weights, images, choice, how, folder, known, name, command)
+        model = fine_tune(weights, images, choice, how, folder, known, name, command, parent)
         if evaluate:
             measure(model, weights, evaluate, dataset or evaluate.name)
         write_model(model, out)
@@ -320,9 +304,14 @@ def fine_tune(
     labels: list[tuple[str, str]],
     name: str,
     command: str,
+    parent: Run | None = None,
 ) -> Model:
-    """The checkpoint quantised after training and then fine-tuned in `folder`, from where it is."""
-    setting, trainer = from_checkpoint(folder, checkpoint, images, mix, recipe)
+    """A model fine-tuned in `folder`, from where it is: of the checkpoint quantised after training,
+    or of `parent`, in which case `mix` is a subnet."""
+    if parent and isinstance(mix, Subnet):
+        setting, trainer = from_run(folder, checkpoint, images, parent, mix, recipe)
+    else:
+        setting, trainer = from_checkpoint(folder, checkpoint, images, mix, recipe)
     return finish(checkpoint, images, setting, trainer, folder, labels, name, command)
 
 

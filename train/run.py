@@ -82,7 +82,8 @@ class Run:
 
 
 def load_run(folder: Path) -> Run:
-    """The present state of a run, also while it goes on. DataError where there is none."""
+    """The present state of a run or a fine-tuning, also while it goes on. DataError where there is
+    none."""
     try:
         facts = json.loads((folder / "recipe.json").read_text())
         saved = torch.load(folder / "last.pt", weights_only=True, map_location="cpu")
@@ -91,7 +92,13 @@ def load_run(folder: Path) -> Run:
             f"{folder} holds no training run that can be read ({e}); make one with train.run"
         ) from None
     recipe = TrainRecipe.parse(f"{folder}/recipe.json", facts.pop("recipe"))
-    supernet = Supernet(Space.load(recipe.space), layer_scaling=recipe.layer_scaling)
+    if recipe.space:
+        space = Space.load(recipe.space)
+    else:  # a fine-tuning: the space of its one subnet
+        subnet = Subnet.from_dict(json.loads((folder / "subnet.json").read_text()))
+        classes = len(saved["supernet"]["head.worth"])
+        space = Space.around(subnet, facts["preprocessing"]["crop"], classes)
+    supernet = Supernet(space, layer_scaling=recipe.layer_scaling)
     supernet.load_state_dict({**saved["supernet"], **saved["average"]})
     return Run(supernet, folded_from(saved["teacher"]), recipe, facts, saved["step"])
 

@@ -195,6 +195,22 @@ class Space:
             )
         return space
 
+    @classmethod
+    def around(cls, subnet: Subnet, image_size: int, classes: int) -> Space:
+        """The space that holds one subnet alone."""
+        shares = {getattr(b, share) for b in subnet.blocks for share in SHARES}
+        return cls(
+            name="one subnet",
+            image_size=image_size,
+            classes=classes,
+            widths=(subnet.width,),
+            depths=(subnet.depth,),
+            heads=tuple(sorted({b.heads for b in subnet.blocks})),
+            mlp=tuple(sorted({b.mlp for b in subnet.blocks})),
+            mlp_ratios=(),
+            shares=tuple(sorted(shares)),
+        )
+
     def hidden(self, width: int) -> tuple[int, ...]:
         """The MLP widths that go with an embedding width, ascending; ratios are rounded to the
         hardware's multiple of 32 channels."""

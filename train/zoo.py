@@ -31,7 +31,9 @@ from train.data import load_labels
 from train.export import Recipe, command_line, export, measure, set_up
 from train.finetune import command_of, fine_tune
 from train.recipe import TrainRecipe
+from train.run import Run, load_run
 from train.run import set_up as set_up_training
+from train.space import Subnet
 
 DEIT = "deit_tiny_patch16_224.safetensors"
 AUGREG = "vit_tiny_patch16_224_augreg.safetensors"
@@ -49,10 +51,10 @@ RATES_BY = "the cycle model, from START to the interrupt, one image after the ot
 @dataclass(frozen=True)
 class Trained:
     """Post-training quantisation to the subnet of SUBNETS with the model's name (docs/search.md),
-    then fine-tuning by a recipe of train/recipes/."""
+    then fine-tuning by one recipe of train/recipes/ after the other."""
 
     image_size: int
-    recipe: str
+    recipes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -65,12 +67,20 @@ class Entry:
     fps: int | None = None
 
 
+STAGES = ("finetune_208", "finetune_208_whole")
+
+
+def searched(name: str) -> Subnet:
+    """The subnet that a search has chosen for a model."""
+    return read_subnet(SUBNETS / f"{name}.json")
+
+
 ZOO = {
     "vit-tiny-w8": Entry(AUGREG, Recipe(1.0)),
     "deit-tiny-w8": Entry(DEIT, Recipe(1.0)),
     "q-vit-100fps": Entry(AUGREG, Recipe(1.0, image_size=240), 100),
-    "q-vit-160fps": Entry(AUGREG, Trained(208, "finetune_208"), 160),
-    "q-vit-250fps": Entry(AUGREG, Trained(208, "finetune_208"), 250),
+    "q-vit-160fps": Entry(AUGREG, Trained(208, STAGES), 160),
+    "q-vit-250fps": Entry(AUGREG, Trained(208, STAGES), 250),
 }
 
 
@@ -97,22 +107,20 @@ def made(name: str, checkpoint: Checkpoint, data: Path, runs: Path) -> Model:
         return export(checkpoint, data / IMAGES, labels, how, name, command)[0]
     set_up_training(torch.get_num_threads())
     integer.Fusion.on = True
-    return fine_tune(
-        resized(checkpoint, how.image_size),
-        data / IMAGES,
-        read_subnet(SUBNETS / f"{name}.json"),
-        TrainRecipe.load(how.recipe),
-        runs / name,
-        labels,
-        name,
-        command_of(
-            f"--subnet {name}.json --image-size {how.image_size}",
-            entry.checkpoint,
-            IMAGES,
-            how.recipe,
-            name,
-        ),
-    )
+    mix, checkpoint = searched(name), resized(checkpoint, how.image_size)
+    parent: Run | None = None
+    for stage in how.recipes:
+        folder = runs / f"{name}.{stage}"
+        origin = f"--subnet {name}.json " + (
+            f"--run {name}.{how.recipes[0]}" if parent else f"--image-size {how.image_size}"
+        )
+        command = command_of(origin, entry.checkpoint, IMAGES, stage, name)
+        recipe = TrainRecipe.load(stage)
+        model = fine_tune(
+            checkpoint, data / IMAGES, mix, recipe, folder, labels, name, command, parent
+        )
+        parent = load_run(folder)
+    return model
 
 
 def make(name: str, data: Path, out: Path, runs: Path) -> None:
