@@ -71,7 +71,7 @@ class Timing:
     FIRST, CHECK = 27, 20
     # LINEAR: from its begin to its first step, and to its first row's parameters; a table comes
     # before those. Behind another operation on the array: from that one's last step to its first.
-    STEP, ROWS, TABLE, BEHIND = 5, 4, 65, 3
+    STEP, ROWS, TABLE, BEHIND = 5, 6, 67, 1
     # From a tile's last step to its first drained slot, beyond the dot cells; and from behind its
     # last slot to the end: digits joined, bias, requantisation, writeback, report.
     ARRAY, RESULT = 6, 19
@@ -81,17 +81,17 @@ class Timing:
     # Most groups in a block, and groups whose row parameters are held.
     BLOCK, GROUPS = 8, 16
     # An operation is handed over this long after the one before it at the earliest.
-    HAND = 12
+    HAND = 14
     # LAYERNORM: from a tile's last result to the sums' first word, from their last to the roots,
     # those beyond a token a cycle; from a word's read to its use; from a tile's last word to the
     # cycle in which it may be read.
-    READ, SUMMED, ROOTS, WORD, NORMED = 4, 5, 12, 4, 17
+    READ, SUMMED, ROOTS, WORD, NORMED = 5, 5, 12, 4, 17
     # What adds to the residual reads it so long after it has taken the lanes.
     ADDED = 13
     # ATTENTION: from the accumulators to the softmax, through its numerators, its reciprocals.
     SCORED, EXPONENT, RECIPROCAL = 4, 6, 6
     # LOAD and STORE beyond beats and latency; END and the run's end beyond a write's latency.
-    LOAD, STORE, END, CLOSE = 10, 9, 9, 6
+    LOAD, STORE, END, CLOSE = 10, 11, 9, 7
     # A memory access beyond the memory's latency.
     ACCESS = 14
     # Beats of row parameters that are buffered; operations whose parameters are known ahead.

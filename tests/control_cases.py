@@ -39,6 +39,7 @@ MODULES = (
     "fifo_block",
     "axi_reader",
     "read_client",
+    "slice",
     "axi_writer",
     "axil_registers",
     "range_check",

@@ -44,6 +44,22 @@ def test_a_fifo_is_full_at_its_depth_and_empty_after_a_reset(top, depth, room):
         assert (unit.get("valid_o"), unit.get("ready_o")) == (0, 1)
 
 
+@pytest.mark.parametrize(("left", "right"), THROTTLES)
+def test_a_slice_keeps_every_item_in_order(left, right):
+    items = [(int(x),) for x in random_bytes(600, 3)]
+    with bench.Unit("slice", WIDTH=8) as unit:
+        source = bench.Source("valid_i", "ready_o", ["data_i"], items, pause=left)
+        sink = bench.Sink("valid_o", "ready_i", ["data_o"], pause=right)
+        cycles = unit.run([source, sink], lambda: len(sink.items) == len(items), more=20)
+        assert sink.items == items
+        if not left and not right:
+            assert cycles < len(items) + 4, "an item a cycle"
+        source = bench.Source("valid_i", "ready_o", ["data_i"], [(i,) for i in range(9)])
+        stopped = bench.Sink("valid_o", "ready_i", ["data_o"], pause=1.0)
+        unit.run([source, stopped], lambda: source.taken == 2, more=20)
+        assert source.taken == 2, "one in the register, one beside it"
+
+
 def burst_list(address: int, beats: int, most: int = 32) -> list[tuple[int, int]]:
     """The bursts a job must become: as long as allowed, none over a 4 KB border."""
     found = []
@@ -108,6 +124,7 @@ def test_prefetch_serves_the_ranges_in_order_and_skips_what_is_left_of_old_ones(
         for number, offset in ((0, 0), (1, 512), (3, 1024), (4, 2048), (5, ranges[4][0])):
             sink.items.clear()
             unit.put("current_i", number)
+            unit.step()  # an operation asks later than its number comes
             count = read[number]
             sink.most = count
             unit.run([ahead, port, sink], sink.has(count), more=60)

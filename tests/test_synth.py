@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "hw_src" / "synth"))
 
 import checks  # noqa: E402
+import fanout  # noqa: E402
 import levels  # noqa: E402
 import netlist  # noqa: E402
 import report  # noqa: E402
@@ -141,7 +142,7 @@ def test_an_unknown_primitive_is_refused() -> None:
 def test_levels_are_luts_and_chains_between_registers() -> None:
     carry = cell("CARRY4", {"S": [12, "0"], "DI": ["0", "0"], "CI": ["0"]}, {"O": [13, 14]})
     cells = [flip_flop(9, 10), lut(10, 11), lut(11, 12), carry, lut(14, 15), flip_flop(15, 16)]
-    arcs = levels.analyse({**module(cells), "names": {"10": "a_q", "15": "b_q"}}, {})
+    arcs = levels.analyse({**module(cells), "names": {"10": "a_q", "16": "b_q"}}, {})
     assert (arcs.longest, arcs.path) == (4, ("a_q", "b_q"))
 
 
@@ -175,6 +176,38 @@ def test_a_loop_is_found_across_modules() -> None:
     assert not inner.loops
     looped = module([cell("inner", {"a_i": [5]}, {"y_o": [6]}), lut(6, 5), flip_flop(6, 7)])
     assert levels.analyse(looped, {"inner": inner}).loops
+
+
+def test_a_path_through_a_child_begins_and_ends_at_its_pins() -> None:
+    inner = module([lut(2, 3), flip_flop(3, 4)], {"a_i": ("input", [2]), "y_o": ("output", [4])})
+    arcs = levels.analyse({**inner, "names": {"4": "y_q"}}, {})
+    ring = module([cell("inner", {"a_i": [6]}, {"y_o": [5]}), lut(5, 6)])
+    assert levels.analyse(ring, {"inner": arcs}).path == ("c0.y_o:0", "c0.a_i:0")
+
+
+def test_a_path_into_an_enable_says_so() -> None:
+    enabled = cell("FDRE", {"C": [1], "CE": [11], "D": [12], "R": ["0"]}, {"Q": [13]})
+    cells = [flip_flop(9, 10), lut(10, 11), enabled]
+    arcs = levels.analyse({**module(cells), "names": {"10": "a_q", "13": "b_q[3]"}}, {})
+    assert (arcs.longest, arcs.path) == (1, ("a_q", "b_q[3] (enable)"))
+
+
+# --- Fan-out
+
+
+def test_loads_are_counted_through_modules_and_clocks_are_not() -> None:
+    ports = {"a_i": ("input", [2]), "q_o": ("output", [4])}
+    enabled = cell("FDRE", {"C": [1], "CE": [2], "D": [3], "R": ["0"]}, {"Q": [4]})
+    inner = module([lut(2, 3), enabled, lut(4, 5)], ports)
+    child = fanout.analyse("inner", {**inner, "names": {"4": "y_q"}}, {}, 2)
+    assert child.inputs == {"a_i:0": (2, 1)}
+    children = [cell("inner", {"a_i": [20]}, {"q_o": [n]}) for n in (21, 22, 23)]
+    outer = module([flip_flop(9, 20), *children, lut(21, 24), lut(21, 25)])
+    found = fanout.analyse("outer", {**outer, "names": {"20": "x_q"}}, {"inner": child}, 2)
+    assert dict(found.nets) == {
+        fanout.Net("outer", "x_q", True, 6, 3): 1,
+        fanout.Net("inner", "y_q", True, 3, 0): 1,
+    }
 
 
 # --- Checks
@@ -219,6 +252,20 @@ def test_what_yosys_says_is_a_problem(tmp_path: Path) -> None:
     said = yosys.findings(log)
     assert list(said) == ["unit_1"]
     assert "unit: multiple conflicting drivers" in found("", [], said["unit_1"])[0]
+
+
+def test_loops_and_paths_of_too_many_levels_are_found() -> None:
+    def chain(length: int) -> list[dict]:
+        luts = [lut(10 + i, 11 + i) for i in range(length)]
+        return [flip_flop(9, 10), *luts, flip_flop(10 + length, 99)]
+
+    for length in (checks.LEVELS, checks.LEVELS + 1):
+        named = {**module(chain(length)), "names": {"10": "a_q", "99": "b_q"}}
+        said = checks.paths(plain("unit_1"), levels.analyse(named, {}))
+        wanted = f"unit: {length} levels from a_q to b_q, more than {checks.LEVELS}"
+        assert said == ([wanted] if length > checks.LEVELS else [])
+    looped = levels.analyse(module([lut(5, 6), lut(6, 5), flip_flop(6, 7)]), {})
+    assert "combinational loop" in checks.paths(plain("unit_1"), looped)[0]
 
 
 def test_instances_and_outputs_that_nothing_reads_are_found() -> None:

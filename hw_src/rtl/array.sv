@@ -107,12 +107,13 @@ module array
 
   // Tags, delayed as the sums are.
   // Kept: registers instead of a shift register's LUTs.
-  (* keep = "true" *) logic [LATENCY-1:0] valid_q, first_q, last_q;
+  (* keep = "true" *) logic [LATENCY-1:0] valid_q, last_q;
+  (* keep = "true" *) logic [LATENCY-2:0] first_q;
   (* keep = "true" *) meta_t meta_q[LATENCY+1];
   logic final_q;
   always_ff @(posedge clk_i) begin
     valid_q <= {valid_q[LATENCY-2:0], valid_i};
-    first_q <= {first_q[LATENCY-2:0], first_i};
+    first_q <= {first_q[LATENCY-3:0], first_i};
     last_q <= {last_q[LATENCY-2:0], last_i};
     meta_q[0] <= meta_i;
     for (int unsigned i = 1; i <= LATENCY; i++) meta_q[i] <= meta_q[i-1];
@@ -125,6 +126,19 @@ module array
   assign final_o = final_q;
   assign meta_o  = meta_q[LATENCY];
 
+  // The last registers before the accumulators, a copy a digit row.
+  logic [ROWS-1:0] valid_row, first_row, capture_row;
+  for (genvar r = 0; r < ROWS; r++) begin : g_replica
+    replica #(
+        .WIDTH(3)
+    ) u_tags (
+        .clk_i,
+        .d_i({valid_q[LATENCY-2], first_q[LATENCY-2],
+              valid_q[LATENCY-1] && last_q[LATENCY-1] && meta_q[LATENCY-1].kind != KIND_SCORE}),
+        .q_o({valid_row[r], first_row[r], capture_row[r]})
+    );
+  end
+
   logic [TOKENS-1:0][ROWS-1:0][ACC_BITS-1:0] acc;
   for (genvar t = 0; t < TOKENS; t++) begin : g_accumulators
     for (genvar r = 0; r < ROWS; r++) begin : g_row
@@ -133,8 +147,8 @@ module array
           .CARRY(CARRY)
       ) u_acc (
           .clk_i,
-          .valid_i(valid_q[LATENCY-1]),
-          .first_i(first_q[LATENCY-1]),
+          .valid_i(valid_row[r]),
+          .first_i(first_row[r]),
           .sum_i  (sum[t][r]),
           .carry_i(CARRY && carry[t/2][r/2]),
           .acc_o  (acc[t][r])
@@ -142,7 +156,11 @@ module array
     end
   end
   always_ff @(posedge clk_i) begin
-    if (final_q && meta_q[LATENCY].kind != KIND_SCORE) captured_o <= acc;
+    for (int unsigned t = 0; t < TOKENS; t++) begin
+      for (int unsigned r = 0; r < ROWS; r++) begin
+        if (capture_row[r]) captured_o[t][r] <= acc[t][r];
+      end
+    end
   end
   assign acc_o = acc;
 endmodule

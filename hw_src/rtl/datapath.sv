@@ -101,7 +101,7 @@ module datapath
   assign norm = descriptor_i.opcode == OPCODE_LAYERNORM;
 
   // ---- Operations: when the next one may begin; copies for the units that run beside others
-  logic linear_room, norm_running, norm_busy, parameters_taken;
+  logic linear_room, norm_running, norm_busy, parameters_taken_q;
   logic norm_start_q, attention_start_q;
   assign norm_busy = norm_running || norm_start_q;
   descriptor_t norm_q, attention_q;
@@ -120,7 +120,7 @@ module datapath
       .start_i,
       .descriptor_i,
       .order_o(order),
-      .parameters_taken_i(parameters_taken),
+      .parameters_taken_i(parameters_taken_q),
       .linear_room_i(linear_room),
       .norm_busy_i(norm_busy),
       .written_i(written),
@@ -150,9 +150,9 @@ module datapath
   logic [5:0] table_address;
   logic [31:0] table_data;
   assign table_mode = linear && descriptor_i.mode == EPILOGUE_TABLE;
-  assign parameters_taken = !(p_req_valid_o || table_filling || rows_busy || gains_busy ||
-                              heads_busy);
+  // A cycle late, as faults are: the next operation begins after a fault of its parameters is known.
   always_ff @(posedge clk_i) begin
+    parameters_taken_q <= !(p_req_valid_o || table_filling || rows_busy || gains_busy || heads_busy);
     if (start_i) begin
       linear_takes_q <= linear;
       norm_takes_q   <= norm;
@@ -187,7 +187,7 @@ module datapath
   logic [ROW_GROUP_BITS:0] rows_filed;
   logic [ROW_GROUPS-1:0][COST_BITS-1:0] rows_cost;
   logic [ROW_GROUP_BITS-1:0] drain_place;
-  logic slow, slot_last, tile_done;
+  logic slow, slot_last, tile_done, group_drained_q, values_drained_q, drained_parity_q;
   logic [SLOT_BITS-1:0] drain_slot;
   logic [LANES-1:0] row_valid, row_wide;
   lane_row_t [LANES-1:0] row;
@@ -210,7 +210,7 @@ module datapath
       .busy_o(rows_busy),
       .filed_o(rows_filed),
       .cost_o(rows_cost),
-      .release_i(tile_done && tile_meta.kind == KIND_LINEAR && tile_meta.group_last),
+      .release_i(group_drained_q),
       .place_i(drain_place),
       .slot_i(drain_slot),
       .slow_o(slow),
@@ -239,9 +239,11 @@ module datapath
       .head_o({softmax_head_parameters, drain_head_parameters})
   );
 
-  assign fault_o = rows_fault || gains_fault || heads_fault;
-  assign fault_cause_o = rows_fault ? rows_cause : CAUSE_BAD_FIELD;
-  assign fault_address_o = rows_fault ? rows_address : gains_fault ? gains_address : heads_address;
+  always_ff @(posedge clk_i) begin
+    fault_o <= (rows_fault || gains_fault || heads_fault) && !rst_i;
+    fault_cause_o <= rows_fault ? rows_cause : CAUSE_BAD_FIELD;
+    fault_address_o <= rows_fault ? rows_address : gains_fault ? gains_address : heads_address;
+  end
 
   // ---- Issue: LINEAR or ATTENTION reads its operands ----
   logic fill_we, l_issue, l_first, l_last, a_issue, a_first, a_last, a_numerators;
@@ -430,17 +432,26 @@ module datapath
   );
 
   // ---- The array ----
-  logic [MEMORY_LATENCY-1:0] issue_q, first_q, last_q, numerators_q;
+  logic [MEMORY_LATENCY-1:0] issue_q, first_q, last_q;
+  logic [MEMORY_LATENCY-2:0] numerators_q;
   meta_t meta_q[MEMORY_LATENCY];
   always_ff @(posedge clk_i) begin
     issue_q <= rst_i ? '0 : {issue_q[MEMORY_LATENCY-2:0], issue};
     first_q <= {first_q[MEMORY_LATENCY-2:0], l_issue ? l_first : a_first};
     last_q <= {last_q[MEMORY_LATENCY-2:0], l_issue ? l_last : a_last};
-    numerators_q <= {numerators_q[MEMORY_LATENCY-2:0], !l_issue && a_numerators};
+    numerators_q <= !l_issue && a_numerators;
     meta_q[0] <= l_issue ? l_meta : a_meta;
     for (int unsigned i = 1; i < MEMORY_LATENCY; i++) meta_q[i] <= meta_q[i-1];
   end
-  assign x = numerators_q[MEMORY_LATENCY-1] ? e_data : act_rdata;
+  for (genvar t = 0; t < TOKENS; t++) begin : g_operand
+    logic from_numerators;
+    replica u_select (
+        .clk_i,
+        .d_i(numerators_q[MEMORY_LATENCY-2]),
+        .q_o(from_numerators)
+    );
+    assign x[t] = from_numerators ? e_data[t] : act_rdata[t];
+  end
 
   logic tile_final;
   meta_t final_meta;
@@ -486,8 +497,8 @@ module datapath
       .score_release_o(score_release),
       .ready_o(numerators),
       .parity_o(softmax_parity),
-      .drained_i(tile_done && tile_meta.kind == KIND_VALUE && tile_meta.group_last),
-      .drained_parity_i(tile_meta.parity),
+      .drained_i(values_drained_q),
+      .drained_parity_i(drained_parity_q),
       .e_address_i(e_address),
       .e_o(e_data),
       .y_o(mean_y),
@@ -530,6 +541,13 @@ module datapath
       .row_o(drain_row),
       .acc_o(drain_acc)
   );
+
+  // What waits for the drain hears of it a cycle later.
+  always_ff @(posedge clk_i) begin
+    group_drained_q <= tile_done && tile_meta.kind == KIND_LINEAR && tile_meta.group_last && !rst_i;
+    values_drained_q <= tile_done && tile_meta.kind == KIND_VALUE && tile_meta.group_last && !rst_i;
+    drained_parity_q <= tile_meta.parity;
+  end
 
   logic ln_valid;
   logic [5:0] ln_out_shift;

@@ -3,7 +3,8 @@
 // From the end of reset the whole table is read (4 beats a descriptor) through a FIFO; each is
 // assembled, checked and queued with what the check found. Nothing is queued after an END or a bad
 // descriptor; a table that runs out without END ends in an entry with CAUSE_NO_END. `entry_*` at the
-// time of queueing also goes to those who read ahead: weights and parameters.
+// time of queueing also goes to those who read ahead: weights and parameters. The queue's head is a
+// register, filled in the cycle after the one before was taken.
 
 module descriptor_fetch
   import quasar_pkg::*;
@@ -147,6 +148,9 @@ module descriptor_fetch
   assign ahead_valid_o = state_q == QUEUEING && queue_ready && queued.cause == CAUSE_NONE;
   assign ahead_descriptor_o = descriptor_q;
 
+  logic waiting;
+  descriptor_t descriptor;
+  violation_t violation;
   fifo #(
       .WIDTH($bits(descriptor_t) + $bits(violation_t)),
       .DEPTH(QUEUE)
@@ -156,10 +160,20 @@ module descriptor_fetch
       .valid_i(state_q == QUEUEING),
       .ready_o(queue_ready),
       .data_i ({descriptor_q, queued}),
-      .valid_o,
-      .ready_i,
-      .data_o ({descriptor_o, violation_o})
+      .valid_o(waiting),
+      .ready_i(!valid_o),
+      .data_o ({descriptor, violation})
   );
+  always_ff @(posedge clk_i) begin
+    if (!valid_o) begin
+      valid_o <= waiting;
+      descriptor_o <= descriptor;
+      violation_o <= violation;
+    end else if (ready_i) begin
+      valid_o <= 1'b0;
+    end
+    if (rst_i) valid_o <= 1'b0;
+  end
 
   logic unused;
   assign unused = unused_job_ready;

@@ -121,9 +121,13 @@ module layernorm_unit
   logic [WORD_BITS-1:0] sum_word, norm_word;
   logic [PHASE_BITS-1:0] sum_phase, norm_phase;
   logic norm_reading, norm_tile_read;
-  logic tile_written;
-  assign tile_written = !order_i.chained ||
-      progress_i[order_i.producer] > (TILE_BITS + 1)'(sum_tile);
+  // Whether the next tile of each pass may be read: known a cycle after the tile before was.
+  logic sum_ready_q, norm_ready_q;
+  always_ff @(posedge clk_i) begin
+    sum_ready_q <= !sum_tile_read && !start_i && (!order_i.chained ||
+        progress_i[order_i.producer] > (TILE_BITS + 1)'(sum_tile));
+    norm_ready_q <= !norm_tile_read && !start_i && (!sum_reading || norm_tile < sum_tile);
+  end
 
   norm_words #(
       .TOKENS(TOKENS),
@@ -139,7 +143,7 @@ module layernorm_unit
       .pitch_i(pitch),
       .tile_o(sum_tile),
       .reading_o(sum_reading),
-      .tile_ready_i(tile_written && sums_ahead_q < 2'd2),
+      .tile_ready_i(sum_ready_q && !sums_ahead_q[1]),
       .tile_read_o(sum_tile_read),
       .request_o(sum_request),
       .address_o(sum_address),
@@ -167,7 +171,7 @@ module layernorm_unit
       .pitch_i(pitch),
       .tile_o(norm_tile),
       .reading_o(norm_reading),
-      .tile_ready_i(!sum_reading || norm_tile < sum_tile),
+      .tile_ready_i(norm_ready_q),
       .tile_read_o(norm_tile_read),
       .request_o(norm_request),
       .address_o(norm_address),
@@ -190,13 +194,14 @@ module layernorm_unit
   end
 
   // Squares, their sum over LANES, the running sums. Register 1 the values, then the squares, which in
-  // LUTs take three cycles, their sum, and the running ones.
+  // LUTs take three cycles, their sum, and the running ones. The values are added in pairs meanwhile.
   localparam int unsigned SQUARE_SUM_BITS = 31 + $clog2(LANES);
   localparam int unsigned SQUARED = FABRIC ? 4 : 2;
   localparam int unsigned SUMMED = SQUARED + 1;
   logic [SUMMED-1:0] sum_valid_q, sum_begin_q, sum_end_q;
   logic sum_valid, sum_begin, sum_end;
-  logic [TOKENS-1:0][LANES-1:0][15:0] x_q[SQUARED];
+  logic [TOKENS-1:0][LANES-1:0][15:0] x_q;
+  logic [TOKENS-1:0][LANES/2-1:0][16:0] pair_q[SQUARED-1];
   logic [TOKENS-1:0][LANES-1:0][30:0] square;
   logic [TOKENS-1:0][15+$clog2(LANES):0] line_q;
   logic [TOKENS-1:0][SQUARE_SUM_BITS-1:0] squares_q;
@@ -213,8 +218,8 @@ module layernorm_unit
             .B_BITS(16)
         ) u_square (
             .clk_i,
-            .a_i(x_q[0][t][l]),
-            .b_i(x_q[0][t][l]),
+            .a_i(x_q[t][l]),
+            .b_i(x_q[t][l]),
             .p_o(whole)
         );
         assign square[t][l] = whole[30:0];
@@ -223,7 +228,7 @@ module layernorm_unit
       end else begin : g_multiplier
         logic [30:0] square_q;
         always_ff @(posedge clk_i) begin
-          square_q <= 31'(32'($signed(x_q[0][t][l])) * 32'($signed(x_q[0][t][l])));
+          square_q <= 31'(32'($signed(x_q[t][l])) * 32'($signed(x_q[t][l])));
         end
         assign square[t][l] = square_q;
       end
@@ -233,14 +238,15 @@ module layernorm_unit
     sum_valid_q <= {sum_valid_q[SUMMED-2:0], sum_step};
     sum_begin_q <= {sum_begin_q[SUMMED-2:0], sum_first};
     sum_end_q <= {sum_end_q[SUMMED-2:0], sum_last};
-    x_q[0] <= sum_x;
-    for (int unsigned i = 1; i < SQUARED; i++) x_q[i] <= x_q[i-1];
+    x_q <= sum_x;
+    for (int unsigned i = 1; i < SQUARED - 1; i++) pair_q[i] <= pair_q[i-1];
     for (int unsigned t = 0; t < TOKENS; t++) begin
       automatic logic [15+$clog2(LANES):0] line = '0;
       automatic logic [SQUARE_SUM_BITS-1:0] squares = '0;
-      for (int unsigned l = 0; l < LANES; l++) begin
-        line += (16 + $clog2(LANES))'($signed(x_q[SQUARED-1][t][l]));
-        squares += SQUARE_SUM_BITS'(square[t][l]);
+      for (int unsigned l = 0; l < LANES; l++) squares += SQUARE_SUM_BITS'(square[t][l]);
+      for (int unsigned p = 0; p < LANES / 2; p++) begin
+        pair_q[0][t][p] <= 17'($signed(x_q[t][2*p])) + 17'($signed(x_q[t][2*p+1]));
+        line += (16 + $clog2(LANES))'($signed(pair_q[SQUARED-2][t][p]));
       end
       line_q[t] <= line;
       squares_q[t] <= squares;
@@ -279,7 +285,8 @@ module layernorm_unit
   localparam int unsigned ROOT_STAGES = 12;
   logic [ROOT_STAGES-1:0] root_valid_q;
   logic [$clog2(TOKENS)-1:0] root_index_q[ROOT_STAGES];
-  logic signed [S1_BITS-1:0] root_sum_q[ROOT_STAGES];
+  logic signed [S1_BITS-1:0] first_s1_q;
+  logic signed [S1_BITS:0] root_sum_q[ROOT_STAGES];  // -S1
   logic [51:0] square_q, scaled_q, variance_q;
   logic [15:0] root_y;
   logic signed [5:0] root_k;
@@ -292,8 +299,6 @@ module layernorm_unit
       .y_o(root_y),
       .k_o(root_k)
   );
-  logic signed [S1_BITS-1:0] first_s1;
-  assign first_s1 = root_sum_q[0];
   logic [S2_BITS-1:0] first_s2_q;
   always_ff @(posedge clk_i) begin
     if (buffer_load) begin
@@ -325,17 +330,17 @@ module layernorm_unit
     // Register 0 the sums of one token, 1 products, 2 variance, 3 to 9 the root, 10 its products.
     root_valid_q <= {root_valid_q[ROOT_STAGES-2:0], root_valid};
     root_index_q[0] <= root_token_q;
-    root_sum_q[0] <= $signed(root_s1_q[root_token_q]);
+    first_s1_q <= $signed(root_s1_q[root_token_q]);
     first_s2_q <= root_s2_q[root_token_q];
     for (int unsigned i = 1; i < ROOT_STAGES; i++) begin
       root_index_q[i] <= root_index_q[i-1];
-      root_sum_q[i]   <= root_sum_q[i-1];
+      root_sum_q[i]   <= i == 1 ? -(S1_BITS + 1)'(first_s1_q) : root_sum_q[i-1];
     end
-    square_q <= 52'($signed(52'(first_s1)) * $signed(52'(first_s1)));
+    square_q <= 52'($signed(52'(first_s1_q)) * $signed(52'(first_s1_q)));
     scaled_q <= 52'(first_s2_q) * 52'(descriptor_i.inputs[10:0]);
     variance_q <= scaled_q - square_q + 52'(descriptor_i.epsilon);
     root_dy_q <= 27'(descriptor_i.inputs[10:0]) * 27'(root_y);
-    root_offset_q <= -(SUM_BITS'(root_sum_q[9]) * $signed(SUM_BITS'(root_y)));
+    root_offset_q <= SUM_BITS'(root_sum_q[9]) * $signed(SUM_BITS'(root_y));
     root_shift_q <= 6'(root_k + 6'sd12);
     if (rst_i || start_i) root_valid_q <= '0;
   end
@@ -403,5 +408,5 @@ module layernorm_unit
 
   logic unused;
   assign unused = ^{descriptor_i, order_i, root_valid_q[ROOT_STAGES-1], sum_word, sum_phase,
-                    norm_reading, norm_tile_read};
+                    norm_reading};
 endmodule

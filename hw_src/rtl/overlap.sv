@@ -55,9 +55,9 @@ module overlap
   localparam int unsigned COUNT_BITS = $clog2(TILE_BITS + 2);
 
   // The regions' ends, base + tiles * pitch, a bit of the tiles a cycle; then the comparison with the
-  // operation before, a cycle more.
+  // operation before, a cycle more, and what follows from it, another.
   logic [COUNT_BITS-1:0] count_q;
-  logic measured_q, compared_q;
+  logic measured_q, compared_q, known_q;
   logic [TILE_BITS-1:0] tiles_q;
   logic [END_BITS-1:0] source_end_q, destination_end_q, source_step_q, destination_step_q;
 
@@ -138,34 +138,37 @@ module overlap
   logic [TAG_BITS-1:0] tag_q, under_way_q;
   logic table_q, chained, allowed;
   logic [TAG_BITS-1:0] table_tag_q;
-  logic linear, norm, residual, with_table, chain;
-  assign linear = next_i.opcode == OPCODE_LINEAR;
-  assign norm = next_i.opcode == OPCODE_LAYERNORM;
-  assign residual = linear && next_i.mode == EPILOGUE_RESIDUAL;
-  assign with_table = linear && next_i.mode == EPILOGUE_TABLE;
+  logic linear_q, norm_q, residual_q, with_table_q, chain;  // known while the regions are measured
+  always_ff @(posedge clk_i) begin
+    linear_q <= next_i.opcode == OPCODE_LINEAR;
+    norm_q <= next_i.opcode == OPCODE_LAYERNORM;
+    residual_q <= next_i.opcode == OPCODE_LINEAR && next_i.mode == EPILOGUE_RESIDUAL;
+    with_table_q <= next_i.opcode == OPCODE_LINEAR && next_i.mode == EPILOGUE_TABLE;
+  end
   assign chain = same_q && source_is_first_q;
 
-  always_comb begin
-    allowed = 1'b0;
-    chained = 1'b0;
-    if (under_way_q == '0) begin
-      allowed = 1'b1;
-    end else if (norm) begin
-      allowed = before_q.residual && chain && as_many_q && norm_apart_q &&
-          under_way_q != TAG_BITS'(UNDER_WAY);
-      chained = 1'b1;
-    end else if (linear && before_q.norm) begin
-      allowed = chain && as_many_q && linear_apart_q && !residual &&
-          under_way_q != TAG_BITS'(UNDER_WAY);
-      chained = 1'b1;
-    end else if (linear) begin
-      allowed = under_way_q == TAG_BITS'(1) && !(residual && before_q.residual) &&
+  // Whether the next operation may begin beside those under way, with P alone or with one more.
+  logic beside_q, alone_q, waits_q;
+  always_ff @(posedge clk_i) begin
+    known_q <= compared_q && next_valid_i && !start_i && !rst_i;
+    alone_q <= linear_q && !before_q.norm;
+    if (norm_q) begin
+      beside_q <= before_q.residual && chain && as_many_q && norm_apart_q;
+      waits_q  <= 1'b1;
+    end else if (before_q.norm) begin
+      beside_q <= linear_q && chain && as_many_q && linear_apart_q && !residual_q;
+      waits_q  <= 1'b1;
+    end else begin
+      beside_q <= linear_q && !(residual_q && before_q.residual) &&
           (!before_q.act || source_apart_q || chain);
-      chained = before_q.act && !source_apart_q;
+      waits_q  <= before_q.act && !source_apart_q;
     end
   end
-  assign accept_o = compared_q && allowed && parameters_taken_i && (!linear || linear_room_i) &&
-      (!norm || !norm_busy_i) && !(with_table && table_q) && !start_i;
+  assign allowed = under_way_q == '0 ||
+      (beside_q && under_way_q != TAG_BITS'(UNDER_WAY) && (!alone_q || under_way_q == TAG_BITS'(1)));
+  assign chained = under_way_q != '0 && waits_q;
+  assign accept_o = known_q && allowed && parameters_taken_i && (!linear_q || linear_room_i) &&
+      (!norm_q || !norm_busy_i) && !(with_table_q && table_q) && !start_i;
 
   logic chained_q;
   always_ff @(posedge clk_i) begin

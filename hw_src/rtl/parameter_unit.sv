@@ -1,10 +1,10 @@
 // Answers the datapath's parameter requests: row, gain and head parameters, and lookup tables.
 //
-// Requests (offset from PROGRAM, bytes) are queued and answered in order, ceil(bytes / beat) beats
-// each. What an operation is going to ask for is known when its descriptor is queued: its parameters
+// Requests (offset from PROGRAM, bytes) are answered in order, ceil(bytes / beat) beats each. What an operation is going to ask for is known when its descriptor is queued: its parameters
 // in order, and its table. Both are read ahead (`prefetch`), and a request that goes on where the
 // prefetched range of this operation stands is answered from there; any other is read from memory
-// when its turn comes: as right, but with the memory's latency.
+// when its turn comes: as right, but with the memory's latency. A request is compared with what was
+// prefetched in the cycle after it was taken, and its answer leaves through a register (`slice`).
 
 module parameter_unit
   import quasar_pkg::*;
@@ -131,31 +131,31 @@ module parameter_unit
   } state_e;
   state_e state_q;
 
-  logic request_valid, request_ready, job_ready, direct_valid, beat;
-  logic [31:0] offset;
-  logic [12:0] length, left_q;
-  logic [1:0] hit;
-  logic [PORT_BITS-1:0] direct_data;
+  logic asked_q, compared_q, request_taken, job_ready, direct_valid, beat, last_q;
+  logic answer_valid, answer_ready;
+  logic [31:0] offset_q;
+  logic [12:0] length_q, left_q;
+  logic [1:0] hit_q;
+  logic [PORT_BITS-1:0] direct_data, answer;
 
-  fifo #(
-      .WIDTH(32 + 13),
-      .DEPTH(4)
-  ) i_requests (
-      .clk_i,
-      .rst_i,
-      .valid_i(p_req_valid_i),
-      .ready_o(p_req_ready_o),
-      .data_i ({p_req_offset_i, beats(p_req_bytes_i)}),
-      .valid_o(request_valid),
-      .ready_i(request_ready),
-      .data_o ({offset, length})
-  );
-
-  always_comb
+  // Nothing of what was prefetched is taken from the comparison until its use: a hit stays one.
+  assign p_req_ready_o = !asked_q;
+  assign request_taken = compared_q && (|hit_q || job_ready);
+  always_ff @(posedge clk_i) begin
+    if (!asked_q) begin
+      asked_q  <= p_req_valid_i;
+      offset_q <= p_req_offset_i;
+      length_q <= beats(p_req_bytes_i);
+    end
+    compared_q <= asked_q && state_q == NEXT && !request_taken;
     for (int i = 0; i < 2; i++)
-      hit[i] = head_valid[i] && head_offset[i] == offset && length <= head_left[i];
-
-  assign request_ready = state_q == NEXT && (|hit || job_ready);
+      hit_q[i] <= head_valid[i] && head_offset[i] == offset_q && length_q <= head_left[i];
+    if (request_taken) asked_q <= 1'b0;
+    if (rst_i) begin
+      asked_q <= 1'b0;
+      compared_q <= 1'b0;
+    end
+  end
 
   read_client #(
       .BEATS(32),
@@ -164,10 +164,10 @@ module parameter_unit
   ) i_direct (
       .clk_i,
       .rst_i,
-      .job_valid_i(state_q == NEXT && request_valid && !(|hit)),
+      .job_valid_i(compared_q && !(|hit_q)),
       .job_ready_o(job_ready),
-      .job_address_i(program_i + 64'(offset)),
-      .job_beats_i(28'(length)),
+      .job_address_i(program_i + 64'(offset_q)),
+      .job_beats_i(28'(length_q)),
       .req_valid_o(req_valid_o[0]),
       .req_ready_i(req_ready_i[0]),
       .req_address_o(req_address_o[0]),
@@ -175,41 +175,56 @@ module parameter_unit
       .data_valid_i(data_valid_i[0]),
       .data_i,
       .valid_o(direct_valid),
-      .ready_i(state_q == DIRECT && p_ready_i),
+      .ready_i(state_q == DIRECT && answer_ready),
       .data_o(direct_data)
   );
 
   always_comb begin
-    p_valid_o = 1'b0;
-    p_data_o = data[0];
+    answer_valid = 1'b0;
+    answer = data[0];
     case (state_q)
-      AHEAD: p_valid_o = valid[0];
+      AHEAD: answer_valid = valid[0];
       TABLE: begin
-        p_valid_o = valid[1];
-        p_data_o  = data[1];
+        answer_valid = valid[1];
+        answer = data[1];
       end
       DIRECT: begin
-        p_valid_o = direct_valid;
-        p_data_o  = direct_data;
+        answer_valid = direct_valid;
+        answer = direct_data;
       end
       default: ;
     endcase
   end
-  assign ready[0] = state_q == AHEAD && p_ready_i;
-  assign ready[1] = state_q == TABLE && p_ready_i;
-  assign beat = p_valid_o && p_ready_i;
+  assign ready[0] = state_q == AHEAD && answer_ready;
+  assign ready[1] = state_q == TABLE && answer_ready;
+  assign beat = answer_valid && answer_ready;
 
   always_ff @(posedge clk_i) begin
     if (beat) begin
       left_q <= left_q - 1'b1;
-      if (left_q == 13'd1) state_q <= NEXT;
+      last_q <= left_q == 13'd2;
+      if (last_q) state_q <= NEXT;
     end
-    if (request_valid && request_ready) begin
-      left_q <= length;
-      if (length != '0) state_q <= hit[0] ? AHEAD : hit[1] ? TABLE : DIRECT;
+    if (request_taken) begin
+      left_q <= length_q;
+      last_q <= length_q == 13'd1;
+      if (length_q != '0) state_q <= hit_q[0] ? AHEAD : hit_q[1] ? TABLE : DIRECT;
     end
     if (rst_i) state_q <= NEXT;
   end
+
+  slice #(
+      .WIDTH(PORT_BITS)
+  ) i_answer (
+      .clk_i,
+      .rst_i,
+      .valid_i(answer_valid),
+      .ready_o(answer_ready),
+      .data_i (answer),
+      .valid_o(p_valid_o),
+      .ready_i(p_ready_i),
+      .data_o (p_data_o)
+  );
 
   logic unused;
   assign unused = ^{d.layer, d.tokens, d.keys, d.rows8, d.source, d.source_kv, d.channel_k,

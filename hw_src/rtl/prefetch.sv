@@ -82,7 +82,7 @@ module prefetch #(
   );
 
   // --- The head
-  logic range_valid, range_ready, stale, ranges_room;
+  logic range_valid, range_ready, ranges_room, current_q, stale_q, some_left_q;
   logic [31:0] range_offset, offset_q;
   logic [12:0] range_beats, left_q;
   logic [7:0] range_number, number_q, age;
@@ -101,27 +101,34 @@ module prefetch #(
       .data_o ({range_offset, range_beats, range_number})
   );
 
-  // Numbers are modulo 256, far apart less than 128.
-  assign age = current_i - number_q;
-  assign stale = age != '0 && !age[7];
-  assign head_valid_o = left_q != '0 && age == '0;
+  // Numbers are modulo 256, far apart less than 128. An operation's first request comes later than
+  // its number, so that the comparison may take a cycle.
+  assign age = current_i - (range_valid && range_ready ? range_number : number_q);
+  assign head_valid_o = some_left_q && current_q;
   assign head_offset_o = offset_q;
   assign head_left_o = left_q;
   assign valid_o = beat_valid && head_valid_o;
-  assign beat_taken = left_q != '0 && (stale || (head_valid_o && ready_i));
-  assign range_ready = left_q == '0;
+  assign beat_taken = some_left_q && (stale_q || (head_valid_o && ready_i));
+  assign range_ready = !some_left_q;
 
   always_ff @(posedge clk_i) begin
+    current_q <= age == '0;
+    stale_q   <= age != '0 && !age[7];
     if (beat_valid && beat_taken) begin
       left_q   <= left_q - 1'b1;
+      some_left_q <= left_q != 13'd1;
       offset_q <= offset_q + (32'd1 << SIZE);
     end
     if (range_valid && range_ready) begin
       left_q   <= range_beats;
+      some_left_q <= range_beats != '0;
       offset_q <= range_offset;
       number_q <= range_number;
     end
-    if (rst_i) left_q <= '0;
+    if (rst_i) begin
+      left_q <= '0;
+      some_left_q <= 1'b0;
+    end
   end
 
 `ifdef VERILATOR

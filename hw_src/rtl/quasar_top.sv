@@ -255,6 +255,10 @@ module quasar_top
       .violation_o(queue_violation)
   );
 
+  // Once the units are in reset nothing new is asked for: quiet ports stay quiet.
+  logic quiet_q;
+  always_ff @(posedge clk_i) quiet_q <= rd_quiet && wr_quiet && unit_rst && !rst_i;
+
   sequencer #(
       .READ_PORTS(READ_PORTS)
   ) i_sequencer (
@@ -279,7 +283,7 @@ module quasar_top
       .latch_o(latch),
       .begin_o(first),
       .unit_rst_o(unit_rst),
-      .ports_quiet_i(rd_quiet && wr_quiet),
+      .ports_quiet_i(quiet_q),
       .writes_quiet_i(store_idle && profile_idle && wr_quiet),
       .queue_valid_i(queue_valid),
       .queue_ready_o(queue_ready),

@@ -117,12 +117,12 @@ module range_check
   descriptor_t d;
   test_t test;
   logic [2:0] step_q;
-  logic [15:0] patches, channels, groups, steps;
+  logic [15:0] patches_q, channels, groups, steps;
   logic [7:0] columns;
 
   assign d = descriptor_i;
   assign columns = 8'(d.image_size >> 4);  // at most 15
-  assign patches = 16'(columns[3:0]) * 16'(columns[3:0]) + 1'b1;
+  always_ff @(posedge clk_i) patches_q <= 16'(columns[3:0]) * 16'(columns[3:0]) + 1'b1;
   assign channels = 16'(d.heads * 16'(HEAD_DIM));
   assign groups = (d.outputs + d.rows8 + 16'(ROWS - 1)) >> ROW_BITS;
   assign steps = (d.inputs + 16'(DEPTH - 1)) >> DEPTH_BITS;
@@ -132,7 +132,7 @@ module range_check
     case (d.opcode)
       OPCODE_LOAD_IMAGE:
       case (step_q)
-        3'd0: test = act(AT_DESTINATION, d.destination, patches, d.destination_pitch,
+        3'd0: test = act(AT_DESTINATION, d.destination, patches_q, d.destination_pitch,
                          16'(PATCH_CHANNELS));
         3'd1: test = bytes(IMAGE_AREA, AT_ADDRESS, d.address, d.image_size, 16'(d.image_size * 3));
         default: test.last = 1'b1;
@@ -214,6 +214,9 @@ module range_check
 
   test_t test_q;
   violation_t fields_q;
+  // The fields' checks by operation, then those of this one: a cycle each.
+  localparam int unsigned OPCODES = 8;
+  violation_t [OPCODES-1:0] by_opcode_q;
   logic [1:0] settle_q;
   logic [31:0] product_q, limit_q;
   logic [43:0] end_q;  // base + 2^32 * 2^9 at most
@@ -231,7 +234,12 @@ module range_check
 
   always_ff @(posedge clk_i) begin
     done_o   <= 1'b0;
-    fields_q <= check_fields(d);
+    for (int unsigned o = 0; o < OPCODES; o++) begin
+      automatic descriptor_t as_o = d;
+      as_o.opcode = 8'(o);
+      by_opcode_q[o] <= check_fields(as_o);
+    end
+    fields_q <= by_opcode_q[d.opcode < 8'(OPCODES) ? d.opcode[2:0] : 3'd0];  // 0 is none
     case (state_q)
       IDLE: begin
         step_q   <= '0;

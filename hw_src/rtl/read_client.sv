@@ -2,8 +2,9 @@
 // and their data a stream in order.
 //
 // A burst is min(what is left, MAX_BURST, up to the next 4 KB) beats and is asked for when the FIFO
-// has room for all of it (`room_q` counts places neither filled nor promised), one in three cycles
-// at most. A job of no beats does nothing. BLOCK: FIFO in block memory.
+// has room for all of it (`room_q` counts places neither filled nor promised), one in two cycles
+// at most: the next one is asked for when the port has taken the one before, so that its answer ends
+// in a register here. A job of no beats does nothing. BLOCK: FIFO in block memory.
 
 module read_client #(
     parameter int unsigned BEATS = 64,  // FIFO's depth, a power of two, at least MAX_BURST
@@ -54,7 +55,7 @@ module read_client #(
     if (32'(to_page) < 32'(burst)) burst = to_page[LENGTH_BITS:0];
   end
 
-  assign issue = sized_q && 32'(room_q) >= 32'(burst_q) && (!req_valid_o || req_ready_i);
+  assign issue = sized_q && 32'(room_q) >= 32'(burst_q) && !req_valid_o;
   assign job_ready_o = left_q == '0;
   assign taken = valid_o && ready_i;
 
@@ -63,12 +64,13 @@ module read_client #(
       burst_q <= burst;
       sized_q <= left_q != '0;
     end
-    if (!req_valid_o || req_ready_i) begin
-      req_valid_o <= issue;
+    if (req_ready_i) req_valid_o <= 1'b0;
+    if (!req_valid_o) begin
       req_address_o <= {beat_address_q, SIZE'(0)};
       req_length_o <= LENGTH_BITS'(burst_q - 1'b1);
     end
     if (issue) begin
+      req_valid_o <= 1'b1;
       sized_q <= 1'b0;
       left_q <= left_q - 28'(burst_q);
       beat_address_q <= beat_address_q + (64 - SIZE)'(burst_q);

@@ -5,7 +5,8 @@
 // packed into beats. `units` are 4 bytes, the least that is stored; the last beat's strobes leave
 // out what is beyond the end. Bursts are asked for when their beats are all there. `done_o` when
 // the last burst was handed over: the on-chip memories may change then; `writes` themselves are
-// waited for by END. A STORE of nothing is done at once.
+// waited for by END. A STORE of nothing is done at once. How much it is, is known two cycles after
+// start_i: a product, then what of it are units.
 
 module store_unit
   import quasar_pkg::*;
@@ -62,17 +63,21 @@ module store_unit
 
   // --- What to store
   logic [7:0] mode_q;
-  logic [15:0] row_words_q, rows_q;
-  logic [23:0] units_q, units;
-  logic [23:0] product;
+  logic [15:0] row_words_q, row_last_q, rows_q, outputs_q;
+  logic [23:0] units_q, all_units_q;
+  logic [23:0] product_q;
+  logic multiplied_q, begin_q;
 
-  assign product = 24'(descriptor_i.tokens[8:0]) * 24'(descriptor_i.inputs);
-  always_comb begin
-    case (descriptor_i.mode)
-      SOURCE_LOGITS: units = 24'(descriptor_i.outputs);
-      SOURCE_ACT: units = product >> 2;
-      default: units = product >> 1;
+  always_ff @(posedge clk_i) begin
+    product_q <= 24'(descriptor_i.tokens[8:0]) * 24'(descriptor_i.inputs);
+    multiplied_q <= start_i && !rst_i;
+    case (mode_q)
+      SOURCE_LOGITS: all_units_q <= 24'(outputs_q);
+      SOURCE_ACT: all_units_q <= product_q >> 2;
+      default: all_units_q <= product_q >> 1;
     endcase
+    row_last_q <= row_words_q - 1'b1;
+    begin_q <= multiplied_q && !rst_i;
   end
 
   // --- Reads, word after word, row after row
@@ -84,7 +89,7 @@ module store_unit
   logic [MEMORY_LATENCY-1:0] arriving_q;
 
   assign read = reading_q && places_q != '0;
-  assign row_ends = word_q == row_words_q - 1'b1;
+  assign row_ends = word_q == row_last_q;
   assign act_re_o = read && mode_q == SOURCE_ACT;
   assign res_re_o = read && mode_q == SOURCE_RESIDUAL;
   assign logit_re_o = read && mode_q == SOURCE_LOGITS;
@@ -109,7 +114,7 @@ module store_unit
     places_q <= places_q - 4'(read) + 4'(word_taken);
     if (start_i) begin
       mode_q <= descriptor_i.mode;
-      reading_q <= units != '0;
+      outputs_q <= descriptor_i.outputs;
       pitch_q <= ActBits'(descriptor_i.source_pitch);
       word_q <= '0;
       bank_q <= '0;
@@ -122,6 +127,7 @@ module store_unit
         row_words_q <= (descriptor_i.outputs + 16'd3) >> 2;
       end
     end
+    if (begin_q) reading_q <= all_units_q != '0;
     if (rst_i) begin
       reading_q <= 1'b0;
       arriving_q <= '0;
@@ -199,7 +205,7 @@ module store_unit
       mask_q <= packed_mask;
       beat_valid_q <= beat_full;
     end
-    if (start_i) units_q <= units;
+    if (begin_q) units_q <= all_units_q;
     if (rst_i) begin
       beat_valid_q <= 1'b0;
       chunk_q <= '0;
@@ -226,12 +232,12 @@ module store_unit
   );
   always_comb for (int u = 0; u < 4; u++) strobe_o[4*u+:4] = {4{mask[u]}};
 
-  // --- Bursts
-  logic busy_q, issue;
+  // --- Bursts: sized in one cycle, issued in the next
+  logic busy_q, sized_q, issue;
   logic [63-SIZE:0] beat_address_q;
   logic [23:0] left_q;
   logic [6:0] there_q;  // beats buffered and not promised
-  logic [4:0] burst;
+  logic [4:0] burst, burst_q;
   logic [8:0] to_page;
 
   always_comb begin
@@ -240,31 +246,38 @@ module store_unit
     if (left_q < 24'(MAX_BURST)) burst = left_q[4:0];
     if (to_page < 9'(burst)) burst = to_page[4:0];
   end
-  assign issue = busy_q && left_q != '0 && there_q >= 7'(burst) && (!req_valid_o || req_ready_i);
+  assign issue = sized_q && there_q >= 7'(burst_q) && !req_valid_o;
 
   always_ff @(posedge clk_i) begin
     done_o <= 1'b0;
-    if (!req_valid_o || req_ready_i) begin
-      req_valid_o <= issue;
+    if (!sized_q) begin
+      burst_q <= burst;
+      sized_q <= busy_q && left_q != '0;
+    end
+    if (req_ready_i) req_valid_o <= 1'b0;
+    if (!req_valid_o) begin
       req_address_o <= {beat_address_q, SIZE'(0)};
-      req_length_o <= LENGTH_BITS'(burst - 1'b1);
+      req_length_o <= LENGTH_BITS'(burst_q - 1'b1);
     end
     if (issue) begin
-      left_q <= left_q - 24'(burst);
-      beat_address_q <= beat_address_q + (64 - SIZE)'(burst);
+      req_valid_o <= 1'b1;
+      sized_q <= 1'b0;
+      left_q <= left_q - 24'(burst_q);
+      beat_address_q <= beat_address_q + (64 - SIZE)'(burst_q);
     end
-    there_q <= there_q + 7'(beat_valid_q && beats_room) - (issue ? 7'(burst) : '0);
+    there_q <= there_q + 7'(beat_valid_q && beats_room) - (issue ? 7'(burst_q) : '0);
     if (busy_q && left_q == '0 && !req_valid_o) begin
       busy_q <= 1'b0;
       done_o <= 1'b1;
     end
-    if (start_i) begin
+    if (start_i) beat_address_q <= (64 - SIZE)'((output_i + 64'(descriptor_i.address)) >> SIZE);
+    if (begin_q) begin
       busy_q <= 1'b1;
-      left_q <= (units + 24'd3) >> 2;
-      beat_address_q <= (64 - SIZE)'((output_i + 64'(descriptor_i.address)) >> SIZE);
+      left_q <= (all_units_q + 24'd3) >> 2;
     end
     if (rst_i) begin
       busy_q <= 1'b0;
+      sized_q <= 1'b0;
       req_valid_o <= 1'b0;
       done_o <= 1'b0;
       there_q <= '0;

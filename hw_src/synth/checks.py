@@ -1,5 +1,5 @@
-"""What a design must not contain: latches, conflicting or missing drivers, loops, memories in the
-wrong kind of cell, logic that nothing reads.
+"""What a design must not contain: latches, conflicting or missing drivers, loops, paths of too many
+levels, memories in the wrong kind of cell, logic that nothing reads.
 """
 
 from __future__ import annotations
@@ -8,12 +8,15 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from levels import RAM
+from levels import RAM, Arcs
 from netlist import Module, memories
+
+LEVELS = 8
+"""The most logic levels between two registers: 300 MHz before placement (docs/hardware.md)."""
 
 ROOM = "whoever writes has counted the room (an assertion says so)"
 PASSES = "of LayerNorm's two passes only one needs it"
-PASS_OUTPUTS = ("reading_o", "tile_read_o", "phase_o", "word_o")
+PASS_OUTPUTS = ("reading_o", "phase_o", "word_o")
 INTENDED = {
     ("packed_dot", "dsp", "p_o"): "only the cascade's last sum leaves it",
     ("packed_dot", "dsp", "cascade_o"): "the last has nothing above it",
@@ -43,6 +46,15 @@ def problems(module: Module, result: dict[str, Any], modules: dict[str, Module])
         *_unread(module, netlist, modules),
     ]
     return [f"{module.plain}: {text}" for text in dict.fromkeys(found)]
+
+
+def paths(module: Module, arcs: Arcs) -> list[str]:
+    """What is wrong with a module's paths, those through its children included."""
+    found = [f"combinational loop at {net}" for net in arcs.loops]
+    if arcs.longest > LEVELS:
+        begin, end = arcs.path
+        found.append(f"{arcs.longest} levels from {begin} to {end}, more than {LEVELS}")
+    return [f"{module.plain}: {text}" for text in found]
 
 
 def _latches(cells: Counter[str]) -> Iterator[str]:

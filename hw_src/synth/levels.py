@@ -25,6 +25,7 @@ LUT = re.compile(r"LUT[1-6]|INV")
 RAM = re.compile(r"RAM\d+[XM]")
 WRITE_PIN = re.compile(r"DI|D$|WE|WCLK|CLK")
 DSP_REGISTERS = ("AREG", "BREG", "MREG", "PREG")
+ROLES = {"CE": " (enable)", "R": " (reset)", "S": " (set)"}
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ class _Graph:
         self.before: dict[Bit, list[tuple[Bit, int]]] = defaultdict(list)
         self.starts: dict[Bit, int] = {}
         self.ends: dict[Bit, int] = {}
-        self.names: dict[Bit, str] = {}
+        self.start_names: dict[Bit, str] = {}
+        self.end_names: dict[Bit, str] = {}
 
     def edge(self, source: Any, target: Any, levels: int) -> None:
         if isinstance(source, int) and isinstance(target, int):
@@ -54,11 +56,11 @@ class _Graph:
 
     def start(self, bit: Any, levels: int, name: str) -> None:
         if isinstance(bit, int) and self.starts.get(bit, -1) < levels:
-            self.starts[bit], self.names[bit] = levels, name
+            self.starts[bit], self.start_names[bit] = levels, name
 
-    def end(self, bit: Any, levels: int) -> None:
-        if isinstance(bit, int):
-            self.ends[bit] = max(levels, self.ends.get(bit, 0))
+    def end(self, bit: Any, levels: int, name: str) -> None:
+        if isinstance(bit, int) and self.ends.get(bit, -1) < levels:
+            self.ends[bit], self.end_names[bit] = levels, name
 
 
 def _carry(graph: _Graph, pins: dict[str, list[Any]]) -> None:
@@ -82,7 +84,7 @@ def _dsp(graph: _Graph, pins: dict[str, list[Any]], parameters: dict[str, str]) 
     operands = [bit for port in ("A", "B", "C", "D") for bit in pins.get(port, [])]
     results = [bit for port in ("P", "CARRYOUT") for bit in pins.get(port, [])]
     for bit in operands:
-        graph.end(bit, 0 if has("AREG") and has("BREG") else MULTIPLIER // 2)
+        graph.end(bit, 0 if has("AREG") and has("BREG") else MULTIPLIER // 2, "DSP48E2")
         for result in results if combinational else []:
             graph.edge(bit, result, MULTIPLIER)
     if not combinational:
@@ -90,8 +92,10 @@ def _dsp(graph: _Graph, pins: dict[str, list[Any]], parameters: dict[str, str]) 
             graph.start(bit, 0 if has("PREG") else MULTIPLIER // 2, "DSP48E2")
 
 
-def _primitive(graph: _Graph, kind: str, cell: dict[str, Any], outputs: list[str]) -> None:
-    """A cell of the device."""
+def _primitive(
+    graph: _Graph, kind: str, cell: dict[str, Any], outputs: list[str], names: dict[Bit, str]
+) -> None:
+    """A cell of the device; a flip-flop goes by its output's name."""
     pins: dict[str, list[Any]] = cell["connections"]
     inputs = [port for port in pins if port not in outputs]
     results = [bit for port in outputs for bit in pins[port]]
@@ -105,11 +109,14 @@ def _primitive(graph: _Graph, kind: str, cell: dict[str, Any], outputs: list[str
                 graph.edge(pins[port][0], result, 0 if kind.startswith("MUXF") else 1)
     else:  # whatever has state
         reads = RAM.match(kind) or kind.startswith("SRL")
+        name = next((names[bit] for bit in results if bit in names), kind)
         for bit in results:
-            graph.start(bit, MEMORY if kind.startswith("RAMB") else 1 if reads else 0, kind)
+            start = MEMORY if kind.startswith("RAMB") else 1 if reads else 0
+            graph.start(bit, start, names.get(bit, kind))
         for port in inputs:
+            role = ROLES.get(port, "") if kind.startswith("FD") else ""
             for bit in pins[port]:
-                graph.end(bit, 0)
+                graph.end(bit, 0, name + role)
                 if reads and not WRITE_PIN.match(port):
                     for result in results:
                         graph.edge(bit, result, 1)
@@ -123,9 +130,9 @@ def _child(graph: _Graph, name: str, arcs: Arcs, pins: dict[str, list[Any]]) -> 
         return pins[port][int(number)]
 
     for pin, levels in arcs.to_register.items():
-        graph.end(bit(pin), levels)
+        graph.end(bit(pin), levels, f"{name}.{pin}")
     for pin, levels in arcs.from_register.items():
-        graph.start(bit(pin), levels, name)
+        graph.start(bit(pin), levels, f"{name}.{pin}")
     for output, sources in arcs.through.items():
         for pin, levels in sources.items():
             graph.edge(bit(pin), bit(output), levels)
@@ -158,14 +165,15 @@ def _order(graph: _Graph, bits: list[Bit]) -> tuple[list[Bit], list[Bit]]:
 def analyse(netlist: dict[str, Any], children: dict[str, Arcs]) -> Arcs:
     """A module's arcs from its mapped netlist (`ports`, `cells`, `names` of registers' bits)."""
     graph = _Graph()
+    names = {int(bit): name for bit, name in netlist.get("names", {}).items()}
     for name, cell in netlist["cells"].items():
         kind = cell["type"]
         if kind in children:
             _child(graph, name, children[kind], cell["connections"])
         else:
             outputs = [p for p, d in cell["port_directions"].items() if d == "output"]
-            _primitive(graph, kind, cell, [p for p in outputs if p in cell["connections"]])
-    names = {int(bit): name for bit, name in netlist.get("names", {}).items()}
+            outputs = [p for p in outputs if p in cell["connections"]]
+            _primitive(graph, kind, cell, outputs, names)
     inputs: dict[Bit, Pin] = {}
     outputs_: dict[Pin, Bit] = {}
     for port, what in netlist["ports"].items():
@@ -183,7 +191,7 @@ def analyse(netlist: dict[str, Any], children: dict[str, Arcs]) -> Arcs:
     through = _through(graph, order, inputs, outputs_)
     return Arcs(
         longest=longest,
-        path=(names.get(first, graph.names.get(first, "")), names.get(last, "")),
+        path=(graph.start_names.get(first, ""), graph.end_names.get(last, "")),
         to_register=_to_registers(graph, order, inputs),
         from_register={p: forward[b] for p, b in outputs_.items() if b in forward},
         through=through,

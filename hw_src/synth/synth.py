@@ -33,13 +33,17 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def elaborated(overlay: dict[str, Any], top: str) -> str:
+    """RTLIL of the design below `top`; raises yosys.SynthesisError."""
+    (yosys.ROOT / yosys.WORK).mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="read-", dir=yosys.ROOT / yosys.WORK) as folder:
+        return yosys.elaborate(overlay, top, Path(folder).relative_to(yosys.ROOT))
+
+
 def synthesise(overlay: dict[str, Any], top: str = "quasar_top") -> dict[str, Any]:
     """The report of an overlay; raises yosys.SynthesisError."""
     rtl = yosys.rtl_hash()
-    (yosys.ROOT / yosys.WORK).mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="read-", dir=yosys.ROOT / yosys.WORK) as folder:
-        text = yosys.elaborate(overlay, top, Path(folder).relative_to(yosys.ROOT))
-    modules = netlist.distinct(text, top)
+    modules = netlist.distinct(elaborated(overlay, top), top)
     yosys.map_modules(modules, say)
     used = netlist.instances(modules, next(reversed(modules)))
     owned: dict[str, resources.Counts] = {}
@@ -50,7 +54,7 @@ def synthesise(overlay: dict[str, Any], top: str = "quasar_top") -> dict[str, An
         owned[name] = resources.own(mapped["netlist"], modules)
         arcs[name] = levels.analyse(mapped["netlist"], arcs)
         problems += checks.problems(module, mapped, modules)
-        problems += [f"{module.plain}: combinational loop at {net}" for net in arcs[name].loops]
+        problems += checks.paths(module, arcs[name])
     totals = resources.total(modules, owned)
     rows = [
         report.Row(m, used[n], owned[n], totals[n], arcs[n].longest, arcs[n].path)
