@@ -67,33 +67,42 @@ module layernorm_unit
   assign pitch = ADDRESS_BITS'(descriptor_i.source_pitch);
   assign out_shift_o = descriptor_i.shift[5:0];
 
-  // Gains: a memory of beats; LANES of eight are used at once.
-  logic gains_busy_q, gains_full_q, accept;
+  // Gains: a beat of eight goes into a memory of words of LANES, a word a cycle.
+  localparam int unsigned GAIN_PARTS = 8 / LANES;
+  localparam int unsigned PART_BITS = GAIN_PARTS > 1 ? $clog2(GAIN_PARTS) : 1;
+  localparam int unsigned GAIN_WORDS = 128 * GAIN_PARTS;
+  localparam int unsigned GAIN_ADDRESS = $clog2(GAIN_WORDS);
+  logic gains_busy_q, gains_full_q, gain_valid, accept;
   logic [7:0] gain_count_q, gain_beats;
-  logic [7:0][14:0] gain_in, gain_word;
+  logic [PART_BITS-1:0] gain_part_q;
+  logic [GAIN_PARTS-1:0][LANES-1:0][14:0] gain_in;
+  logic [LANES-1:0][14:0] gain_word;
   logic [7:0] gain_bad;
-  logic [6:0] gain_address;
+  logic [GAIN_ADDRESS-1:0] gain_address;
   assign gain_beats = 8'(descriptor_i.inputs >> 3);
-  assign p_ready_o = gains_busy_q;
+  assign gain_valid = gains_busy_q && p_valid_i;
+  assign p_ready_o = gains_busy_q && gain_part_q == PART_BITS'(GAIN_PARTS - 1);
   assign accept = p_valid_i && p_ready_o;
   for (genvar i = 0; i < 8; i++) begin : g_gain
-    assign gain_in[i] = p_data_i[16*i+:15];
+    assign gain_in[i/LANES][i%LANES] = p_data_i[16*i+:15];
     assign gain_bad[i] = p_data_i[16*i+15];
   end
   small_memory #(
-      .WIDTH(120),
-      .WORDS(128)
+      .WIDTH(15 * LANES),
+      .WORDS(GAIN_WORDS),
+      .BLOCK(1'b1)
   ) u_gains (
       .clk_i,
       .raddr_i(gain_address),
       .rdata_o(gain_word),
-      .we_i(accept),
-      .waddr_i(gain_count_q[6:0]),
-      .wdata_i(gain_in)
+      .we_i(gain_valid),
+      .waddr_i(GAIN_ADDRESS'(gain_count_q) * GAIN_ADDRESS'(GAIN_PARTS) + GAIN_ADDRESS'(gain_part_q)),
+      .wdata_i(gain_in[gain_part_q])
   );
   always_ff @(posedge clk_i) begin
     fault_o <= accept && gain_bad != '0 && !rst_i;
     fault_address_o <= descriptor_i.parameters + {20'd0, gain_count_q, 4'd0};
+    if (gain_valid) gain_part_q <= p_ready_o ? '0 : gain_part_q + PART_BITS'(1);
     if (accept) begin
       gain_count_q <= gain_count_q + 8'd1;
       if (gain_count_q + 8'd1 == gain_beats) begin
@@ -105,6 +114,7 @@ module layernorm_unit
       gains_busy_q <= 1'b1;
       gains_full_q <= 1'b0;
       gain_count_q <= '0;
+      gain_part_q <= '0;
     end
     if (rst_i) gains_busy_q <= 1'b0;
   end
@@ -370,7 +380,7 @@ module layernorm_unit
   assign use_last = use_tile_q + TILE_BITS'(1) == tiles;
   assign channel = CHANNEL_BITS'(norm_word) * CHANNEL_BITS'(DEPTH) +
       CHANNEL_BITS'(norm_phase) * CHANNEL_BITS'(LANES);
-  assign gain_address = channel[9:3];
+  assign gain_address = channel[9-:GAIN_ADDRESS];
   always_ff @(posedge clk_i) begin
     // Beside the gains' read.
     valid_o <= norm_step && !rst_i;
@@ -402,9 +412,7 @@ module layernorm_unit
   end
   assign busy_o = busy_q;
   assign channel_o = channel_q;
-  for (genvar l = 0; l < LANES; l++) begin : g_lane
-    assign gain_o[l] = gain_word[(32'(channel_q[2:0])+l)%8];
-  end
+  assign gain_o = gain_word;
 
   logic unused;
   assign unused = ^{descriptor_i, order_i, root_valid_q[ROOT_STAGES-1], sum_word, sum_phase,

@@ -1,4 +1,5 @@
-// A 256-entry byte table for one lane, 64 words of four bytes; the value one cycle after the index.
+// A 256-entry byte table for one lane, written four bytes at a time; the value one cycle after the
+// index, from block RAM without its output register.
 module lookup_table (
     input  logic        clk_i,
     input  logic        we_i,
@@ -7,20 +8,12 @@ module lookup_table (
     input  logic [ 7:0] index_i,
     output logic [ 7:0] value_o
 );
-  logic [31:0] word;
-  logic [ 1:0] byte_q;
+  (* ram_style = "block" *) logic [7:0] memory[256];
 
-  small_memory #(
-      .WIDTH(32),
-      .WORDS(64)
-  ) u_words (
-      .clk_i,
-      .raddr_i(index_i[7:2]),
-      .rdata_o(word),
-      .we_i,
-      .waddr_i,
-      .wdata_i
-  );
-  always_ff @(posedge clk_i) byte_q <= index_i[1:0];
-  assign value_o = word[8*byte_q+:8];
+  always_ff @(posedge clk_i) begin
+    for (int unsigned i = 0; i < 4; i++) begin
+      if (we_i) memory[{waddr_i, 2'(i)}] <= wdata_i[8*i+:8];
+    end
+    value_o <= memory[index_i];
+  end
 endmodule

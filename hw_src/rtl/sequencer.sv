@@ -167,35 +167,49 @@ module sequencer
     if (unit_rst_o) unit_start_o <= '0;
   end
 
-  // --- The datapath's operations, oldest first, until they are reported
+  // --- The datapath's operations, oldest first, until they are reported: what is known when they begin,
+  // and what when they end
   localparam int unsigned ENTRIES = 4;
-  logic [ENTRIES-1:0][25:0] entry_number_q;
-  logic [ENTRIES-1:0][47:0] entry_begin_q, entry_end_q;
+  typedef struct packed {
+    logic [25:0] number;
+    logic [47:0] first;
+  } entry_begin_t;
+  typedef struct packed {
+    logic [25:0] number;
+    logic [47:0] first;
+    logic [47:0] last;
+  } entry_t;
+  (* ram_style = "distributed" *) entry_begin_t begun[ENTRIES];
+  (* ram_style = "distributed" *) entry_t ended[ENTRIES];
+  entry_begin_t ending;
+  entry_t entry;
   logic [1:0] entry_in_q, entry_end_at_q, entry_out_q;
   logic [2:0] entries_q, entries_ended_q;
-  logic entry_report;
+  logic entry_report, entry_ends;
   logic [47:0] last_end_q;
   assign datapath_busy = entries_q != '0;
   assign datapath_room = entries_q != 3'(ENTRIES);
+  assign entry_ends = unit_done_i[2] && entries_q != entries_ended_q;
+  assign ending = begun[entry_end_at_q];
+  assign entry = ended[entry_out_q];
 
   always_ff @(posedge clk_i) begin
     if (dispatched[2]) begin
-      entry_number_q[entry_in_q] <= number_q;
-      entry_begin_q[entry_in_q] <= cycles_o;
+      begun[entry_in_q] <= '{number: number_q, first: cycles_o};
       entry_in_q <= entry_in_q + 1'b1;
     end
-    if (unit_done_i[2] && entries_q != entries_ended_q) begin
-      entry_end_q[entry_end_at_q] <= cycles_o;
-      if (entry_begin_q[entry_end_at_q] < last_end_q) begin
-        entry_begin_q[entry_end_at_q] <= last_end_q;
-      end
+    if (entry_ends) begin
+      ended[entry_end_at_q] <= '{
+          number: ending.number,
+          first: ending.first < last_end_q ? last_end_q : ending.first,
+          last: cycles_o
+      };
       last_end_q <= cycles_o;
       entry_end_at_q <= entry_end_at_q + 1'b1;
     end
     if (entry_report && profile_ready_i) entry_out_q <= entry_out_q + 1'b1;
     entries_q <= entries_q + 3'(dispatched[2]) - 3'(entry_report && profile_ready_i);
-    entries_ended_q <= entries_ended_q +
-        3'(unit_done_i[2] && entries_q != entries_ended_q) - 3'(entry_report && profile_ready_i);
+    entries_ended_q <= entries_ended_q + 3'(entry_ends) - 3'(entry_report && profile_ready_i);
     if (unit_rst_o) begin
       {entry_in_q, entry_end_at_q, entry_out_q} <= '0;
       entries_q <= '0;
@@ -212,9 +226,9 @@ module sequencer
 
   always_comb begin
     report = '0;
-    profile_number_o = entry_number_q[entry_out_q];
-    profile_begin_o = entry_begin_q[entry_out_q];
-    profile_end_o = entry_end_q[entry_out_q];
+    profile_number_o = entry.number;
+    profile_begin_o = entry.first;
+    profile_end_o = entry.last;
     for (int s = SLOTS - 1; s >= 0; s--) begin
       if (ended_q[s]) begin
         report = SLOTS'(1) << s;

@@ -135,13 +135,15 @@ module store_unit
     end
   end
 
+  // Beyond what a source has, whatever there is; but zeros where a word is less than a beat.
   logic [DEPTH*16-1:0] arrived, word;
   always_comb begin
-    case (mode_q)
-      SOURCE_LOGITS: arrived = (DEPTH * 16)'(logit_data_i);
-      SOURCE_ACT: arrived = (DEPTH * 16)'(act_data_i);
-      default: arrived = res_data_i;
-    endcase
+    arrived = res_data_i;
+    if (mode_q == SOURCE_ACT) begin
+      arrived[DEPTH*8-1:0] = act_data_i;
+      if (DEPTH == 8) arrived[DEPTH*16-1:DEPTH*8] = '0;
+    end
+    if (mode_q == SOURCE_LOGITS) arrived[PORT_BITS-1:0] = logit_data_i;
   end
 
   fifo #(
@@ -160,9 +162,9 @@ module store_unit
 
   // --- Chunks into beats
   logic [2:0] chunk_units, valid_units;  // 2 or 4; those that exist
-  logic [1:0] last_chunk, chunk_q, fill_q;
-  logic [PORT_BITS-1:0] chunk, partial_q, packed_beat, beat_q;
-  logic [3:0] chunk_mask, partial_mask_q, packed_mask, mask_q;
+  logic [1:0] last_chunk, chunk_q, fill_q, fill;
+  logic [PORT_BITS-1:0] chunk, partial_q, partial, packed_beat, beat_q;
+  logic [3:0] chunk_mask, partial_mask_q, partial_mask, packed_mask, mask_q;
   logic chunk_taken, final_chunk, beat_full, beat_valid_q, beats_room;
 
   always_comb begin
@@ -186,10 +188,14 @@ module store_unit
   // The last beat of logits may be a part of one.
   assign valid_units = units_q < 24'(chunk_units) ? units_q[2:0] : chunk_units;
   assign chunk_mask = 4'((5'd1 << valid_units) - 5'd1);
-  assign packed_beat = partial_q | (chunk << {fill_q, 5'd0});
-  assign packed_mask = partial_mask_q | (chunk_mask << fill_q);
+  // Only an ACT word of DEPTH 8 is less than a beat.
+  assign fill = DEPTH == 8 ? fill_q : '0;
+  assign partial = DEPTH == 8 ? partial_q : '0;
+  assign partial_mask = DEPTH == 8 ? partial_mask_q : '0;
+  assign packed_beat = partial | (chunk << {fill, 5'd0});
+  assign packed_mask = partial_mask | (chunk_mask << fill);
   assign final_chunk = units_q == 24'(valid_units);
-  assign beat_full = 3'(fill_q) + chunk_units == 3'd4 || final_chunk;
+  assign beat_full = 3'(fill) + chunk_units == 3'd4 || final_chunk;
   assign chunk_taken = word_valid && (!beat_valid_q || beats_room);
   assign word_taken = chunk_taken && chunk_q == last_chunk;
 
@@ -200,7 +206,7 @@ module store_unit
       units_q <= units_q - 24'(valid_units);
       partial_q <= beat_full ? '0 : packed_beat;
       partial_mask_q <= beat_full ? '0 : packed_mask;
-      fill_q <= beat_full ? '0 : fill_q + chunk_units[1:0];
+      fill_q <= beat_full ? '0 : fill + chunk_units[1:0];
       beat_q <= packed_beat;
       mask_q <= packed_mask;
       beat_valid_q <= beat_full;
@@ -296,6 +302,6 @@ module store_unit
 `endif
 
   logic unused;
-  assign unused = ^descriptor_i;
+  assign unused = ^{descriptor_i, fill_q, partial_q, partial_mask_q};
 
 endmodule
