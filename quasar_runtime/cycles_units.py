@@ -89,7 +89,7 @@ class Timing:
     # What adds to the residual reads it so long after it has taken the lanes.
     ADDED = 13
     # ATTENTION: from the accumulators to the softmax, through its numerators, its reciprocals.
-    SCORED, EXPONENT, RECIPROCAL = 4, 6, 6
+    SCORED, EXPONENT, RECIPROCAL = 3, 6, 6
     # LOAD and STORE beyond beats and latency; END and the run's end beyond a write's latency.
     LOAD, STORE, END, CLOSE = 10, 11, 9, 7
     # A memory access beyond the memory's latency.
@@ -112,6 +112,8 @@ class Timing:
         self.roots = self.ROOTS + o.tokens
         # Keys a cycle through the softmax: a score tile's between two of them, or more.
         self.exp_rows = max(8 if o.depth >= 32 else o.depth // 8, o.rows * o.depth // 128)
+        # Products in LUTs, by which squares come two cycles and numerators one cycle later.
+        self.fabric = o.tokens * o.rows * o.depth > 4096
         dot_cells = 7 + ((o.depth // 4 - 1).bit_length() + 1) // 2
         self.array = self.ARRAY + dot_cells
         # Weights come through one port, or through all when an array beat is wide.
@@ -199,7 +201,7 @@ def attention(t: Timing, tokens: int, keys: int, heads: int) -> float:
         if i >= 2:
             run = max(run, drained[i - 2])
         released[i] = run + blocks
-        ready[i] = run + blocks + t.EXPONENT
+        ready[i] = run + blocks + t.EXPONENT + t.fabric
         softmax = ready[i] + o.tokens + t.RECIPROCAL
         return start + score
 

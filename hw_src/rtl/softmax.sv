@@ -91,15 +91,14 @@ module softmax
   end
 
   // Scores joined from their digits, buffered, and their maximum.
-  logic valid1_q, valid2_q, valid3_q, last1_q, last2_q, last3_q;
+  logic valid1_q, valid2_q, last1_q, last2_q;
   logic [PART_BITS-1:0] part1_q;
-  meta_t meta1_q, meta2_q, meta3_q;
+  meta_t meta1_q, meta2_q;
   logic [TOKENS-1:0][EXP_ROWS-1:0][SCORE_BITS-1:0] score1_q;
   logic [TOKENS-1:0][QUADS-1:0][SCORE_BITS-1:0] quad2_q;
-  logic [TOKENS-1:0][SCORE_BITS-1:0] best3_q;
   logic [1:0][TOKENS-1:0][SCORE_BITS-1:0] maximum_q;
   logic [1:0] scored_q;
-  logic first2_q, first3_q, any2_q, any3_q;
+  logic first2_q, any2_q;
 
   // The maximum of keys that exist, pair by pair: where the second of two exists, the first does.
   function automatic score_t larger(input score_t first, input score_t second, input logic exists);
@@ -141,27 +140,21 @@ module softmax
     for (int unsigned q = 0; q < QUADS; q++) quad_exists_q[q] <= exists[4*q];
     valid1_q <= part_valid && !rst_i && !start_i;
     valid2_q <= valid1_q && !rst_i;
-    valid3_q <= valid2_q && !rst_i;
     part1_q <= part_q;
     last1_q <= part_last && part_meta.group_last;
     last2_q <= last1_q;
-    last3_q <= last2_q;
     meta1_q <= part_meta;
     meta2_q <= meta1_q;
-    meta3_q <= meta2_q;
     first2_q <= block1 == '0;
-    first3_q <= first2_q;
     any2_q <= exists[0];
-    any3_q <= any2_q;
     for (int unsigned t = 0; t < TOKENS; t++) begin
       for (int unsigned l = 0; l < EXP_ROWS; l++) begin
         score1_q[t][l] <= choice[part_q][t][2*l] + (choice[part_q][t][2*l+1] << 4);
       end
       for (int unsigned q = 0; q < QUADS; q++) quad2_q[t][q] <= quad[t][q];
-      best3_q[t] <= best[t];
-      if (valid3_q && any3_q && (first3_q ||
-                       $signed(best3_q[t]) > $signed(maximum_q[meta3_q.parity][t]))) begin
-        maximum_q[meta3_q.parity][t] <= best3_q[t];
+      if (valid2_q && any2_q && (first2_q ||
+                       best[t] > $signed(maximum_q[meta2_q.parity][t]))) begin
+        maximum_q[meta2_q.parity][t] <= best[t];
       end
     end
   end
@@ -199,7 +192,7 @@ module softmax
   assign score_release_o = run_q && block_last;
 
   always_ff @(posedge clk_i) begin
-    if (valid3_q && last3_q) scored_q[meta3_q.parity] <= 1'b1;
+    if (valid2_q && last2_q) scored_q[meta2_q.parity] <= 1'b1;
     if (drained_i) e_busy_q[drained_parity_i] <= 1'b0;
     if (begin_tile) begin
       run_q <= 1'b1;
@@ -405,5 +398,5 @@ module softmax
   assign parity_o = parity_q;
 
   logic unused;
-  assign unused = ^{descriptor_i, meta1_q, meta2_q, meta3_q, acc_i, later_q, quad_exists_q[0]};
+  assign unused = ^{descriptor_i, meta1_q, meta2_q, acc_i, later_q, quad_exists_q[0]};
 endmodule
