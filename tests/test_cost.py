@@ -1,8 +1,8 @@
 """A subnet's cost is that of the program compiled from it."""
 
 import json
-import re
 import random
+import re
 from dataclasses import replace
 
 import numpy as np

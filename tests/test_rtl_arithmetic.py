@@ -176,7 +176,9 @@ def test_a_column_keeps_its_output_while_it_is_not_read():
 
 
 @pytest.mark.parametrize(("top", "bits"), [("act_memory", 8), ("res_memory", 16)])
-def test_banks_and_columns_are_written_each_at_its_own_address_and_loaded_where_they_read(top, bits):
+def test_banks_and_columns_have_their_own_write_addresses_and_load_where_they_read(
+    top, bits
+):
     tokens, depth, words = 2, 8, 16
     rng = np.random.default_rng(bits)
     held = np.zeros((tokens, depth, words), np.int64)
@@ -245,8 +247,16 @@ def test_a_multiplier_in_luts_gives_the_product_three_cycles_later(a_bits, b_bit
         a, b = (
             np.concatenate([rng.integers(-top, top, 20_000) >> rng.integers(0, n, 20_000), ends])
             for n, top, ends in (
-                (a_bits, 2 ** (a_bits - 1), np.repeat([-(2 ** (a_bits - 1)), 2 ** (a_bits - 1) - 1], 2)),
-                (b_bits, 2 ** (b_bits - 1), np.tile([-(2 ** (b_bits - 1)), 2 ** (b_bits - 1) - 1], 2)),
+                (
+                    a_bits,
+                    2 ** (a_bits - 1),
+                    np.repeat([-(2 ** (a_bits - 1)), 2 ** (a_bits - 1) - 1], 2),
+                ),
+                (
+                    b_bits,
+                    2 ** (b_bits - 1),
+                    np.tile([-(2 ** (b_bits - 1)), 2 ** (b_bits - 1) - 1], 2),
+                ),
             )
         )
     a, b = a.reshape(-1), b.reshape(-1)

@@ -124,7 +124,9 @@ def masked(place: dict[str, int], tokens: int, lanes: int, bits: int) -> None:
     channel = bench.unpack(place["channel_o"], 12, lanes)
     result = bench.unpack(place["result_o"], 16, tokens * lanes)
     place["channel_o"] = bench.pack([c * k for c, k in zip(channel, keep, strict=True)], 12)
-    place["result_o"] = bench.pack([(r & 2**bits - 1) * keep[i % lanes] for i, r in enumerate(result)], 16)
+    place["result_o"] = bench.pack(
+        [(r & 2**bits - 1) * keep[i % lanes] for i, r in enumerate(result)], 16
+    )
 
 
 def load_table(unit, table: np.ndarray) -> None:

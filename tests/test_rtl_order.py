@@ -127,10 +127,12 @@ def test_linear_unit_walks_blocks_tiles_groups_and_steps(
         unit.put("order_i", packed(ORDER, tag=3, chained=before is not None, producer=2))
         unit.pulse("start_i")
         second = [False]
+        beside_start = [True]  # where room_o means nothing
 
         def hand_over(u) -> None:
-            u.put("start_i", not second[0] and u.get("room_o"))
+            u.put("start_i", not beside_start[0] and not second[0] and u.get("room_o"))
             second[0] = second[0] or bool(u.get("start_i"))
+            beside_start[0] = False
 
         def watch(u) -> None:
             if u.get("issue_o"):
