@@ -97,7 +97,7 @@ class Groups:
         return count8 * c8 + (end - first - count8) * c4
 
     def last(self, size: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Paces and costs of the last so many groups, if expected ones as their means."""
+        """Paces and costs of the last so many groups; of expected ones their means, once."""
         first, end = self.count - size, self.count
         if self._span:
             span, busy = self._span, self._busy
@@ -107,7 +107,7 @@ class Groups:
             )
         pace = round(4 * self.span(first, end) / size) / 4
         cost = round(4 * self.busy(first, end) / size) / 4
-        return (pace,) * size, (min(cost, pace),) * size
+        return (pace,), (min(cost, pace),)
 
     def rows(self, groups: int) -> int:
         """Rows in the first so many groups."""

@@ -125,14 +125,22 @@ class Chain:
     def _taken(self, i: int, g: Groups, now: float) -> float:
         """Row parameters taken until `now`, while LINEAR i is under way."""
         rows = float(self.rows[i])
-        if now > self.filing:
-            own, more = self.asked(i, g, self.released(now) - self.total)
-            filed = now - self.filing
-            rows += own if own < filed else filed
-            if more:
-                filed = now - self.next_filing(i, g)
-                if filed > 0:
-                    rows += more if more < filed else filed
+        if now <= self.filing:
+            return rows
+        passed = self.passed
+        k = len(passed) - 1
+        while k and passed[k][0] > now:
+            k -= 1
+        own, more = self.asked(i, g, self.released(now) - self.total)
+        since = now - passed[k][0]
+        if k and since < own + more:
+            # The places that came last are filled since then.
+            before, more_before = self.asked(i, g, passed[k][1] - passed[k][2] - self.total)
+            own = min(own, int(before + since))
+            more = min(more, int(more_before + since))
+        rows += min(own, now - self.filing)
+        if more:
+            rows += max(0.0, min(more, now - self.next_filing(i, g)))
         return rows
 
     def arrival(self, i: int, g: Groups, groups: int, passed: float | None = None) -> float:
@@ -172,7 +180,7 @@ class Chain:
         if self.norm:
             return self.norm.last  # it is handed over when that is over
         _, j, gains = self.followers[i]
-        taken = self.filing + g.outputs + (gains + t.ROWS if gains else 0)
+        taken = self.filing + g.outputs + (gains * t.gain + t.ROWS if gains else 0)
         if i and self.end[i - 1] > taken:
             taken = self.end[i - 1]
         return taken + t.ROWS + (t.TABLE if self.work[j].mode == Epilogue.TABLE else 0)
@@ -268,9 +276,9 @@ class Chain:
         t, w = self.t, self.work[i]
         under_way = self.end[i - 3] if i > 2 else 0.0
         self.handed[i] = max(self.handed[i - 1] + t.HAND, self.filed, under_way)
-        self.filed = self.handed[i] + t.ROWS + parameter_beats(w)
+        self.filed = self.handed[i] + t.ROWS + parameter_beats(w) * t.gain
         if not self.overlaps[i] or self.before is None:
-            alone = Before(self.handed[i], (1.0,), (0.0,))
+            alone = Before(self.handed[i], 0.0, (1.0,), (0.0,))
             self._normalised(i, Norm(t, w.tokens, w.inputs, alone).finish(None)[0])
             return
         self.norm = Norm(t, w.tokens, w.inputs, self.before)
@@ -307,13 +315,16 @@ class Chain:
             if self.overlaps[i] and w.tokens == self.work[i - 1].tokens:
                 # The last tile is read when it is written.
                 last = max(last, self.end[i - 1] + (1 if g.tiles > 1 else 2) + g.steps + rest)
-        self.release(last, last - g.tiles * period, size, size)
-        last, size = (self._full if ample else self._blocks)(i, g, last, size, size)
+        if ample:
+            last, size = self._ample_blocks(i, g, last, size)
+        else:
+            self.release(last, last - g.tiles * period, size, size)
+            last, size = self._blocks(i, g, last, size, size)
         self.last, self.pace = last, g.drain
         self.total += g.count
         end = last + t.array + t.RESULT + g.drain
         self.end[i] = max(end, self.end[i - 1] + 1) if i else end
-        self.before = Before(end, *g.last(size))
+        self.before = Before(end, g.span(g.count - size, g.count), *g.last(size))
 
     def _hand_over(self, i: int) -> float:
         """When LINEAR i is handed over, filing and filling begin; returns when it may begin."""
@@ -353,6 +364,32 @@ class Chain:
     def _sustained(self, g: Groups) -> bool:
         """Whether a full block's row parameters are filed while the one before it is under way."""
         return g.tiles * g.least >= g.most_rows
+
+    def _ample_blocks(self, i: int, g: Groups, last: float, size: int) -> tuple[float, int]:
+        """Full blocks behind the first one of which nothing waits: (last step, groups of the last
+        block)."""
+        t, count, tiles, most = self.t, g.count, g.tiles, g.most
+        first = begin = last - tiles * g.span(0, size)
+        total, left, passed = self.total + count, size, self.passed
+        if count > size:
+            left = (count - size) % most or most
+            begin = last + tiles * g.span(size, count - left)
+            passed.append((begin + t.array, total - left, most))
+            last = begin + tiles * g.span(count - left, count)
+        passed.append((last + t.array, total, left))
+        # Filing waits for the places of blocks, before this LINEAR and then in it.
+        filed, free = self.filing + g.outputs, t.GROUPS - self.before_size
+        if count > free:
+            blocks = max(0, -(-(count - t.GROUPS) // most))
+            if blocks:
+                free = t.GROUPS + (blocks - 1) * most
+                first += tiles * g.span(0, min(count, blocks * most))
+            filed = max(filed, first + g.outputs - g.rows(free))
+        self.filed = filed
+        self.before_begin, self.before_size = begin, left
+        self.filled = self.filling + t.fast * count * g.steps
+        self.advance(i, g, last, count - left)
+        return last, left
 
     def _full(self, i: int, g: Groups, last: float, size: int, done: int) -> tuple[float, int]:
         """All blocks behind `done` groups, of which the last block had `size`, each full but the

@@ -21,10 +21,11 @@ EVEN = 13
 
 
 class Before(NamedTuple):
-    """The last block of the LINEAR before: when its last tile is written, and of each of its groups
-    how long it takes a tile and how long its results take the lanes."""
+    """The last block of the LINEAR before: when its last tile is written, cycles from tile to tile,
+    and of each of its groups how long it takes a tile and how long its results take the lanes."""
 
     written: float
+    period: float
     paces: tuple[float, ...]
     costs: tuple[float, ...]
 
@@ -98,7 +99,6 @@ class Norm:
     __slots__ = (
         "before",
         "began",
-        "busy",
         "cycles",
         "first",
         "last",
@@ -115,12 +115,11 @@ class Norm:
         self.t, self.before = t, before
         self.tiles = -(-tokens // t.overlay.tokens)
         self.cycles = float(t.phases * (channels // t.overlay.depth))
-        self.period = sum(before.paces)
-        self.busy = sum(before.costs)
+        self.period = before.period
         self.share = beside(t, before.paces, before.costs)
         self.taken = before.written - t.RESULT + 2  # the lanes until then
         self.sums = self._sums(before.written - (self.tiles - 1) * self.period + t.READ)
-        self.began = self.sums + t.SUMMED + t.roots
+        self.began = self.sums + t.summed + t.roots
         self.used = self._beside(self.began)
         self.first = self.used
         self.last = before.written + self.cycles  # ends no earlier
@@ -131,11 +130,11 @@ class Norm:
         free = self.taken + t.ADDED
         if begin >= free:
             return begin + self.cycles
-        if self.busy >= self.period:
+        busy, period = sum(b.costs), sum(b.paces)
+        if busy >= period:
             return free + t.READ + self.cycles
-        # Two words are held; a read waits for the port, half of `cost` on average if it is taken.
-        cost = self.busy / len(b.costs)
-        word = 1 + self.busy * (cost + 1) / self.period / (4 * t.phases)
+        # Two words are held; a read waits for the port, half of a group's cost on average.
+        word = 1 + busy / period * (busy / len(b.costs) + 1) / (4 * t.phases)
         if begin + self.cycles * word <= free:
             return begin + self.cycles * word
         return free + self.cycles - (free - begin) / word
@@ -162,9 +161,9 @@ class Norm:
                 return 1
             self.began += done * each
             self.used += done * each
-            self.sums = self.began - t.SUMMED - t.roots
+            self.sums = self.began - t.summed - t.roots
         else:
-            behind = 2 * self.cycles + each + t.SUMMED + t.roots + 2 * t.NORMED
+            behind = 2 * self.cycles + each + t.summed + t.roots + 2 * t.NORMED
             done = self.tiles - 2 - int(behind / self.period)
             if done < 2:
                 return 1
@@ -179,7 +178,7 @@ class Norm:
         t, cycles = self.t, self.cycles
         tile, tiles, own = self._skip(), self.tiles, self.period
         beside = _Beside(t, after, tile) if after else None
-        roots, port = t.SUMMED + t.roots, self.taken + t.ADDED
+        roots, port = t.summed + t.roots, self.taken + t.ADDED
         written = self.before.written - (tiles - 1) * own + t.READ
         earlier = -1e18  # begin of the tile before the last one
         while tile < tiles:

@@ -114,6 +114,8 @@ class Timing:
         self.exp_rows = max(8 if o.depth >= 32 else o.depth // 8, o.rows * o.depth // 128)
         # Products in LUTs, by which squares come two cycles and numerators one cycle later.
         self.fabric = o.tokens * o.rows * o.depth > 4096
+        self.summed = self.SUMMED + 2 * self.fabric
+        self.gain = 8 // self.lanes  # cycles of a beat of gains
         dot_cells = 7 + ((o.depth // 4 - 1).bit_length() + 1) // 2
         self.array = self.ARRAY + dot_cells
         # Weights come through one port, or through all when an array beat is wide.

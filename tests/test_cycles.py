@@ -168,7 +168,7 @@ def test_layernorm_has_the_cycles_that_both_linears_leave() -> None:
     assert beside(t, (6.0,), (4.0,)) == pytest.approx(2 / 6)
     assert beside(t, (4.0, 4.0), (4.0, 4.0)) == 0
     # fc2 before: its last block is a group of 24 steps; proj before: six groups of six steps.
-    for before, ends in ((((24.0,), (4.0,)), 789), (((6.0,) * 6, (4.0,) * 6), 1011)):
+    for before, ends in (((24.0, (24.0,), (4.0,)), 789), ((36.0, (6.0,), (4.0,)), 1011)):
         norm = Norm(t, 197, 192, Before(1000.0, *before))
         last = 1000 - t.array - t.RESULT - 4
         begin = max(last + t.BEHIND, norm.first + t.NORMED + 2)
