@@ -9,7 +9,9 @@ inputs' weights by -e * U[j, j:] / U[j, j] (optimal brain quantisation in GPTQ's
 what makes the mean error zero.
 
 A matrix that writes to the residual is asked for what the residual lacks, not for what its float
-twin added.
+twin added. What reads the residual is a LayerNorm, which divides a token by its deviation: so these
+errors count as shares of the token's deviation. Without that the few tokens of huge values that some
+networks use as attention sinks would be all that counts.
 """
 
 from __future__ import annotations
@@ -90,23 +92,38 @@ def cells(narrow: QuantLinear, step: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return step, torch.where(kept, q, low), torch.where(kept, q, high)
 
 
+def token_weights(residual: Tensor) -> Tensor:
+    """What a token's squared error in the residual (N, T, width) counts, (N, T), 1 on average: one
+    over its variance, which is what LayerNorm makes of it."""
+    weight = 1 / residual.var(-1).clamp(min=1e-6)
+    return weight / weight.mean()
+
+
 def fit(
-    layer: QuantLinear, a: Tensor, y: Tensor, bits: Tensor, narrow: QuantLinear | None = None
+    layer: QuantLinear,
+    a: Tensor,
+    y: Tensor,
+    bits: Tensor,
+    narrow: QuantLinear | None = None,
+    weight: Tensor | None = None,
 ) -> None:
     """Requantise a matrix: integer inputs a (N, T, K), wanted outputs y (N, T, R), bits (R,).
+
+    weight: (N, T), what a token's squared error counts, 1 on average; None for all the same.
 
     narrow: the same matrix in 4 bits, to whose integers the 8-bit weights are to round; its 8-bit
     rows, weights and bias, stay what they are.
     """
     a, y = a.flatten(0, -2).float() - layer.zero, y.flatten(0, -2)
-    mean_a, mean_y = a.mean(0), y.mean(0)
+    w = torch.ones(len(a), 1) if weight is None else weight.flatten()[:, None]
+    mean_a, mean_y = (w * a).mean(0), (w * y).mean(0)
     a, y = a - mean_a, y - mean_y
-    covariance = (a.t() @ a / len(a)).double()
+    covariance = ((w * a).t() @ a / len(a)).double()
     damping = DAMPING * covariance.diagonal().mean().clamp(min=1e-6)
     covariance.diagonal().add_(damping)
     real = (layer.weight * layer.step[:, None]).double()
     if len(a) >= REFIT_TOKENS * a.shape[1]:
-        wanted = (y.t() @ a / len(a)).double() + damping * real
+        wanted = ((w * y).t() @ a / len(a)).double() + damping * real
         real = torch.linalg.solve(covariance, wanted.t()).t()
     layer.bits.copy_(bits)
     layer.limit.copy_(torch.where(bits == 8, float(WEIGHT8_MAX), float(WEIGHT4_MAX)))
@@ -183,7 +200,8 @@ def round_attention(
     qkv = block.qkv.matrix(block.qkv_step).packed()
     score, mean = attention_factors(block.qkv_step, block.mixed_step)
     mixed8 = torch.cat([attend(part, qkv, score, mean, count)[3] for part in z8.split(BATCH)])
-    fit(block.proj, mixed8, middle - x[:, :count], bits["proj"], narrow and narrow.proj)
+    lacking, weight = middle - x[:, :count], token_weights(middle)
+    fit(block.proj, mixed8, lacking, bits["proj"], narrow and narrow.proj, weight)
     proj = block.proj.matrix(unit).packed()
     start = network.integers(x[:, :count])
     return add_residual(start, product(mixed8, proj.weight), proj.bias, proj.factor) * unit
@@ -205,6 +223,6 @@ def round_mlp(
     fc1 = block.fc1.matrix(block.hidden_step, block.hidden_offset).packed()
     table = gelu_table(block)[0].to(torch.int8)
     u8 = torch.cat([expand(part, fc1, table)[1] for part in z8.split(BATCH)])
-    fit(block.fc2, u8, after - x, bits["fc2"], narrow and narrow.fc2)
+    fit(block.fc2, u8, after - x, bits["fc2"], narrow and narrow.fc2, token_weights(after))
     fc2 = block.fc2.matrix(unit).packed()
     return add_residual(network.integers(x), product(u8, fc2.weight), fc2.bias, fc2.factor) * unit

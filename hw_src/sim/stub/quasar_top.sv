@@ -163,12 +163,12 @@ module quasar_top
       m_axi_arburst[p] = 2'd1;
     end
     moved = 1'b0;
-    if (!failed_q) case (step_q)
+    case (step_q)  // what was offered goes out, also after a fault
       READ_ADDRESS: moved = m_axi_arready[port_q];
-      READ_DATA: moved = m_axi_rvalid[port_q];
+      READ_DATA: moved = m_axi_rvalid[port_q] && !failed_q;
       WRITE_ADDRESS: moved = m_axi_awready;
       WRITE_DATA: moved = m_axi_wready;
-      ANSWER: moved = m_axi_bvalid;
+      ANSWER: moved = m_axi_bvalid && !failed_q;
       default: ;
     endcase
   end
