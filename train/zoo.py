@@ -1,7 +1,6 @@
 """The zoo: every model of model_zoo/, made again by one command.
 
-    python -m train.zoo [NAME ...] [--data FOLDER] [--out FOLDER] [--runs FOLDER]
-                        [--measure | --rates]
+    python -m train.zoo [NAME ...] [--data FOLDER] [--out FOLDER] [--measure | --rates]
 
 A name that holds a frame rate promises it on the overlay b1024 at its clock, by the cycle model
 (docs/cycle_model.md): a model that breaks its promise is not written.
@@ -15,7 +14,6 @@ from functools import cache
 from pathlib import Path
 
 import click
-import torch
 
 from quasar_runtime.compiler import compile_model
 from quasar_runtime.cycles import image_fps
@@ -24,16 +22,10 @@ from quasar_runtime.model import Model
 from quasar_runtime.model_file import read_model, write_model
 from quasar_runtime.overlay import load_overlay
 from quasar_runtime.zoo import build_index
-from train import integer
 from train.checkpoint import Checkpoint, load_checkpoint
 from train.cost import read_subnet
 from train.data import load_labels
 from train.export import Recipe, command_line, export, measure, set_up
-from train.finetune import command_of, fine_tune
-from train.recipe import TrainRecipe
-from train.run import Run, load_run
-from train.run import set_up as set_up_training
-from train.space import Subnet
 
 DEIT = "deit_tiny_patch16_224.safetensors"
 AUGREG = "vit_tiny_patch16_224_augreg.safetensors"
@@ -49,95 +41,48 @@ RATES_BY = "the cycle model, from START to the interrupt, one image after the ot
 
 
 @dataclass(frozen=True)
-class Trained:
-    """Post-training quantisation to the subnet of SUBNETS with the model's name (docs/search.md),
-    then fine-tuning by one recipe of train/recipes/ after the other."""
-
-    image_size: int
-    recipes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Entry:
-    """A model of the zoo: which checkpoint, how it is quantised or trained, and the frame rate that
-    its name promises on PROMISE_OVERLAY."""
+    """A model of the zoo: which checkpoint, how it is quantised, and the frame rate that its name
+    promises on PROMISE_OVERLAY."""
 
     checkpoint: str
-    recipe: Recipe | Trained
+    recipe: Recipe
     fps: int | None = None
 
 
-STAGES = ("finetune_208", "finetune_208_whole")
-
-
-def searched(name: str) -> Subnet:
-    """The subnet that a search has chosen for a model."""
-    return read_subnet(SUBNETS / f"{name}.json")
+def searched(name: str, image_size: int) -> Recipe:
+    """The recipe of the subnet that a search has chosen for a model (docs/search.md)."""
+    return Recipe(read_subnet(SUBNETS / f"{name}.json"), image_size=image_size)
 
 
 ZOO = {
     "vit-tiny-w8": Entry(AUGREG, Recipe(1.0)),
     "deit-tiny-w8": Entry(DEIT, Recipe(1.0)),
     "q-vit-100fps": Entry(AUGREG, Recipe(1.0, image_size=240), 100),
-    "q-vit-160fps": Entry(AUGREG, Trained(208, STAGES), 160),
-    "q-vit-250fps": Entry(AUGREG, Trained(208, STAGES), 250),
+    "q-vit-160fps": Entry(AUGREG, searched("q-vit-160fps", 208), 160),
+    "q-vit-250fps": Entry(AUGREG, searched("q-vit-250fps", 192), 250),
 }
 
 
 @cache
-def source(path: Path) -> Checkpoint:
-    """A checkpoint, read once, so that its own accuracy is measured once."""
-    return load_checkpoint(path)
+def source(path: Path, image_size: int | None) -> Checkpoint:
+    """A checkpoint for pictures of a size (None: its own), made once, so that its own accuracy is
+    measured once."""
+    checkpoint = load_checkpoint(path)
+    return checkpoint.resized(image_size) if image_size else checkpoint
 
 
-@cache
-def resized(checkpoint: Checkpoint, image_size: int) -> Checkpoint:
-    """A checkpoint for pictures of a size, made once for the same reason."""
-    return checkpoint.resized(image_size)
-
-
-def made(name: str, checkpoint: Checkpoint, data: Path, runs: Path) -> Model:
-    """A model as its entry says, not yet rated nor measured; trainings go on in `runs`."""
-    entry, labels = ZOO[name], load_labels(data / "imagenet_classes.json")
-    how = entry.recipe
-    if isinstance(how, Recipe):
-        command = command_line(entry.checkpoint, IMAGES, name, how)
-        if how.image_size:
-            checkpoint = resized(checkpoint, how.image_size)
-        return export(checkpoint, data / IMAGES, labels, how, name, command)[0]
-    set_up_training(torch.get_num_threads())
-    integer.Fusion.on = True
-    mix, checkpoint = searched(name), resized(checkpoint, how.image_size)
-    parent: Run | None = None
-    for stage in how.recipes:
-        folder = runs / f"{name}.{stage}"
-        origin = f"--subnet {name}.json " + (
-            f"--run {name}.{how.recipes[0]}" if parent else f"--image-size {how.image_size}"
-        )
-        command = command_of(origin, entry.checkpoint, IMAGES, stage, name)
-        recipe = TrainRecipe.load(stage)
-        model = fine_tune(
-            checkpoint, data / IMAGES, mix, recipe, folder, labels, name, command, parent
-        )
-        parent = load_run(folder)
-    return model
-
-
-def make(name: str, data: Path, out: Path, runs: Path) -> None:
+def make(name: str, data: Path, out: Path) -> None:
     """Make one model, measure it on the sample, write it into `out`."""
     entry = ZOO[name]
-    model = made(name, source(data / entry.checkpoint), data, runs)
+    checkpoint = source(data / entry.checkpoint, entry.recipe.image_size)
+    command = command_line(entry.checkpoint, IMAGES, name, entry.recipe)
+    labels = load_labels(data / "imagenet_classes.json")
+    model, _ = export(checkpoint, data / IMAGES, labels, entry.recipe, name, command)
     rate(model, entry.fps)
-    gauge(model, data)
+    measure(model, checkpoint, data / SAMPLE, DATASET)
     write_model(model, out / f"{name}.safetensors")
     report(name, model)
-
-
-def gauge(model: Model, data: Path) -> None:
-    """Write the model's accuracy on the sample into it, with that of its float network on pictures
-    of the same size."""
-    checkpoint = source(data / ZOO[model.name].checkpoint)
-    measure(model, resized(checkpoint, model.preprocessing.crop), data / SAMPLE, DATASET)
 
 
 def rate(model: Model, promised: int | None) -> None:
@@ -159,7 +104,7 @@ def rate(model: Model, promised: int | None) -> None:
     model.provenance["summary"] = f"{summary}{RATES_MARK}{said}"
 
 
-def rate_again(name: str, data: Path, out: Path, _: Path) -> None:
+def rate_again(name: str, data: Path, out: Path) -> None:
     """Rate a model that `out` holds, and write the figures into it."""
     path = out / f"{name}.safetensors"
     model = read_model(path)
@@ -168,11 +113,13 @@ def rate_again(name: str, data: Path, out: Path, _: Path) -> None:
     click.echo(f"{name}: {model.provenance['summary']}")
 
 
-def measure_again(name: str, data: Path, out: Path, _: Path) -> None:
+def measure_again(name: str, data: Path, out: Path) -> None:
     """Measure a model that `out` holds, and write the figures into it."""
     path = out / f"{name}.safetensors"
     model = read_model(path)
-    gauge(model, data)
+    entry = ZOO[name]
+    checkpoint = source(data / entry.checkpoint, entry.recipe.image_size)
+    measure(model, checkpoint, data / SAMPLE, DATASET)
     write_model(model, path)
     report(name, model)
 
@@ -190,16 +137,11 @@ ACTIONS = {None: make, "measure": measure_again, "rates": rate_again}
 @click.argument("names", nargs=-1)
 @click.option("--data", type=Path, default=Path("../shared/data"), show_default=True)
 @click.option("--out", type=Path, default=Path("model_zoo"), show_default=True)
-@click.option("--runs", type=Path, default=Path("runs"), show_default=True, help="Trainings.")
-@click.option("--threads", default=2, show_default=True, help="CPU threads of a training.")
 @click.option("--measure", "action", flag_value="measure", help="Only their accuracy again.")
 @click.option("--rates", "action", flag_value="rates", help="Only their frame rates again.")
-def main(
-    names: tuple[str, ...], data: Path, out: Path, runs: Path, threads: int, action: str | None
-) -> None:
+def main(names: tuple[str, ...], data: Path, out: Path, action: str | None) -> None:
     """Make the zoo's models, or those of these NAMES, and the index."""
     set_up()
-    torch.set_num_threads(threads)
     try:
         for name in names:
             if name not in ZOO:
@@ -207,7 +149,7 @@ def main(
                     f"no model '{name}' in the zoo{did_you_mean(name, ZOO)} Known: {', '.join(ZOO)}"
                 )
         for name in names or ZOO:
-            ACTIONS[action](name, data, out, runs)
+            ACTIONS[action](name, data, out)
         build_index(out)
     except QuasarError as e:
         click.echo(f"error: {e}", err=True)
