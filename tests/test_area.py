@@ -51,6 +51,13 @@ def test_multipliers_and_block_rams_are_those_of_synthesis(reports: list[area.Re
         assert (dsp(overlay), bram36(overlay)) == (found.dsp, found.bram36), overlay
 
 
+@pytest.mark.parametrize("name", ["b64", "b1024", "b8192"])
+def test_multipliers_and_block_rams_of_the_overlays_are_those_of_their_reports(name: str) -> None:
+    totals = json.loads((area.ROOT / "overlays" / name / "synth.json").read_text())["totals"]
+    overlay = load_overlay(name)
+    assert (dsp(overlay), bram36(overlay)) == (totals["DSP48E2"], totals["BRAM36"])
+
+
 def test_every_shape_is_predicted_within_5_percent_from_the_others(
     reports: list[area.Report],
 ) -> None:

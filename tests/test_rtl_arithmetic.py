@@ -176,9 +176,7 @@ def test_a_column_keeps_its_output_while_it_is_not_read():
 
 
 @pytest.mark.parametrize(("top", "bits"), [("act_memory", 8), ("res_memory", 16)])
-def test_banks_and_columns_have_their_own_write_addresses_and_load_where_they_read(
-    top, bits
-):
+def test_banks_and_columns_have_their_own_write_addresses_and_load_where_they_read(top, bits):
     tokens, depth, words = 2, 8, 16
     rng = np.random.default_rng(bits)
     held = np.zeros((tokens, depth, words), np.int64)

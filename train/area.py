@@ -32,6 +32,9 @@ from train.space import Space, Subnet
 
 ROOT = Path(__file__).resolve().parents[1]
 PORT_BITS = 128
+SCORE_BITS = 21
+FABRIC_MACS = 4096
+"""Arrays of more MACs a cycle have squares and the softmax's products in LUTs (datapath.sv)."""
 RESOURCES = {"dsp": "DSP48E2", "lut": "LUT", "ff": "FF", "bram36": "BRAM36"}
 """Fields of an Area, and what the reports call them."""
 
@@ -73,10 +76,12 @@ def weight_lanes(o: Overlay) -> int:
 
 
 def dsp(o: Overlay) -> int:
-    """Multipliers of the array, four products each; of every token's epilogue lanes (two to
-    requantise, one to normalise); of its softmax; and the few of roots, addresses and checks."""
-    array = o.tokens * o.rows * o.depth // 4
-    return array + o.tokens * (3 * lanes(o) + exponents(o)) + 20
+    """Multipliers of the array, four products each; of every token's two an epilogue lane; where
+    the array leaves enough, of LAYERNORM's squares, one a lane, and of its softmax; and the few of
+    roots, addresses and checks."""
+    macs = o.tokens * o.rows * o.depth
+    inferred = 0 if macs > FABRIC_MACS else o.tokens * (lanes(o) + exponents(o))
+    return macs // 4 + 2 * o.tokens * lanes(o) + inferred + 15
 
 
 def block_rams(width: int, words: int) -> float:
@@ -87,8 +92,8 @@ def block_rams(width: int, words: int) -> float:
 
 
 def bram36(o: Overlay) -> float:
-    """Memories of the weights' ring, logits (four banks), residual and activations; FIFOs of the
-    ports."""
+    """Memories of the weights' ring, logits (four banks), residual and activations; the softmax's
+    scores, the lanes' tables, LAYERNORM's gains; FIFOs of the ports."""
     head = 2 * MAX_TOKENS * HEAD_DIM // (o.rows * o.depth)  # beats of a head's K, and of its V
     beats = max(2 * MAX_CHANNELS // o.depth, 4 * head)
     ring = o.rows * block_rams(4 * o.depth, beats)
@@ -100,8 +105,11 @@ def bram36(o: Overlay) -> float:
         readers += block_rams(PORT_BITS, 1024)
     else:
         readers += weight_lanes(o) * block_rams(PORT_BITS, 512)
-        readers += block_rams(4 * o.rows * o.depth, 512)
-    return ring + 4 * block_rams(32, -(-o.logits // 4)) + o.tokens * o.depth * column + readers
+        readers += block_rams(4 * o.rows * o.depth, 1024)
+    scores = block_rams(o.tokens * exponents(o) * SCORE_BITS, 2 * MAX_TOKENS // exponents(o))
+    tables = o.tokens * lanes(o) * block_rams(8, 256) + block_rams(16 * lanes(o), 512)
+    logits = 4 * block_rams(32, -(-o.logits // 4))
+    return ring + logits + o.tokens * o.depth * column + scores + tables + readers
 
 
 # --- fitted ---

@@ -10,8 +10,8 @@ what makes the mean error zero.
 
 A matrix that writes to the residual is asked for what the residual lacks, not for what its float
 twin added. What reads the residual is a LayerNorm, which divides a token by its deviation: so these
-errors count as shares of the token's deviation. Without that the few tokens of huge values that some
-networks use as attention sinks would be all that counts.
+errors count as shares of that. Otherwise the few tokens of huge values that some networks use as
+attention sinks would be all that counts.
 """
 
 from __future__ import annotations
