@@ -20,6 +20,8 @@ class Groups:
     """A LINEAR's groups: 8-bit rows, two digit rows each, come first.
 
     count         how many
+    outputs       rows of all
+    beats         array beats of weights of all
     steps, tiles  steps of DEPTH inputs; tiles of TOKENS tokens
     most          groups that share a pass over the tokens at most
     drain         cycles in which the last group's results leave
@@ -27,25 +29,12 @@ class Groups:
     most_rows     most rows of a group
     supply        cycles in which a group's weights come from memory
     lasting       they come as fast as full blocks use them up
-    """
+    sustained     so do the row parameters: a block's are filed while the one before is under way
 
-    __slots__ = (
-        "_busy",
-        "_kinds",
-        "_rows",
-        "_rows8",
-        "_span",
-        "count",
-        "drain",
-        "lasting",
-        "least",
-        "most",
-        "most_rows",
-        "outputs",
-        "steps",
-        "supply",
-        "tiles",
-    )
+    In full blocks:
+    full, left    groups of the first and of the last one
+    middle        cycles of a tile in those between
+    """
 
     def __init__(self, t: Timing, w: Operation) -> None:
         o = t.overlay
@@ -53,6 +42,7 @@ class Groups:
         self.steps, self.tiles = w.inputs // o.depth, -(-w.tokens // o.tokens)
         digits = w.outputs + w.rows8
         self.count = -(-digits // o.rows)
+        self.beats = self.count * self.steps
         self.most = max(1, min(t.BLOCK, t.ring // 2 // self.steps))
         self.most_rows = o.rows if w.rows8 < w.outputs else o.rows // 2
         if w.costs is not None:
@@ -69,13 +59,24 @@ class Groups:
             self._kinds = wide, p8, c8, p4, c4
             self.drain = float(-(-((digits - 1) % o.rows + 1) // t.lanes))
             self.least = min(p4, p8)
-
         rows = self.most_rows if t.shared else 0
         weights = self.steps * t.part
         self.supply = max(
             (weights + rows) / t.port_rate, (weights * t.ports + self.most_rows) / t.memory_rate
         )
         self.lasting = self.tiles * self.least >= self.supply
+        self.sustained = self.tiles * self.least >= self.most_rows
+        self.full = self.left = min(self.most, self.count)
+        self.middle = 0.0
+        if self.count > self.full:
+            self.left = (self.count - self.full) % self.most or self.most
+            self.middle = self.span(self.full, self.count - self.left)
+        self.full_rows = self.rows(self.full)
+        # Behind which block the last places come free, and how many rows are filed there at last.
+        blocks = max(0, -(-(self.count - t.GROUPS) // self.most))
+        self.before_last_rows = self.span(0, min(self.count, blocks * self.most))
+        self.last_rows = self.outputs - self.rows(t.GROUPS + (blocks - 1) * self.most)
+        self.spread = blocks > 0
 
     def span(self, first: int, end: int) -> float:
         """Cycles that a tile takes in these groups."""
@@ -121,6 +122,12 @@ class Groups:
         if rows >= self.outputs:
             return self.count
         return int(2 * rows if rows <= self._rows8 else rows + self._rows8) // self._rows
+
+
+@lru_cache(maxsize=32768)
+def groups(t: Timing, w: Operation) -> Groups:
+    """The groups of a LINEAR; a search asks for the same ones again and again."""
+    return Groups(t, w)
 
 
 def costs(program: Program, d: np.void, t: Timing) -> tuple[int, ...]:

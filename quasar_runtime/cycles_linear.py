@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import accumulate
 
-from quasar_runtime.cycles_groups import Groups
+from quasar_runtime.cycles_groups import Groups, groups
 from quasar_runtime.cycles_memory import Bursts, ReadAhead
 from quasar_runtime.cycles_norm import After, Before, Norm
-from quasar_runtime.cycles_units import Operation, Timing, parameter_beats, weight_beats
+from quasar_runtime.cycles_units import Operation, Timing, parameter_beats
 from quasar_runtime.interface import Epilogue, Opcode
 
 
@@ -57,14 +57,13 @@ class Chain:
     def __init__(self, work: Sequence[Operation], t: Timing) -> None:
         self.work, self.t = work, t
         self.overlaps = [overlaps(work, i) for i in range(len(work))]
-        self.groups = [Groups(t, w) if w.opcode == Opcode.LINEAR else None for w in work]
-        self.rows = list(accumulate((parameter_beats(w) for w in work), initial=0))
-        self.weights = list(accumulate((weight_beats(t.overlay, w) for w in work), initial=0))
+        self.groups = [groups(t, w) if w.opcode == Opcode.LINEAR else None for w in work]
+        self.rows = list(accumulate([parameter_beats(w) for w in work], initial=0))
+        self.weights = list(accumulate([g.beats if g else 0 for g in self.groups], initial=0))
         self.handed, self.end = [0.0] * len(work), [0.0] * len(work)
         # Of the operations queued while each is under way: their parameters are read ahead.
-        queued = [min(i + 1 + t.QUEUE, len(work)) for i in range(len(work))]
-        self.rows_known = [self.rows[q] for q in queued]
-        self.weights_known = [self.weights[q] for q in queued]
+        self.rows_known = self.rows[t.QUEUE + 1 :] + self.rows[-1:] * t.QUEUE
+        self.weights_known = self.weights[t.QUEUE + 1 :] + self.weights[-1:] * t.QUEUE
         self.followers = [self._follower(i) for i in range(len(work))]
         self.ahead = ReadAhead(t)
         self.bursts = Bursts(t, work)
@@ -294,14 +293,13 @@ class Chain:
         t, w, g = self.t, self.work[i], self.groups[i]
         assert g is not None
         begin = self._hand_over(i)
-        full = min(g.most, g.count)
-        ample = self._ample(i, g, begin, full)
+        ample = self._ample(i, g, begin)
         if not ample:
             begin = self._begin(i, g, begin)
         if self.norm:
             begin = max(begin, self.norm.first + t.NORMED + 2)
         if ample:
-            size, first = full, max(begin + g.steps - 1, self.last + self.pace)
+            size, first = g.full, max(begin + g.steps - 1, self.last + self.pace)
         else:
             size, first, _ = self._block(i, g, begin, 0)
         period, rest = g.span(0, size), g.span(0, size - 1)
@@ -316,7 +314,7 @@ class Chain:
                 # The last tile is read when it is written.
                 last = max(last, self.end[i - 1] + (1 if g.tiles > 1 else 2) + g.steps + rest)
         if ample:
-            last, size = self._ample_blocks(i, g, last, size)
+            last, size = self._ample_blocks(i, g, last)
         else:
             self.release(last, last - g.tiles * period, size, size)
             last, size = self._blocks(i, g, last, size, size)
@@ -347,47 +345,41 @@ class Chain:
         self.filed_rows, self.filed_until = 0.0, self.filing
         return begin
 
-    def _ample(self, i: int, g: Groups, begin: float, size: int) -> bool:
+    def _ample(self, i: int, g: Groups, begin: float) -> bool:
         """Whether weights and row parameters are there for full blocks throughout."""
-        t = self.t
-        if self.before_size + size > t.GROUPS or not self._sustained(g):
+        full = g.full
+        if not g.sustained or self.before_size + full > self.t.GROUPS:
             return False
-        if begin - max(self.filing, self.before_begin) <= g.rows(size):
+        filing = self.filing if self.filing > self.before_begin else self.before_begin
+        if begin - filing <= g.full_rows or begin - self.filling < full * g.steps * self.t.fast:
             return False
-        if self.ahead.weights - self.weights[i] < size * g.steps:
+        if self.ahead.weights - self.weights[i] < full * g.steps:
             return False
-        if begin - self.filling < size * g.steps * t.fast:
-            return False
-        rest = g.count - size
-        return g.lasting or self._come(i, g, g.count, rest) <= begin + g.tiles * g.span(0, rest)
+        if g.lasting:
+            return True
+        rest = g.count - full
+        return self._come(i, g, g.count, rest) <= begin + g.tiles * g.span(0, rest)
 
-    def _sustained(self, g: Groups) -> bool:
-        """Whether a full block's row parameters are filed while the one before it is under way."""
-        return g.tiles * g.least >= g.most_rows
-
-    def _ample_blocks(self, i: int, g: Groups, last: float, size: int) -> tuple[float, int]:
+    def _ample_blocks(self, i: int, g: Groups, last: float) -> tuple[float, int]:
         """Full blocks behind the first one of which nothing waits: (last step, groups of the last
         block)."""
-        t, count, tiles, most = self.t, g.count, g.tiles, g.most
-        first = begin = last - tiles * g.span(0, size)
-        total, left, passed = self.total + count, size, self.passed
-        if count > size:
-            left = (count - size) % most or most
-            begin = last + tiles * g.span(size, count - left)
-            passed.append((begin + t.array, total - left, most))
+        t, count, tiles, left, passed = self.t, g.count, g.tiles, g.left, self.passed
+        first = begin = last - tiles * g.span(0, g.full)
+        total = self.total + count
+        if count > left:
+            begin = last + tiles * g.middle
+            passed.append((begin + t.array, total - left, g.most))
             last = begin + tiles * g.span(count - left, count)
         passed.append((last + t.array, total, left))
         # Filing waits for the places of blocks, before this LINEAR and then in it.
-        filed, free = self.filing + g.outputs, t.GROUPS - self.before_size
-        if count > free:
-            blocks = max(0, -(-(count - t.GROUPS) // most))
-            if blocks:
-                free = t.GROUPS + (blocks - 1) * most
-                first += tiles * g.span(0, min(count, blocks * most))
-            filed = max(filed, first + g.outputs - g.rows(free))
-        self.filed = filed
+        self.filed = self.filing + g.outputs
+        if g.spread:
+            self.filed = max(self.filed, first + tiles * g.before_last_rows + g.last_rows)
+        elif count > t.GROUPS - self.before_size:
+            free = g.rows(t.GROUPS - self.before_size)
+            self.filed = max(self.filed, first + g.outputs - free)
         self.before_begin, self.before_size = begin, left
-        self.filled = self.filling + t.fast * count * g.steps
+        self.filled = self.filling + t.fast * g.beats
         self.advance(i, g, last, count - left)
         return last, left
 
@@ -472,7 +464,7 @@ class Chain:
             self.release(last, begin, size, size)
             if waits and g.count - done > 5:
                 last, done = self._scarce(i, g, last, done, g.count - 2)
-            elif size == g.most and g.lasting and self._sustained(g):
+            elif size == g.most and g.lasting and g.sustained:
                 return self._full(i, g, last, size, done)
         self.before_begin, self.before_size = begin, size
         self.advance(i, g, last, g.count - size)

@@ -90,6 +90,60 @@ def beside(t: Timing, paces: tuple[float, ...], costs: tuple[float, ...]) -> flo
     return 400 * t.phases / used
 
 
+class _Start(NamedTuple):
+    """The first tile of a LAYERNORM beside the LINEAR before it, counted from when the last tile is
+    written: when its sums are done, when its words begin and when they have passed the lanes; the
+    lanes' share until that LINEAR is through; how much longer sums take until then, or 0 if they
+    wait."""
+
+    sums: float
+    began: float
+    used: float
+    share: float
+    slower: float
+
+
+@lru_cache(maxsize=32768)
+def _start(
+    t: Timing,
+    tiles: int,
+    cycles: float,
+    period: float,
+    paces: tuple[float, ...],
+    costs: tuple[float, ...],
+) -> _Start:
+    share, busy, whole = beside(t, paces, costs), sum(costs), sum(paces)
+    # Two words are held; a read waits for the port, half of a group's cost on average.
+    slower = 1 + busy / whole * (busy / len(costs) + 1) / (4 * t.phases) if busy < whole else 0.0
+    taken = 2.0 - t.RESULT
+    sums = _sums(t, t.READ - (tiles - 1) * period, cycles, taken, slower)
+    began = sums + t.summed + t.roots
+    return _Start(sums, began, _passed(began, cycles, taken, share), share, slower)
+
+
+def _sums(t: Timing, begin: float, cycles: float, taken: float, slower: float) -> float:
+    """When a tile's sums are done. They share RES's port with what is added to the residual, which
+    takes the lanes until `taken`."""
+    free = taken + t.ADDED
+    if begin >= free:
+        return begin + cycles
+    if not slower:
+        return free + t.READ + cycles
+    if begin + cycles * slower <= free:
+        return begin + cycles * slower
+    return free + cycles - (free - begin) / slower
+
+
+def _passed(begin: float, cycles: float, taken: float, share: float) -> float:
+    """When a tile that begins then has passed the lanes, of which only the LINEAR before takes its
+    share until `taken`."""
+    if begin >= taken:
+        return begin + cycles
+    if cycles <= (taken - begin) * share:
+        return begin + cycles / share
+    return taken + cycles - (taken - begin) * share
+
+
 class Norm:
     """A LAYERNORM: when its first tile is normalised (`first`), and with `finish` when the last is.
 
@@ -97,55 +151,33 @@ class Norm:
     """
 
     __slots__ = (
-        "before",
         "began",
         "cycles",
         "first",
         "last",
         "period",
         "share",
+        "slower",
         "sums",
         "t",
         "taken",
         "tiles",
         "used",
+        "written",
     )
 
     def __init__(self, t: Timing, tokens: int, channels: int, before: Before) -> None:
-        self.t, self.before = t, before
+        written, self.period, paces, costs = before
+        self.t, self.written = t, written
         self.tiles = -(-tokens // t.overlay.tokens)
         self.cycles = float(t.phases * (channels // t.overlay.depth))
-        self.period = before.period
-        self.share = beside(t, before.paces, before.costs)
-        self.taken = before.written - t.RESULT + 2  # the lanes until then
-        self.sums = self._sums(before.written - (self.tiles - 1) * self.period + t.READ)
-        self.began = self.sums + t.summed + t.roots
-        self.used = self._beside(self.began)
-        self.first = self.used
-        self.last = before.written + self.cycles  # ends no earlier
-
-    def _sums(self, begin: float) -> float:
-        """When a tile's sums are done. They share RES's port with what is added to the residual."""
-        b, t = self.before, self.t
-        free = self.taken + t.ADDED
-        if begin >= free:
-            return begin + self.cycles
-        busy, period = sum(b.costs), sum(b.paces)
-        if busy >= period:
-            return free + t.READ + self.cycles
-        # Two words are held; a read waits for the port, half of a group's cost on average.
-        word = 1 + busy / period * (busy / len(b.costs) + 1) / (4 * t.phases)
-        if begin + self.cycles * word <= free:
-            return begin + self.cycles * word
-        return free + self.cycles - (free - begin) / word
-
-    def _beside(self, begin: float) -> float:
-        """When a tile that begins then has passed the lanes, if only the LINEAR before is there."""
-        if begin >= self.taken:
-            return begin + self.cycles
-        if begin + self.cycles <= begin + (self.taken - begin) * self.share:
-            return begin + self.cycles / self.share
-        return self.taken + self.cycles - (self.taken - begin) * self.share
+        sums, began, used, self.share, self.slower = _start(
+            t, self.tiles, self.cycles, self.period, paces, costs
+        )
+        self.taken = written - t.RESULT + 2  # the lanes until then
+        self.sums, self.began = written + sums, written + began
+        self.first = self.used = written + used
+        self.last = written + self.cycles  # ends no earlier
 
     def _skip(self) -> int:
         """Take the tiles that follow each other evenly before the LINEAR after comes in the way, at
@@ -179,16 +211,19 @@ class Norm:
         tile, tiles, own = self._skip(), self.tiles, self.period
         beside = _Beside(t, after, tile) if after else None
         roots, port = t.summed + t.roots, self.taken + t.ADDED
-        written = self.before.written - (tiles - 1) * own + t.READ
+        written = self.written - (tiles - 1) * own + t.READ
         earlier = -1e18  # begin of the tile before the last one
         while tile < tiles:
             begin = max(written + tile * own, self.sums, earlier + 1)
-            self.sums = begin + cycles if begin >= port else self._sums(begin)
+            if begin >= port:
+                self.sums = begin + cycles
+            else:
+                self.sums = _sums(t, begin, cycles, self.taken, self.slower)
             seen = max(self.sums + roots, self.began + 1 + t.roots, self.used)
             earlier, self.began = self.began, seen
             # The tile's words, in the cycles that the lanes are free.
             if seen < self.taken or not beside:
-                self.used = self._beside(seen)
+                self.used = _passed(seen, cycles, self.taken, self.share)
                 if self.used > self.taken > seen and beside:
                     left = self.used - self.taken
                     self.used = beside.passed(self.taken, left)

@@ -151,13 +151,6 @@ class Timing:
         self.rate = min(self.port_rate, self.memory_rate / max(ports, min(o.read_ports, 2)))
 
 
-def weight_beats(overlay: Overlay, w: Operation) -> int:
-    """Array beats of weights that an operation reads."""
-    if w.opcode != Opcode.LINEAR:
-        return 0
-    return -(-(w.outputs + w.rows8) // overlay.rows) * (w.inputs // overlay.depth)
-
-
 def parameter_beats(w: Operation) -> int:
     """Beats of parameters that an operation reads."""
     if w.opcode == Opcode.LINEAR:
