@@ -188,7 +188,7 @@ def test_the_command_says_what_an_overlay_takes(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(area, "area_model", made_up_model)
     result = CliRunner().invoke(main, ["b1024"])
     assert result.exit_code == 0
-    assert "DSP48E2        332   13.2 %" in result.output
+    assert "DSP48E2        327   13.0 %" in result.output
     result = CliRunner().invoke(main, ["b1025"])
     assert result.exit_code == 1
     assert "did you mean" in result.output

@@ -58,9 +58,9 @@ def test_a_few_steps_bring_a_4_bit_subnet_nearer_to_the_teacher() -> None:
     subnet = Subnet.uniform(64, 3, 2, 96, 0.0)
     images = random_images(64, seed=2)
     before = nearness(begun.supernet, subnet, begun.teacher, images).divergence
-    recipe = replace(RECIPE, views=80 * 8, ema=0.9)
+    recipe = replace(RECIPE, views=200 * 8, ema=0.9)
     trainer = Trainer(begun.supernet, begun.teacher, recipe, fixed=[subnet])
-    trained(trainer, 80)
+    trained(trainer, 200)
     after = nearness(trainer.averaged(), subnet, begun.teacher, images).divergence
     assert after < 0.8 * before
 
