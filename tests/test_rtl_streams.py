@@ -16,6 +16,16 @@ def beats_of(memory: np.ndarray, offset: int, count: int) -> list[tuple[int]]:
     return [(integer(memory[offset + 16 * i : offset + 16 * i + 16]),) for i in range(count)]
 
 
+def passes_in_order(unit: bench.Unit, items: list[tuple[int]], left: float, right: float) -> None:
+    """Between throttled neighbours every item comes through, in order; an item a cycle if none."""
+    source = bench.Source("valid_i", "ready_o", ["data_i"], items, pause=left)
+    sink = bench.Sink("valid_o", "ready_i", ["data_o"], pause=right)
+    cycles = unit.run([source, sink], lambda: len(sink.items) == len(items), more=20)
+    assert sink.items == items
+    if not left and not right:
+        assert cycles < len(items) + 4, "an item a cycle"
+
+
 @pytest.mark.parametrize(("left", "right"), THROTTLES)
 @pytest.mark.parametrize(
     ("top", "depth"), [("fifo", 2), ("fifo", 8), ("fifo_block", 4), ("fifo_block", 16)]
@@ -23,12 +33,7 @@ def beats_of(memory: np.ndarray, offset: int, count: int) -> list[tuple[int]]:
 def test_a_fifo_keeps_every_item_in_order(top, depth, left, right):
     items = [(int(x),) for x in random_bytes(600, depth)]
     with bench.Unit(top, WIDTH=8, DEPTH=depth) as unit:
-        source = bench.Source("valid_i", "ready_o", ["data_i"], items, pause=left)
-        sink = bench.Sink("valid_o", "ready_i", ["data_o"], pause=right)
-        cycles = unit.run([source, sink], lambda: len(sink.items) == len(items), more=20)
-        assert sink.items == items
-        if not left and not right:
-            assert cycles < len(items) + 4, "an item a cycle"
+        passes_in_order(unit, items, left, right)
 
 
 @pytest.mark.parametrize(("top", "depth", "room"), [("fifo", 8, 8), ("fifo_block", 8, 9)])
@@ -48,12 +53,7 @@ def test_a_fifo_is_full_at_its_depth_and_empty_after_a_reset(top, depth, room):
 def test_a_slice_keeps_every_item_in_order(left, right):
     items = [(int(x),) for x in random_bytes(600, 3)]
     with bench.Unit("slice", WIDTH=8) as unit:
-        source = bench.Source("valid_i", "ready_o", ["data_i"], items, pause=left)
-        sink = bench.Sink("valid_o", "ready_i", ["data_o"], pause=right)
-        cycles = unit.run([source, sink], lambda: len(sink.items) == len(items), more=20)
-        assert sink.items == items
-        if not left and not right:
-            assert cycles < len(items) + 4, "an item a cycle"
+        passes_in_order(unit, items, left, right)
         source = bench.Source("valid_i", "ready_o", ["data_i"], [(i,) for i in range(9)])
         stopped = bench.Sink("valid_o", "ready_i", ["data_o"], pause=1.0)
         unit.run([source, stopped], lambda: source.taken == 2, more=20)

@@ -94,10 +94,11 @@ class Checkpoint:
     def preprocessing(self) -> Preprocessing:
         return self.preset.preprocessing(self.image_size)
 
-    def resized(self, image_size: int) -> Checkpoint:
-        """The same network for pictures of another size: its grid of position values resampled
-        (bicubic, antialiased), the rest as it is. DataError for a size that is not allowed."""
-        if image_size == self.image_size:
+    def resized(self, image_size: int | None) -> Checkpoint:
+        """The same network for pictures of another size (None: its own): its grid of position
+        values resampled (bicubic, antialiased), the rest as it is. DataError for a size that is not
+        allowed."""
+        if image_size is None or image_size == self.image_size:
             return self
         side = image_size // PATCH
         if image_size % PATCH or not 1 <= side * side < MAX_TOKENS:

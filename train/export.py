@@ -299,9 +299,7 @@ def main(
     try:
         mix = read_subnet(subnet) if subnet else share
         recipe = Recipe(mix, calibration, seed, image_size)
-        source = load_checkpoint(checkpoint, preset)
-        if image_size:
-            source = source.resized(image_size)
+        source = load_checkpoint(checkpoint, preset).resized(image_size)
         names = load_labels(labels or images.parent / "imagenet_classes.json")
         command = command_line(checkpoint.name, images.name, name, recipe)
         model, report = export(source, images, names, recipe, name, command)

@@ -242,11 +242,9 @@ def main(
     integer.Fusion.on = fuse
     try:
         how = TrainRecipe.load(recipe, **({} if views is None else {"views": views}))
-        weights = load_checkpoint(checkpoint, preset)
         parent = load_run(run) if run else None
         size = parent.supernet.space.image_size if parent else image_size
-        if size:
-            weights = weights.resized(size)
+        weights = load_checkpoint(checkpoint, preset).resized(size)
         known = load_labels(labels or images.parent / "imagenet_classes.json")
         folder = work or out.with_suffix(".run")
         if subnet:
@@ -259,8 +257,15 @@ def main(
             origin += f" --image-size {image_size}"
         if views is not None:
             origin += f" --views {views}"
-        command = command_of(origin, checkpoint.name, images.name, Path(recipe).name, name)
-        model = fine_tune(weights, images, choice, how, folder, known, name, command, parent)
+        if parent and isinstance(choice, Subnet):
+            setting, trainer = from_run(folder, weights, images, parent, choice, how)
+        else:
+            setting, trainer = from_checkpoint(folder, weights, images, choice, how)
+        command = (
+            f"python -m train.finetune {origin} --checkpoint {checkpoint.name} --images "
+            f"{images.name} --recipe {Path(recipe).name} --name {name} --out {out.name}"
+        )
+        model = finish(weights, images, setting, trainer, folder, known, name, command)
         if evaluate:
             measure(model, weights, evaluate, dataset or evaluate.name)
         write_model(model, out)
@@ -293,34 +298,6 @@ def finish(
     model.provenance = provenance(checkpoint, trainer, setting, near, command)
     model.target = {"overlay": "b1024", "fps": None}
     return model
-
-
-def fine_tune(
-    checkpoint: Checkpoint,
-    images: Path,
-    mix: float | Subnet,
-    recipe: TrainRecipe,
-    folder: Path,
-    labels: list[tuple[str, str]],
-    name: str,
-    command: str,
-    parent: Run | None = None,
-) -> Model:
-    """A model fine-tuned in `folder`, from where it is: of the checkpoint quantised after training,
-    or of `parent`, in which case `mix` is a subnet."""
-    if parent and isinstance(mix, Subnet):
-        setting, trainer = from_run(folder, checkpoint, images, parent, mix, recipe)
-    else:
-        setting, trainer = from_checkpoint(folder, checkpoint, images, mix, recipe)
-    return finish(checkpoint, images, setting, trainer, folder, labels, name, command)
-
-
-def command_of(origin: str, checkpoint: str, images: str, recipe: str, name: str) -> str:
-    """The command that makes a model again, as its file says it."""
-    return (
-        f"python -m train.finetune {origin} --checkpoint {checkpoint} --images {images} "
-        f"--recipe {recipe} --name {name} --out {name}.safetensors"
-    )
 
 
 def report(model: Model, out: Path) -> None:

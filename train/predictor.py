@@ -227,9 +227,7 @@ def main(checkpoint: Path, images: Path, out: Path, image_size: int | None) -> N
 
     set_up()
     try:
-        source = load_checkpoint(checkpoint)
-        if image_size:
-            source = source.resized(image_size)
+        source = load_checkpoint(checkpoint).resized(image_size)
         pictures, _ = split_pictures(images, source.preprocessing, Recipe(0.5))
         loss = measure_effects(source, pictures)
         loss.save(out)

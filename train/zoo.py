@@ -68,8 +68,7 @@ ZOO = {
 def source(path: Path, image_size: int | None) -> Checkpoint:
     """A checkpoint for pictures of a size (None: its own), made once, so that its own accuracy is
     measured once."""
-    checkpoint = load_checkpoint(path)
-    return checkpoint.resized(image_size) if image_size else checkpoint
+    return load_checkpoint(path).resized(image_size)
 
 
 def make(name: str, data: Path, out: Path) -> None:
