@@ -237,17 +237,18 @@ def drained(unit, captured, meta, rows, valid, wide, slow, last_slot, lanes) -> 
     def collect(u) -> None:
         for lane in range(lanes):
             if u.get("valid_o") >> lane & 1:
+                assert u.get("linear_o") == (2 ** (tokens + 1) - 1) * (kind == KIND_LINEAR)
                 row = unpacked(LANE_ROW, u.get(bench.lane("row_o", lane, 65)))
                 sums = bench.unpack(u.get("acc_o"), 32, tokens * lanes, signed=True)
                 assert row["channel"] not in found, "a row left twice"
                 found[row["channel"]] = sums[lane::lanes]
         lasts.append(u.get("last_o"))
 
+    kind = unpacked(META, meta)["kind"]
     unit.put("captured_i", bench.pack(captured.reshape(-1), ACC))
     unit.put("meta_i", meta)
     unit.pulse("final_i")
     script = [bench.Scripted(parameters, answer), bench.Scripted(None, collect)]
     unit.run(script, lambda: True, more=len(rows) + 6)
-    kind = unpacked(META, meta)["kind"]
     assert sum(lasts) == (kind != KIND_SCORE)
     return found

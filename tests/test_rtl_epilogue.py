@@ -51,6 +51,11 @@ class Lanes(bench.Agent):
             self.found.append({name: unit.get(name) for name in names})
 
 
+def copies(tokens: int) -> int:
+    """A choice that each token has a copy of, and one more, all set."""
+    return 2 ** (tokens + 1) - 1
+
+
 LINEAR_MODES = [Epilogue.REQUANTISE, Epilogue.TABLE, Epilogue.RESIDUAL]
 
 
@@ -80,6 +85,7 @@ def test_epilogue_requantises_what_the_array_drained(mode, pause):
             {
                 "drain_valid_i": valid,
                 "drain_last_i": last,
+                "drain_linear_i": 0 if attention else copies(tokens),
                 "drain_meta_i": packed(
                     META, parity=parity, base=base, tokens=1 + number % 2, **tag
                 ),
@@ -149,7 +155,7 @@ def test_epilogue_normalises_with_the_lanes_formula():
         channel, base = 4 * int(rng.integers(256)), int(rng.integers(2**24))
         items.append(
             {
-                "norm_valid_i": 1,
+                "norm_valid_i": copies(tokens),
                 "norm_written_i": packed(WRITTEN, tile_final=number % 2, tag=3),
                 "norm_out_shift_i": 21,
                 "norm_tokens_i": 2,
@@ -195,6 +201,7 @@ def test_epilogue_sends_logits_to_their_banks_alone():
             {
                 "drain_valid_i": valid,
                 "drain_meta_i": meta,
+                "drain_linear_i": copies(2),
                 "drain_acc_i": bench.pack(values, 32),
                 "drain_row_i": bench.pack(row, 65),
             }

@@ -91,6 +91,7 @@ def test_layernorm_unit_gives_the_lanes_what_they_need(
     def lanes(unit) -> None:
         if not unit.get("valid_o"):
             return
+        assert unit.get("valid_o") == 2 ** (TOKENS + 1) - 1
         values = np.array(bench.unpack(unit.get("x_o"), 16, TOKENS * LANES, signed=True))
         values = values.reshape(TOKENS, LANES)
         scale = np.array(bench.unpack(unit.get("scale_o"), 27, TOKENS, signed=True))[:, None]

@@ -306,6 +306,7 @@ def test_yosys_finds_a_latch() -> None:
 # --- What is committed
 
 REPORTS = sorted(ROOT.glob("overlays/*/synth.json"))
+OVERLAYS = ("b64", "b1024", "b8192")
 
 
 @pytest.mark.parametrize("path", REPORTS, ids=lambda p: p.parent.name)
@@ -320,6 +321,15 @@ def test_reports_agree_with_each_other_and_with_their_overlay(path: Path) -> Non
     for column, amount in made["totals"].items():
         parts = sum(m["instances"] * m["own"][column] for m in made["modules"])
         assert parts == pytest.approx(amount), column
+
+
+def test_the_documentation_states_the_area_of_the_reports() -> None:
+    text = (ROOT / "docs" / "hardware.md").read_text()
+    made = [json.loads((ROOT / "overlays" / o / "synth.json").read_text()) for o in OVERLAYS]
+    for resource, size in resources.DEVICE.items():
+        used = [m["totals"][resource] for m in made]
+        cells = [f"{x:,.1f}".removesuffix(".0") + f" ({100 * x / size:.1f} %)" for x in used]
+        assert f"| {resource} | {' | '.join(cells)} | {size:,} |" in text
 
 
 def test_shapes_are_distinct_and_whole() -> None:

@@ -48,10 +48,13 @@ module attention_unit
   localparam int unsigned V_GROUPS = 2 * HEAD_DIM / ROWS;
   localparam int unsigned SLOTS = ROWS / LANES;
 
-  logic [8:0] tiles, v_steps, k_groups;
-  assign tiles = 9'((descriptor_i.tokens + 16'(TOKENS - 1)) >> $clog2(TOKENS));
-  assign v_steps = 9'((descriptor_i.keys + 16'(DEPTH - 1)) >> $clog2(DEPTH));
-  assign k_groups = 9'((descriptor_i.keys + 16'(ROWS / 2 - 1)) >> $clog2(ROWS / 2));
+  // From the cycle after start_i, when the first step may be taken.
+  logic [8:0] last_tile_q, last_v_step_q, last_k_group_q;
+  always_ff @(posedge clk_i) begin
+    last_tile_q <= 9'((descriptor_i.tokens - 16'd1) >> $clog2(TOKENS));
+    last_v_step_q <= 9'((descriptor_i.keys - 16'd1) >> $clog2(DEPTH));
+    last_k_group_q <= 9'((descriptor_i.keys - 16'd1) >> $clog2(ROWS / 2));
+  end
 
   // Where each product stands, and how many tiles the scores are ahead of the values.
   typedef struct packed {
@@ -70,17 +73,20 @@ module attention_unit
   logic go, step_last, group_last, tile_done, head_done, ready, all_done, last_head;
 
   assign here = values_q ? v_q : s_q;
-  assign step_last = step_q + 9'd1 == (values_q ? v_steps : 9'(K_STEPS));
-  assign group_last = group_q + 9'd1 == (values_q ? 9'(V_GROUPS) : k_groups);
+  assign step_last = step_q == (values_q ? last_v_step_q : 9'(K_STEPS - 1));
+  assign group_last = group_q == (values_q ? 9'(V_GROUPS - 1) : last_k_group_q);
   assign ready = values_q ? v_full_i[v_q.head[0]] && e_full_q[v_q.parity] :
       k_full_i[s_q.head[0]] && !score_busy_q[s_q.parity];
   assign go = here.left && ready && (!values_q || !step_last || pace_q == '0);
   assign tile_done = go && step_last && group_last;
-  assign head_done = here.tile + 9'd1 == tiles;
+  assign head_done = here.tile == last_tile_q;
   assign last_head = 16'(here.head) + 16'd1 == descriptor_i.heads;
   assign all_done = head_done && last_head;
   assign busy_o = s_q.left || v_q.left;
-  assign kv_release_o = tile_done && values_q && head_done;
+  // tile_done && values_q && head_done, from what concerns the values alone: it goes far.
+  assign kv_release_o = values_q && v_q.left && v_full_i[v_q.head[0]] && e_full_q[v_q.parity] &&
+      pace_q == '0 && step_q == last_v_step_q && group_q == 9'(V_GROUPS - 1) &&
+      v_q.tile == last_tile_q;
 
   place_t next;
   always_comb begin
@@ -169,6 +175,12 @@ module attention_unit
       issue_o  <= 1'b0;
     end
   end
+
+`ifdef VERILATOR
+  released_when_done :
+  assert property (@(posedge clk_i) disable iff (rst_i)
+      kv_release_o == (tile_done && values_q && head_done));
+`endif
 
   logic unused;
   assign unused = ^descriptor_i;

@@ -508,6 +508,7 @@ module datapath
   // ---- Epilogue ----
   logic [LANES-1:0] drain_valid, result_valid;
   meta_t drain_meta;
+  logic [TOKENS:0] drain_linear;
   logic drain_last, drain_coming, residual_valid, result_residual;
   written_t result_written, ln_written;
   lane_row_t [LANES-1:0] drain_row;
@@ -537,6 +538,7 @@ module datapath
       .coming_o(drain_coming),
       .valid_o(drain_valid),
       .meta_o(drain_meta),
+      .linear_o(drain_linear),
       .last_o(drain_last),
       .row_o(drain_row),
       .acc_o(drain_acc)
@@ -549,7 +551,7 @@ module datapath
     drained_parity_q <= tile_meta.parity;
   end
 
-  logic ln_valid;
+  logic [TOKENS:0] ln_valid;
   logic [5:0] ln_out_shift;
   logic [4:0] ln_tokens, result_tokens;
   logic [ADDRESS_BITS-1:0] ln_base, result_base;
@@ -608,6 +610,7 @@ module datapath
       .table_data_i(table_data),
       .drain_valid_i(drain_valid),
       .drain_meta_i(drain_meta),
+      .drain_linear_i(drain_linear),
       .drain_last_i(drain_last),
       .drain_row_i(drain_row),
       .drain_acc_i(drain_acc),

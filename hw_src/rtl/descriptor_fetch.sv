@@ -4,7 +4,8 @@
 // assembled, checked and queued with what the check found. Nothing is queued after an END or a bad
 // descriptor; a table that runs out without END ends in an entry with CAUSE_NO_END. `entry_*` at the
 // time of queueing also goes to those who read ahead: weights and parameters. The queue's head is a
-// register, filled in the cycle after the one before was taken.
+// register, filled in the cycle after the one before was taken, and with it what the sequencer asks of
+// it first: which unit is to run it, and whether it may.
 
 module descriptor_fetch
   import quasar_pkg::*;
@@ -44,7 +45,9 @@ module descriptor_fetch
     output logic valid_o,
     input logic ready_i,
     output descriptor_t descriptor_o,
-    output violation_t violation_o
+    output violation_t violation_o,
+    output logic bad_o,
+    output logic [3:0] unit_o  // 0 load image, 1 load residual, 2 datapath, 3 store; none: END
 );
 
   localparam int unsigned BEATS = DESCRIPTOR_BYTES * 8 / PORT_BITS;
@@ -169,6 +172,14 @@ module descriptor_fetch
       valid_o <= waiting;
       descriptor_o <= descriptor;
       violation_o <= violation;
+      bad_o <= violation.cause != CAUSE_NONE;
+      case (descriptor.opcode)
+        OPCODE_LOAD_IMAGE: unit_o <= 4'b0001;
+        OPCODE_LOAD_RESIDUAL: unit_o <= 4'b0010;
+        OPCODE_STORE: unit_o <= 4'b1000;
+        OPCODE_END: unit_o <= 4'b0000;
+        default: unit_o <= 4'b0100;
+      endcase
     end else if (ready_i) begin
       valid_o <= 1'b0;
     end

@@ -38,6 +38,7 @@ module drain
     output logic                                              coming_o,
     output logic      [  LANES-1:0]                           valid_o,
     output meta_t                                             meta_o,
+    output logic      [ TOKENS:0]                             linear_o,  // it is of a LINEAR; copies
     output logic                                              last_o,
     output lane_row_t [  LANES-1:0]                           row_o,
     output logic      [ TOKENS-1:0][LANES-1:0][        31:0]  acc_o
@@ -48,7 +49,7 @@ module drain
   // Slots of the captured tile.
   logic busy_q, slow, slot_last, step, tile_last;
   meta_t meta_q;
-  logic [SLOT_BITS-1:0] slot_q;
+  logic [SLOT_BITS-1:0] slot_q, slot_d;
   logic [LANE_BITS-1:0] sub_q;
   assign place_o = meta_q.rows;
   assign slot_o = slot_q;
@@ -57,16 +58,16 @@ module drain
   assign step = !slow || sub_q == LANE_BITS'(LANES - 1);
   assign tile_last = busy_q && step && slot_last;
 
+  assign slot_d = final_i && meta_i.kind != KIND_SCORE ? '0 : slot_q + SLOT_BITS'(busy_q && step);
   always_ff @(posedge clk_i) begin
+    slot_q <= slot_d;
     if (busy_q) begin
       sub_q <= slow ? sub_q + LANE_BITS'(1) : '0;
-      if (step) slot_q <= slot_q + SLOT_BITS'(1);
       if (tile_last) busy_q <= 1'b0;
     end
     if (final_i && meta_i.kind != KIND_SCORE) begin
       busy_q <= 1'b1;
       meta_q <= meta_i;
-      slot_q <= '0;
       sub_q  <= '0;
     end
     if (rst_i) busy_q <= 1'b0;
@@ -86,9 +87,17 @@ module drain
     last1_q <= tile_last;
     meta1_q <= meta_q;
     slot1_q <= slot_q;
-    for (int unsigned t = 0; t < TOKENS; t++) begin
-      sum1_q[t] <= captured_i[t][32'(slot_q)*LANES+:LANES];
-    end
+  end
+  for (genvar t = 0; t < TOKENS; t++) begin : g_slot
+    logic [SLOT_BITS-1:0] slot;
+    replica #(
+        .WIDTH(SLOT_BITS)
+    ) u_slot (
+        .clk_i,
+        .d_i(slot_d),
+        .q_o(slot)
+    );
+    always_ff @(posedge clk_i) sum1_q[t] <= captured_i[t][32'(slot)*LANES+:LANES];
   end
   assign head_o = meta1_q.head;
 
@@ -141,5 +150,12 @@ module drain
         acc_o[t][l] <= 32'($signed(pair2_q[t][l])) + row2_q[l].bias;
       end
     end
+  end
+  for (genvar c = 0; c <= TOKENS; c++) begin : g_copy
+    replica u_linear (
+        .clk_i,
+        .d_i(meta2_q.kind == KIND_LINEAR),
+        .q_o(linear_o[c])
+    );
   end
 endmodule

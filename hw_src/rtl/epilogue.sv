@@ -19,13 +19,14 @@ module epilogue
     // from the array
     input  logic        [ LANES-1:0]                        drain_valid_i,
     input  meta_t                                           drain_meta_i,
+    input  logic        [  TOKENS:0]                        drain_linear_i,  // copies
     input  logic                                            drain_last_i,
     input  lane_row_t   [ LANES-1:0]                        drain_row_i,
     input  logic        [TOKENS-1:0][LANES-1:0][      31:0] drain_acc_i,
     input  logic        [       1:0][TOKENS-1:0][     15:0] mean_y_i,
     input  logic        [       1:0][TOKENS-1:0][      5:0] mean_shift_i,
     // from LayerNorm: LANES neighbouring channels of TOKENS tokens
-    input  logic                                            norm_valid_i,
+    input  logic        [  TOKENS:0]                        norm_valid_i,  // copies
     input  written_t                                        norm_written_i,
     input  logic        [       4:0]                        norm_tokens_i,
     input  logic        [ADDRESS_BITS-1:0]                  norm_base_i,
@@ -71,7 +72,7 @@ module epilogue
   logic [LANES-1:0][14:0] multiplier_d;
   logic [LANES-1:0][5:0] shift_d;
   (* keep = "true" *) place_t place_q[LATENCY+2];
-  (* keep = "true" *) logic two_q[5];
+  (* keep = "true" *) logic two_q[4];
   (* keep = "true" *) logic [TOKENS-1:0][5:0] shift_a_q[4];
   (* keep = "true" *) logic [LANES-1:0][14:0] multiplier_q[6];
   (* keep = "true" *) logic [LANES-1:0][5:0] shift_q[9];
@@ -79,9 +80,9 @@ module epilogue
   logic [TOKENS-1:0][LANES-1:0][26:0] a_q;
   logic [TOKENS-1:0][LANES-1:0][17:0] b_q;
   logic [TOKENS-1:0][SUM_BITS-1:0] c_q;
-  logic norm, linear;
-  assign norm   = norm_valid_i;
-  assign linear = drain_meta_i.kind == KIND_LINEAR;
+  logic norm, linear;  // each token has copies of its own
+  assign norm   = norm_valid_i[TOKENS];
+  assign linear = drain_linear_i[TOKENS];
 
   always_comb begin
     place_d.valid = norm ? '1 : drain_valid_i;
@@ -115,7 +116,7 @@ module epilogue
     multiplier_q[0] <= multiplier_d;
     shift_q[0] <= shift_d;
     for (int unsigned i = 1; i < LATENCY + 2; i++) place_q[i] <= place_q[i-1];
-    for (int unsigned i = 1; i < 5; i++) two_q[i] <= two_q[i-1];
+    for (int unsigned i = 1; i < 4; i++) two_q[i] <= two_q[i-1];
     for (int unsigned i = 1; i < 4; i++) shift_a_q[i] <= shift_a_q[i-1];
     for (int unsigned i = 1; i < 6; i++) multiplier_q[i] <= multiplier_q[i-1];
     for (int unsigned i = 1; i < 9; i++) shift_q[i] <= shift_q[i-1];
@@ -127,26 +128,26 @@ module epilogue
       end
     end
     for (int unsigned t = 0; t < TOKENS; t++) begin
-      c_q[t] <= norm ? norm_offset_i[t] : '0;
+      c_q[t] <= norm_valid_i[t] ? norm_offset_i[t] : '0;
       for (int unsigned l = 0; l < LANES; l++) begin
         acc_q[t][l] <= drain_acc_i[t][l][16:0];
-        a_q[t][l] <= norm ? norm_scale_i[t] :
-            linear ? 27'($signed(drain_acc_i[t][l][31:17])) : drain_acc_i[t][l][26:0];
-        b_q[t][l] <= norm ? 18'($signed(norm_x_i[t][l])) :
-            linear ? {3'd0, drain_row_i[l].multiplier} :
+        a_q[t][l] <= norm_valid_i[t] ? norm_scale_i[t] :
+            drain_linear_i[t] ? 27'($signed(drain_acc_i[t][l][31:17])) : drain_acc_i[t][l][26:0];
+        b_q[t][l] <= norm_valid_i[t] ? 18'($signed(norm_x_i[t][l])) :
+            drain_linear_i[t] ? {3'd0, drain_row_i[l].multiplier} :
             {2'b00, mean_y_i[drain_meta_i.parity][t]};
       end
     end
   end
 
-  // What the result is limited to, in the cycle of the limiting.
-  logic signed [15:0] low_q, high_q;
-  always_ff @(posedge clk_i) begin
-    high_q <= 16'(place_q[LATENCY-2].clamp);
-    low_q  <= -16'(place_q[LATENCY-2].clamp);
+  // What the result is limited to, a cycle before the limiting.
+  logic signed [15:0] low_d, high_d;
+  always_comb begin
+    high_d = 16'(place_q[LATENCY-2].clamp);
+    low_d  = -16'(place_q[LATENCY-2].clamp);
     if (place_q[LATENCY-2].mode == EPILOGUE_RESIDUAL[1:0]) begin
-      high_q <= 16'sh7FFF;
-      low_q  <= 16'sh8000;
+      high_d = 16'sh7FFF;
+      low_d  = 16'sh8000;
     end
   end
 
@@ -156,6 +157,15 @@ module epilogue
   logic [TOKENS-1:0][LANES-1:0][7:0] looked_up;
   assign use_table = place_q[LATENCY+1].mode == EPILOGUE_TABLE[1:0];
   for (genvar t = 0; t < TOKENS; t++) begin : g_token
+    logic two;
+    logic signed [15:0] low, high;
+    replica #(
+        .WIDTH(33)
+    ) u_lanes (
+        .clk_i,
+        .d_i({two_q[3], low_d, high_d}),
+        .q_o({two, low, high})
+    );
     for (genvar l = 0; l < LANES; l++) begin : g_lane
       requantise u_requantise (
           .clk_i,
@@ -165,12 +175,12 @@ module epilogue
           .c_i(c_q[t]),
           .shift_a_coarse_i(shift_a_q[2][t][5:2]),
           .shift_a_fine_i(shift_a_q[3][t][1:0]),
-          .two_i(two_q[4]),
+          .two_i(two),
           .multiplier_i(multiplier_q[5][l]),
           .shift_coarse_i(shift_q[7][l][5:2]),
           .shift_fine_i(shift_q[8][l][1:0]),
-          .low_i(low_q),
-          .high_i(high_q),
+          .low_i(low),
+          .high_i(high),
           .result_o(result[t][l])
       );
       lookup_table u_table (
@@ -221,7 +231,7 @@ module epilogue
 
 `ifdef VERILATOR
   lanes_taken_twice :
-  assert property (@(posedge clk_i) disable iff (rst_i) norm_valid_i |-> drain_valid_i == '0 && !drain_last_i);
+  assert property (@(posedge clk_i) disable iff (rst_i) norm |-> drain_valid_i == '0 && !drain_last_i);
 `endif
 
   logic unused;

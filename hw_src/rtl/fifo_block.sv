@@ -1,5 +1,6 @@
-// A first-word-fall-through FIFO in block memory. The memory's own output register is the head: the
-// next entry is read when the head is free or taken, at a full entry a cycle.
+// A first-word-fall-through FIFO in block memory, at a full entry a cycle. Behind the memory is its
+// output register, the head: the entry that was read waits in the memory's latch until the head is free
+// or taken.
 
 module fifo_block #(
     parameter int unsigned WIDTH = 128,
@@ -23,24 +24,29 @@ module fifo_block #(
   // One bit more than an address: equal is empty, equal but for the top bit is full.
   logic [ADDRESS_BITS:0] write_q, read_q;
   (* ram_style = "block" *) logic [WIDTH-1:0] memory[DEPTH];
-  logic write, read;
+  logic [WIDTH-1:0] entry_q;
+  logic write, read, move, held_q;
 
   assign ready_o = (write_q ^ read_q) != {1'b1, {ADDRESS_BITS{1'b0}}};
   assign write = valid_i && ready_o;
-  assign read = write_q != read_q && (!valid_o || ready_i);
+  assign move = held_q && (!valid_o || ready_i);
+  assign read = write_q != read_q && (!held_q || move);
 
   always_ff @(posedge clk_i) begin
     if (write) memory[write_q[ADDRESS_BITS-1:0]] <= data_i;
-    if (read) data_o <= memory[read_q[ADDRESS_BITS-1:0]];
+    if (read) entry_q <= memory[read_q[ADDRESS_BITS-1:0]];
+    if (move) data_o <= entry_q;
   end
 
   always_ff @(posedge clk_i) begin
     if (write) write_q <= write_q + 1'b1;
     if (read) read_q <= read_q + 1'b1;
-    valid_o <= read || (valid_o && !ready_i);
+    held_q <= read || (held_q && !move);
+    valid_o <= move || (valid_o && !ready_i);
     if (rst_i) begin
       write_q <= '0;
       read_q  <= '0;
+      held_q  <= 1'b0;
       valid_o <= 1'b0;
     end
   end

@@ -53,15 +53,15 @@ module kv_fill
   // What is read: head, K or V, tile of keys, word of channels, part of the word.
   logic active_q, is_v_q;
   logic [4:0] head_q, released_q;
-  logic [8:0] tile_q, tiles;
+  logic [8:0] tile_q, last_tile_q;  // the latter from the cycle after start_i
   logic [3:0] word_q;
   logic [3:0] part_q;
   logic [ADDRESS_BITS-1:0] base_q;
   logic part_last, word_last, tile_last, head_last, go, room;
-  assign tiles = 9'((descriptor_i.keys + 16'(TOKENS - 1)) >> $clog2(TOKENS));
+  always_ff @(posedge clk_i) last_tile_q <= 9'((descriptor_i.keys - 16'd1) >> $clog2(TOKENS));
   assign part_last = !is_v_q || part_q == 4'(PARTS - 1);
   assign word_last = word_q == 4'(K_STEPS - 1);
-  assign tile_last = tile_q + 9'd1 == tiles;
+  assign tile_last = tile_q == last_tile_q;
   assign head_last = 16'(head_q) + 16'd1 == descriptor_i.heads;
   assign room = head_q < released_q + 5'd2;
   assign read_o = active_q && room;
@@ -148,7 +148,8 @@ module kv_fill
   logic [1:0][TOKENS-1:0][DEPTH-1:0][3:0] digits_q;
   logic [ROWS-1:0][DEPTH-1:0][3:0] stream_q;
   logic [3:0] place_q;
-  logic [1:0] select_q;  // 0 K, 1 the stream, 2 and 3 V of an even or odd part of the word
+  logic [1:0] select_d;  // 0 K, 1 the stream, 2 and 3 V of an even or odd part of the word
+  assign select_d = fill_we_i ? 2'd1 : tag.is_v ? {1'b1, tag.part[0]} : 2'd0;
   logic [ROWS-1:0][CHUNKS-1:0] we_d;
   always_comb begin
     for (int unsigned r = 0; r < ROWS; r++) begin
@@ -166,7 +167,6 @@ module kv_fill
         (WADDRESS'(tag.word) * WADDRESS'(PARTS) + WADDRESS'(tag.part)) * WADDRESS'(V_STEPS) +
         WADDRESS'(32'(tag.tile) / CHUNKS) :
         WADDRESS'(32'(tag.tile) / BLOCKS) * WADDRESS'(K_STEPS) + WADDRESS'(tag.word));
-    select_q <= fill_we_i ? 2'd1 : tag.is_v ? {1'b1, tag.part[0]} : 2'd0;
     place_q <= tag.part;
     stream_q <= fill_data_i;
     for (int unsigned t = 0; t < TOKENS; t++) begin
@@ -178,6 +178,14 @@ module kv_fill
   end
   for (genvar r = 0; r < ROWS; r++) begin : g_row
     logic [3:0][DEPTH-1:0][3:0] choice;
+    logic [1:0] select;
+    replica #(
+        .WIDTH(2)
+    ) u_select (
+        .clk_i,
+        .d_i(select_d),
+        .q_o(select)
+    );
     assign choice[0] = digits_q[r%2][(r/2)%TOKENS];
     assign choice[1] = stream_q[r];
     for (genvar k = 0; k < DEPTH; k++) begin : g_input
@@ -190,7 +198,7 @@ module kv_fill
     mux4 #(
         .WIDTH(4 * DEPTH)
     ) u_choice (
-        .select_i(select_q),
+        .select_i(select),
         .data_i  (choice),
         .data_o  (wdata_o[r])
     );

@@ -41,7 +41,7 @@ module layernorm_unit
     input  logic        [TOKENS-1:0][DEPTH-1:0][       15:0] rdata_i,
     // to the lanes; in the next cycle the drain needs them
     input  logic                                             lanes_taken_i,
-    output logic                                             valid_o,
+    output logic        [TOKENS:0]                           valid_o,  // copies
     output written_t                                         written_o,
     output logic        [       4:0]                         tokens_o,
     output logic        [ADDRESS_BITS-1:0]                   base_o,
@@ -383,7 +383,6 @@ module layernorm_unit
   assign gain_address = channel[9-:GAIN_ADDRESS];
   always_ff @(posedge clk_i) begin
     // Beside the gains' read.
-    valid_o <= norm_step && !rst_i;
     written_o <= '{
         tile_final: norm_step && norm_last && !rst_i,
         op_last: norm_step && norm_last && use_last && !rst_i,
@@ -409,6 +408,13 @@ module layernorm_unit
       destination_q <= descriptor_i.destination[ADDRESS_BITS-1:0];
     end
     if (rst_i) busy_q <= 1'b0;
+  end
+  for (genvar c = 0; c <= TOKENS; c++) begin : g_copy
+    replica u_valid (
+        .clk_i,
+        .d_i(norm_step && !rst_i),
+        .q_o(valid_o[c])
+    );
   end
   assign busy_o = busy_q;
   assign channel_o = channel_q;

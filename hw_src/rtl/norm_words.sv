@@ -77,32 +77,47 @@ module norm_words
 
   // Arriving.
   logic [MEMORY_LATENCY:0] arriving_q;
-  logic write_side_q, use_side_q;
-  logic [1:0] full_q;
+  logic write_side_q, use_side_q, use_side_d;
+  logic [1:0] full_q, write_d;
   logic [1:0][TOKENS-1:0][DEPTH-1:0][15:0] held_q;
+  assign use_side_d = (use_side_q ^ release_word) && !rst_i;
+  for (genvar s = 0; s < 2; s++) begin : g_side
+    assign write_d[s] = arriving_q[MEMORY_LATENCY-1] && !rst_i &&
+        (write_side_q ^ arriving_q[MEMORY_LATENCY]) == 1'(s);
+  end
+  for (genvar t = 0; t < TOKENS; t++) begin : g_held
+    logic [1:0] write;
+    replica #(
+        .WIDTH(2)
+    ) u_write (
+        .clk_i,
+        .d_i(write_d),
+        .q_o(write)
+    );
+    always_ff @(posedge clk_i) begin
+      for (int unsigned s = 0; s < 2; s++) if (write[s]) held_q[s][t] <= rdata_i[t];
+    end
+  end
   always_ff @(posedge clk_i) begin
     arriving_q <= rst_i ? '0 : {arriving_q[MEMORY_LATENCY-1:0], read};
-    if (arriving_q[MEMORY_LATENCY]) begin
-      held_q[write_side_q] <= rdata_i;
-      write_side_q <= !write_side_q;
-    end
+    if (arriving_q[MEMORY_LATENCY]) write_side_q <= !write_side_q;
     for (int unsigned s = 0; s < 2; s++) begin
       if (release_word && use_side_q == 1'(s)) full_q[s] <= 1'b0;
       if (arriving_q[MEMORY_LATENCY] && write_side_q == 1'(s)) full_q[s] <= 1'b1;
     end
-    if (release_word) use_side_q <= !use_side_q;
+    use_side_q <= use_side_d;
     if (rst_i) begin
       write_side_q <= 1'b0;
-      use_side_q <= 1'b0;
       full_q <= '0;
     end
   end
 
   // Using.
   logic [WORD_BITS-1:0] use_word_q;
-  logic [PHASE_BITS-1:0] phase_q;
+  logic [PHASE_BITS-1:0] phase_q, phase_d;
   logic use_word_last, phase_last;
   assign use_word_last = use_word_q + WORD_BITS'(1) == words_i;
+  assign phase_d = rst_i ? '0 : phase_q + PHASE_BITS'(step_i);
   assign phase_last = phase_q == PHASE_BITS'(PHASES - 1);
   assign release_word = step_i && phase_last;
   assign valid_o = full_q[use_side_q];
@@ -111,16 +126,20 @@ module norm_words
   assign word_o = use_word_q;
   assign phase_o = phase_q;
   for (genvar t = 0; t < TOKENS; t++) begin : g_token
-    assign x_o[t] = held_q[use_side_q][t][32'(phase_q)*LANES+:LANES];
+    logic side;
+    logic [PHASE_BITS-1:0] phase;
+    replica #(
+        .WIDTH(1 + PHASE_BITS)
+    ) u_place (
+        .clk_i,
+        .d_i({use_side_d, phase_d}),
+        .q_o({side, phase})
+    );
+    assign x_o[t] = held_q[side][t][32'(phase)*LANES+:LANES];
   end
   always_ff @(posedge clk_i) begin
-    if (step_i) begin
-      phase_q <= phase_q + PHASE_BITS'(1);
-      if (phase_last) use_word_q <= use_word_last ? '0 : use_word_q + WORD_BITS'(1);
-    end
-    if (rst_i) begin
-      phase_q <= '0;
-      use_word_q <= '0;
-    end
+    phase_q <= phase_d;
+    if (release_word) use_word_q <= use_word_last ? '0 : use_word_q + WORD_BITS'(1);
+    if (rst_i) use_word_q <= '0;
   end
 endmodule

@@ -216,6 +216,8 @@ module quasar_top
   logic [21:0] ahead_words;
   logic [7:0] ahead_number, unit_number;
   violation_t queue_violation;
+  logic queue_bad;
+  logic [3:0] queue_unit;
   logic [3:0] unit_start, unit_done;
   logic profile_valid, profile_ready, profile_idle, store_idle, datapath_next, datapath_accept;
   logic [25:0] profile_number;
@@ -252,7 +254,9 @@ module quasar_top
       .valid_o(queue_valid),
       .ready_i(queue_ready),
       .descriptor_o(queue_descriptor),
-      .violation_o(queue_violation)
+      .violation_o(queue_violation),
+      .bad_o(queue_bad),
+      .unit_o(queue_unit)
   );
 
   // Once the units are in reset nothing new is asked for: quiet ports stay quiet.
@@ -289,6 +293,8 @@ module quasar_top
       .queue_ready_o(queue_ready),
       .queue_descriptor_i(queue_descriptor),
       .queue_violation_i(queue_violation),
+      .queue_bad_i(queue_bad),
+      .queue_unit_i(queue_unit),
       .datapath_next_o(datapath_next),
       .datapath_accept_i(datapath_accept),
       .unit_start_o(unit_start),

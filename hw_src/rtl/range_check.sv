@@ -8,7 +8,7 @@
 // a region being ceil(tokens / TOKENS) * pitch words, so that one multiplier serves all of them, a
 // test after the other. `done_o` comes some 10 to 30 cycles after `start_i`; descriptors are
 // checked ahead, so that the time does not show. `descriptor_i` is stable from `start_i` to
-// `done_o`, and check_fields has four cycles to settle.
+// `done_o`; what follows from it alone is registered, and has four cycles to settle.
 
 module range_check
   import quasar_pkg::*;
@@ -117,15 +117,20 @@ module range_check
   descriptor_t d;
   test_t test;
   logic [2:0] step_q;
-  logic [15:0] patches_q, channels, groups, steps;
+  logic [15:0] patches_q, line_bytes_q, channels_q, k_end_q, v_end_q, groups_q, steps_q;
   logic [7:0] columns;
 
   assign d = descriptor_i;
   assign columns = 8'(d.image_size >> 4);  // at most 15
-  always_ff @(posedge clk_i) patches_q <= 16'(columns[3:0]) * 16'(columns[3:0]) + 1'b1;
-  assign channels = 16'(d.heads * 16'(HEAD_DIM));
-  assign groups = (d.outputs + d.rows8 + 16'(ROWS - 1)) >> ROW_BITS;
-  assign steps = (d.inputs + 16'(DEPTH - 1)) >> DEPTH_BITS;
+  always_ff @(posedge clk_i) begin
+    patches_q <= 16'(columns[3:0]) * 16'(columns[3:0]) + 1'b1;
+    line_bytes_q <= 16'(d.image_size * 3);
+    channels_q <= 16'(d.heads * 16'(HEAD_DIM));
+    k_end_q <= d.channel_k + channels_q;
+    v_end_q <= d.channel_v + channels_q;
+    groups_q <= (d.outputs + d.rows8 + 16'(ROWS - 1)) >> ROW_BITS;
+    steps_q <= (d.inputs + 16'(DEPTH - 1)) >> DEPTH_BITS;
+  end
 
   always_comb begin
     test = '0;
@@ -134,7 +139,7 @@ module range_check
       case (step_q)
         3'd0: test = act(AT_DESTINATION, d.destination, patches_q, d.destination_pitch,
                          16'(PATCH_CHANNELS));
-        3'd1: test = bytes(IMAGE_AREA, AT_ADDRESS, d.address, d.image_size, 16'(d.image_size * 3));
+        3'd1: test = bytes(IMAGE_AREA, AT_ADDRESS, d.address, d.image_size, line_bytes_q);
         default: test.last = 1'b1;
       endcase
       OPCODE_LOAD_RESIDUAL:
@@ -155,7 +160,7 @@ module range_check
           test = act(AT_DESTINATION, d.destination, d.tokens, d.destination_pitch, d.outputs);
         endcase
         3'd2: begin
-          test = bytes(PROGRAM_AREA, AT_WEIGHTS, d.weights, groups, steps);
+          test = bytes(PROGRAM_AREA, AT_WEIGHTS, d.weights, groups_q, steps_q);
           test.weights = 1'b1;
         end
         3'd3: test = bytes(PROGRAM_AREA, AT_PARAMETERS, d.parameters, d.outputs, 16'(ROW_BYTES));
@@ -174,10 +179,10 @@ module range_check
       endcase
       OPCODE_ATTENTION:
       case (step_q)
-        3'd0: test = act(AT_SOURCE, d.source, d.tokens, d.source_pitch, channels);
-        3'd1: test = act(AT_SOURCE_KV, d.source_kv, d.keys, d.kv_pitch, d.channel_k + channels);
-        3'd2: test = act(AT_SOURCE_KV, d.source_kv, d.keys, d.kv_pitch, d.channel_v + channels);
-        3'd3: test = act(AT_DESTINATION, d.destination, d.tokens, d.destination_pitch, channels);
+        3'd0: test = act(AT_SOURCE, d.source, d.tokens, d.source_pitch, channels_q);
+        3'd1: test = act(AT_SOURCE_KV, d.source_kv, d.keys, d.kv_pitch, k_end_q);
+        3'd2: test = act(AT_SOURCE_KV, d.source_kv, d.keys, d.kv_pitch, v_end_q);
+        3'd3: test = act(AT_DESTINATION, d.destination, d.tokens, d.destination_pitch, channels_q);
         3'd4: test = bytes(PROGRAM_AREA, AT_PARAMETERS, d.parameters, d.heads, 16'(HEAD_BYTES));
         default: test.last = 1'b1;
       endcase

@@ -57,6 +57,8 @@ module sequencer
     output logic queue_ready_o,
     input descriptor_t queue_descriptor_i,
     input violation_t queue_violation_i,
+    input logic queue_bad_i,
+    input logic [3:0] queue_unit_i,  // that it is for, none for END
     output logic datapath_next_o,  // it is a legal one for the datapath
     input logic datapath_accept_i,
 
@@ -126,29 +128,20 @@ module sequencer
   end
 
   // --- Dispatch
-  logic [SLOTS-1:0] busy_q, ended_q, want, dispatched;
+  logic [SLOTS-1:0] busy_q, ended_q, dispatched;
   logic [25:0] number_q;
-  logic dispatch, may_begin, queue_bad, queue_end, run_ends, datapath_busy, datapath_room, all_idle;
+  logic dispatch, may_begin, ready, run_ends, datapath_busy, datapath_room, all_idle;
 
-  always_comb begin
-    case (queue_descriptor_i.opcode)
-      OPCODE_LOAD_IMAGE: want = 4'b0001;
-      OPCODE_LOAD_RESIDUAL: want = 4'b0010;
-      OPCODE_STORE: want = 4'b1000;
-      default: want = 4'b0100;
-    endcase
-  end
-  assign queue_bad = queue_violation_i.cause != CAUSE_NONE;
-  assign queue_end = queue_descriptor_i.opcode == OPCODE_END;
-  assign datapath_next_o = queue_valid_i && !queue_bad && !queue_end && want[2];
+  assign datapath_next_o = queue_valid_i && !queue_bad_i && queue_unit_i[2];
   // All slots free, or one load beside the other, or a datapath that takes another operation.
   assign all_idle = busy_q == '0 && !datapath_busy;
-  assign may_begin = want[2] ? busy_q == '0 && datapath_room && datapath_accept_i :
-      all_idle || (want[1:0] != '0 && !busy_q[3] && !datapath_busy && (busy_q[1:0] & want[1:0]) == '0);
-  assign dispatch = state_q == RUN && queue_valid_i && !queue_bad && !queue_end && may_begin &&
-      unit_start_o == '0;
-  assign dispatched = dispatch ? want : '0;
-  assign run_ends = state_q == RUN && queue_valid_i && !queue_bad && queue_end && all_idle;
+  assign may_begin = queue_unit_i[2] ? busy_q == '0 && datapath_room && datapath_accept_i :
+      all_idle || (queue_unit_i[1:0] != '0 && !busy_q[3] && !datapath_busy &&
+                   (busy_q[1:0] & queue_unit_i[1:0]) == '0);
+  assign ready = state_q == RUN && queue_valid_i && !queue_bad_i;
+  assign dispatch = ready && queue_unit_i != '0 && may_begin && unit_start_o == '0;
+  assign dispatched = dispatch ? queue_unit_i : '0;
+  assign run_ends = ready && queue_unit_i == '0 && all_idle;
   assign queue_ready_o = dispatch || run_ends;
 
   always_ff @(posedge clk_i) begin
@@ -279,7 +272,7 @@ module sequencer
   assign running = state_q == RUN || state_q == FLUSH || state_q == FLUSH_END;
   assign stop_number = number_q - 26'(!queue_stop && number_q != '0);
   always_comb begin
-    queue_stop = state_q == RUN && queue_valid_i && queue_bad && all_idle;
+    queue_stop = state_q == RUN && queue_valid_i && queue_bad_i && all_idle;
     stop = queue_stop;
     stop_cause = queue_violation_i.cause;
     stop_address = 64'(queue_violation_i.offset);

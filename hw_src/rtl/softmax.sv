@@ -67,14 +67,28 @@ module softmax
 
   // A tile's first block as it comes, the others from a copy.
   logic part_valid, part_last;
-  logic [PART_BITS-1:0] part_q;
+  logic [PART_BITS-1:0] part_q, part_d;
   meta_t part_meta, tile_meta_q;
   logic [TOKENS-1:0][ROWS-1:0][SCORE_BITS-1:0] digits, later_q;
   logic [PARTS-1:0][TOKENS-1:0][2*EXP_ROWS-1:0][SCORE_BITS-1:0] choice;
   assign part_valid = (score_i && meta_i.kind == KIND_SCORE) || part_q != '0;
   assign part_last = part_q == PART_BITS'(PARTS - 1);
   assign part_meta = part_q == '0 ? meta_i : tile_meta_q;
+  always_comb begin
+    part_d = part_q;
+    if (part_valid) part_d = part_last ? '0 : part_q + PART_BITS'(1);
+    if (rst_i || start_i) part_d = '0;
+  end
+  logic [TOKENS-1:0][PART_BITS-1:0] token_part;
   for (genvar t = 0; t < TOKENS; t++) begin : g_tile
+    replica #(
+        .WIDTH(PART_BITS)
+    ) u_part (
+        .clk_i,
+        .d_i(part_d),
+        .q_o(token_part[t])
+    );
+    always_ff @(posedge clk_i) if (token_part[t] == '0) later_q[t] <= digits[t];
     for (genvar r = 0; r < ROWS; r++) begin : g_digit
       assign digits[t][r] = SCORE_BITS'(acc_i[t][r]);
       assign choice[r/(2*EXP_ROWS)][t][r%(2*EXP_ROWS)] =
@@ -82,12 +96,8 @@ module softmax
     end
   end
   always_ff @(posedge clk_i) begin
-    if (part_q == '0) begin
-      later_q <= digits;
-      tile_meta_q <= meta_i;
-    end
-    if (part_valid) part_q <= part_last ? '0 : part_q + PART_BITS'(1);
-    if (rst_i || start_i) part_q <= '0;
+    if (part_q == '0) tile_meta_q <= meta_i;
+    part_q <= part_d;
   end
 
   // Scores joined from their digits, buffered, and their maximum.
@@ -149,7 +159,7 @@ module softmax
     any2_q <= exists[0];
     for (int unsigned t = 0; t < TOKENS; t++) begin
       for (int unsigned l = 0; l < EXP_ROWS; l++) begin
-        score1_q[t][l] <= choice[part_q][t][2*l] + (choice[part_q][t][2*l+1] << 4);
+        score1_q[t][l] <= choice[token_part[t]][t][2*l] + (choice[token_part[t]][t][2*l+1] << 4);
       end
       for (int unsigned q = 0; q < QUADS; q++) quad2_q[t][q] <= quad[t][q];
       if (valid2_q && any2_q && (first2_q ||
@@ -177,14 +187,17 @@ module softmax
   // Numerators: blocks of EXP_ROWS keys of the tile at hand.
   // A tile is followed by a pause (flush) in which its sum and the reciprocals come out.
   logic run_q, flush_q, parity_q, begin_tile, block_last;
-  logic [BLOCK_BITS-1:0] block_q, blocks;
+  logic [BLOCK_BITS-1:0] block_q, last_block_q;
   logic [1:0] e_busy_q;
-  logic [8:0] tile_q, tiles;
+  logic [8:0] tile_q, last_tile_q;
   logic [3:0] head_q;
   logic finish;
-  assign tiles = 9'((descriptor_i.tokens + 16'(TOKENS - 1)) >> $clog2(TOKENS));
-  assign blocks = BLOCK_BITS'(((keys + 16'(DEPTH - 1)) >> $clog2(DEPTH)) * 16'(BLOCKS_PER_STEP));
-  assign block_last = block_q + BLOCK_BITS'(1) == blocks;
+  always_ff @(posedge clk_i) begin
+    last_tile_q <= 9'((descriptor_i.tokens - 16'd1) >> $clog2(TOKENS));
+    last_block_q <= BLOCK_BITS'(((keys - 16'd1) >> $clog2(DEPTH)) * 16'(BLOCKS_PER_STEP)) +
+        BLOCK_BITS'(BLOCKS_PER_STEP - 1);
+  end
+  assign block_last = block_q == last_block_q;
   assign begin_tile = !run_q && !flush_q && scored_q[parity_q] && !e_busy_q[parity_q];
   assign score_address = {parity_q, (SADDRESS - 1)'(block_q)};
   assign head_o = head_q;
@@ -211,7 +224,7 @@ module softmax
       flush_q <= 1'b0;
       parity_q <= !parity_q;
       tile_q <= tile_q + 9'd1;
-      if (tile_q + 9'd1 == tiles) begin
+      if (tile_q == last_tile_q) begin
         tile_q <= '0;
         head_q <= head_q + 4'd1;
       end
@@ -235,26 +248,42 @@ module softmax
   logic [BLOCK_BITS-1:0] number_q[STAGES];
   logic [TOKENS-1:0][EXP_ROWS-1:0][PRODUCT_BITS-1:0] product;
   logic [TOKENS-1:0][EXP_ROWS-1:0][7:0] index_q;
+  logic [TOKENS-1:0][4:0] token_shift;
   for (genvar t = 0; t < TOKENS; t++) begin : g_difference
+    logic [14:0] multiplier;
+    replica #(
+        .WIDTH(5)
+    ) u_shift (
+        .clk_i,
+        .d_i(shift_i),
+        .q_o(token_shift[t])
+    );
+    if (FABRIC) begin : g_multiplier
+      replica #(
+          .WIDTH(15)
+      ) u_multiplier (
+          .clk_i,
+          .d_i(multiplier_i),
+          .q_o(multiplier)
+      );
+    end else begin : g_multiplier
+      assign multiplier = multiplier_i;
+    end
     for (genvar l = 0; l < EXP_ROWS; l++) begin : g_row
       logic signed [SCORE_BITS:0] difference;
       assign difference = (SCORE_BITS + 1)'($signed(maximum_q[parity_q][t])) -
           (SCORE_BITS + 1)'($signed(score_word[t][l]));
       if (FABRIC) begin : g_fabric
         logic signed [SCORE_BITS:0] difference_q;
-        logic [15:0] multiplier_q;
         logic signed [PRODUCT_BITS:0] whole;
-        always_ff @(posedge clk_i) begin
-          difference_q <= difference;
-          multiplier_q <= {1'b0, multiplier_i};
-        end
+        always_ff @(posedge clk_i) difference_q <= difference;
         fabric_multiplier #(
             .A_BITS(SCORE_BITS + 1),
             .B_BITS(16)
         ) u_product (
             .clk_i,
             .a_i(difference_q),
-            .b_i(multiplier_q),
+            .b_i({1'b0, multiplier}),
             .p_o(whole)
         );
         assign product[t][l] = whole[PRODUCT_BITS-1:0];
@@ -267,7 +296,7 @@ module softmax
         ) u_dsp (
             .clk_i,
             .a_i(27'(difference)),
-            .b_i({3'd0, multiplier_i}),
+            .b_i({3'd0, multiplier}),
             .c_i('0),
             .cascade_i('0),
             .p_o(whole),
@@ -319,7 +348,7 @@ module softmax
       automatic logic [15:0] part = '0;
       for (int unsigned l = 0; l < EXP_ROWS; l++) begin
         automatic logic [15:0] key = 16'(number_q[STAGES-2]) * 16'(EXP_ROWS) + 16'(l);
-        index_q[t][l] <= scaled(product[t][l], shift_i);
+        index_q[t][l] <= scaled(product[t][l], token_shift[t]);
         e_q[t][l] <= key < keys ? EXP[EXP_BITS*32'(index_q[t][l])+:EXP_BITS] : 7'd0;
         part += 16'(e_q[t][l]);
       end

@@ -11,7 +11,7 @@ from typing import Any
 from levels import RAM, Arcs
 from netlist import Module, memories
 
-LEVELS = 9
+LEVELS = 8
 """The most logic levels between two registers: 300 MHz before placement (docs/hardware.md)."""
 
 ROOM = "whoever writes has counted the room (an assertion says so)"
