@@ -361,3 +361,21 @@ def test_array_has_what_the_report_on_arrangements_says_of_its_cells() -> None:
         assert present["parts"]["cell"]["LUT"] == pytest.approx(
             shape["size"][0] * shape["size"][1] // 4 * array["dot_cell"]["LUT"], rel=0.01
         )
+
+
+def test_hardware_page_has_the_figures_of_the_report_on_arrangements() -> None:
+    made = json.loads(arrangements.REPORT.read_text())
+    rows = (ROOT / "docs" / "hardware.md").read_text().split("\n")
+    for i, entry in enumerate(made["shapes"][0]["arrangements"]):
+        row = next(
+            line for line in rows if line.replace("*", "").startswith(f"| `{entry['name']}`")
+        )
+        found = [part.strip(" *") for part in row.split("|")[2:-1]]
+        wanted = []
+        for shape in made["shapes"]:
+            tokens, size, depth = shape["size"]
+            cells, parts = tokens * size // 4, shape["arrangements"][i]["parts"].values()
+            lut, ff = (sum(part[c] for part in parts) / cells for c in ("LUT", "FF"))
+            wanted.append(f"{lut / (4 * depth):.2f}, {ff / (4 * depth):.2f}")
+        levels_there = str(made["shapes"][-1]["arrangements"][i]["levels"])
+        assert found == [*wanted, f"{lut:,.0f}, {ff:,.0f}", levels_there]
