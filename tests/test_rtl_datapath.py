@@ -51,7 +51,7 @@ def compare(overlay_name: str, seed: int, gap_percent: int, structural: bool = F
 
 
 def test_packed_multipliers_give_exact_sums_for_all_inputs() -> None:
-    cases, wrong = bench.packed_dot_exhaustive(seed=1)
+    cases, wrong = bench.dot_exhaustive("packed_dot", latency=7, seed=1)
     assert cases == 16 * 15 * 255 * 255
     assert wrong == 0
 

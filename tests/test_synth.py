@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "hw_src" / "synth"))
 
+import arrangements  # noqa: E402
 import checks  # noqa: E402
 import fanout  # noqa: E402
 import levels  # noqa: E402
@@ -344,3 +345,47 @@ def test_shapes_are_distinct_and_whole() -> None:
         lanes = min(max(o["depth"] // 4, 2), 8)
         least = o["tokens"] * (o["rows"] * o["depth"] // 4 + 2 * lanes)
         assert least < m["totals"]["DSP48E2"] < 2 * least + 50
+
+
+def test_report_on_arrangements_is_of_the_present_sources() -> None:
+    made = json.loads(arrangements.REPORT.read_text())
+    assert made["sources"] == arrangements.sources_hash(), "run hw_src/synth/arrangements.py"
+    assert arrangements.REPORT.with_suffix(".md").read_text() == arrangements.markdown(made)
+    for shape in made["shapes"]:
+        overlay = json.loads((ROOT / "overlays" / shape["overlay"] / "overlay.json").read_text())
+        assert shape["size"] == [overlay[p] for p in ("tokens", "rows", "depth")]
+        tokens, rows, depth = shape["size"]
+        for entry in shape["arrangements"]:
+            parts = entry["parts"]
+            # Four products a multiplier, whatever the arrangement.
+            assert sum(part["DSP48E2"] for part in parts.values()) == tokens * rows * depth // 4
+            assert entry["levels"] <= checks.LEVELS
+
+
+def test_array_has_what_the_report_on_arrangements_says_of_its_cells() -> None:
+    made = json.loads(arrangements.REPORT.read_text())
+    for shape in made["shapes"]:
+        present = next(a for a in shape["arrangements"] if a["name"] == "four")
+        path = ROOT / "overlays" / shape["overlay"] / "synth.json"
+        array = {m["module"]: m["total"] for m in json.loads(path.read_text())["modules"]}
+        assert present["parts"]["cell"]["LUT"] == pytest.approx(
+            shape["size"][0] * shape["size"][1] // 4 * array["dot_cell"]["LUT"], rel=0.01
+        )
+
+
+def test_hardware_page_has_the_figures_of_the_report_on_arrangements() -> None:
+    made = json.loads(arrangements.REPORT.read_text())
+    rows = (ROOT / "docs" / "hardware.md").read_text().split("\n")
+    for i, entry in enumerate(made["shapes"][0]["arrangements"]):
+        row = next(
+            line for line in rows if line.replace("*", "").startswith(f"| `{entry['name']}`")
+        )
+        found = [part.strip(" *") for part in row.split("|")[2:-1]]
+        wanted = []
+        for shape in made["shapes"]:
+            tokens, size, depth = shape["size"]
+            cells, parts = tokens * size // 4, shape["arrangements"][i]["parts"].values()
+            lut, ff = (sum(part[c] for part in parts) / cells for c in ("LUT", "FF"))
+            wanted.append(f"{lut / (4 * depth):.2f}, {ff / (4 * depth):.2f}")
+        levels_there = str(made["shapes"][-1]["arrangements"][i]["levels"])
+        assert found == [*wanted, f"{lut:,.0f}, {ff:,.0f}", levels_there]

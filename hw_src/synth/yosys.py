@@ -94,14 +94,18 @@ def elaborate(overlay: dict[str, Any], top: str, work: Path) -> str:
     values = {name.upper(): overlay[name] for name in PARAMETERS}
     values["CLOCK_KHZ"] = overlay["clock_mhz"] * 1000
     text = (RTL / f"{top}.sv").read_text()
-    given = " ".join(
-        f"-G {n}={v}" for n, v in values.items() if re.search(rf"\bparameter\b.*\b{n}\b", text)
-    )
-    files = " ".join(str(path.relative_to(ROOT)) for path in (*sources(), PRIMITIVE))
+    given = {n: v for n, v in values.items() if re.search(rf"\bparameter\b.*\b{n}\b", text)}
+    return read(sources(), top, given, work)
+
+
+def read(files: list[Path], top: str, parameters: dict[str, int], work: Path) -> str:
+    """RTLIL of the module `top` of some files, one module an instance."""
+    given = " ".join(f"-G {name}={value}" for name, value in parameters.items())
+    names = " ".join(str(path.relative_to(ROOT)) for path in (*files, PRIMITIVE))
     # Only what asks for a memory is one: delay lines are arrays as well.
     commands = (
         "read_slang --threads 1 --keep-hierarchy --no-implicit-memories "
-        f"--blackboxed-module DSP48E2 -D SYNTHESIS --top {top} {given} {files}\n"
+        f"--blackboxed-module DSP48E2 -D SYNTHESIS --top {top} {given} {names}\n"
         f"write_rtlil {work}/{top}.il\n"
     )
     run(commands, work, top)
