@@ -116,7 +116,7 @@ class Timing:
         self.fabric = o.tokens * o.rows * o.depth > 4096
         self.summed = self.SUMMED + 2 * self.fabric
         self.gain = 8 // self.lanes  # cycles of a beat of gains
-        dot_cells = 7 + ((o.depth // 4 - 1).bit_length() + 1) // 2
+        dot_cells = 6 + ((o.depth // 4 - 1).bit_length() + 1) // 2
         self.array = self.ARRAY + dot_cells
         # Weights come through one port, or through all when an array beat is wide.
         array_bytes = o.rows * o.depth // 2

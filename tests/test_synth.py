@@ -365,7 +365,7 @@ def test_report_on_arrangements_is_of_the_present_sources() -> None:
 def test_array_has_what_the_report_on_arrangements_says_of_its_cells() -> None:
     made = json.loads(arrangements.REPORT.read_text())
     for shape in made["shapes"]:
-        present = next(a for a in shape["arrangements"] if a["name"] == "four")
+        present = next(a for a in shape["arrangements"] if a["name"] == "array")
         path = ROOT / "overlays" / shape["overlay"] / "synth.json"
         array = {m["module"]: m["total"] for m in json.loads(path.read_text())["modules"]}
         assert present["parts"]["cell"]["LUT"] == pytest.approx(

@@ -35,7 +35,6 @@ module array
 `endif
 `endif
   logic [TOKENS-1:0][ROWS-1:0][15:0] sum;
-  logic [TOKENS/2-1:0][ROWS/2-1:0] carry;  // to sum[t][r] of even t and odd r
 `ifdef QUASAR_FAST
   logic [TOKENS-1:0][DEPTH-1:0][7:0] x_q;
   logic [ROWS-1:0][DEPTH-1:0][3:0] w_q;
@@ -85,7 +84,6 @@ module array
           .w_i  (w_q[r+:2]),
           .sum_o(part)
       );
-      assign carry[t/2][r/2] = 1'b0;
 `else
       dot_cell #(
           .DEPTH(DEPTH)
@@ -96,8 +94,7 @@ module array
           .w0_low_i(w0_low[r/2]),
           .w1_low_i(w1_low[r/2]),
           .x1_low_i(x1_low[t/2]),
-          .sum_o(part),
-          .carry_o(carry[t/2][r/2])
+          .sum_o(part)
       );
 `endif
       assign sum[t][r+:2]   = part[0];
@@ -142,15 +139,11 @@ module array
   logic [TOKENS-1:0][ROWS-1:0][ACC_BITS-1:0] acc;
   for (genvar t = 0; t < TOKENS; t++) begin : g_accumulators
     for (genvar r = 0; r < ROWS; r++) begin : g_row
-      localparam bit CARRY = t % 2 == 0 && r % 2 == 1;
-      accumulator #(
-          .CARRY(CARRY)
-      ) u_acc (
+      accumulator u_acc (
           .clk_i,
           .valid_i(valid_row[r]),
           .first_i(first_row[r]),
           .sum_i  (sum[t][r]),
-          .carry_i(CARRY && carry[t/2][r/2]),
           .acc_o  (acc[t][r])
       );
     end

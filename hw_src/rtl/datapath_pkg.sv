@@ -93,7 +93,7 @@ package datapath_pkg;
 
   // Cycles of a dot cell: cascades of four, then two adder levels a register.
   function automatic int unsigned cell_latency(input int unsigned depth);
-    cell_latency = 7 + ($clog2(depth / 4) + 1) / 2;
+    cell_latency = 6 + ($clog2(depth / 4) + 1) / 2;
   endfunction
 
 endpackage

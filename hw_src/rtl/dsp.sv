@@ -1,11 +1,13 @@
 // A DSP48E2 as the array and the lanes use it: P <= A x B + addend, on 27 and 18 bits.
 //
 //   INPUTS   registers of A and B, up to two; one behind the product and one at the end follow
-//   ADDEND   0 none; 1 c_i, registered once; 2 the cascade, the P of the DSP below
+//   ADDEND   0 none; 1 c_i, registered once; 2 the cascade, the P of the DSP below; 3 both;
+//            4 -c_i - 1
 //
-// p_o comes INPUTS + 2 cycles after its operands; the addend is there one cycle before it. Synthesis instantiates the primitive, so
-// that all its registers are used; simulation the behaviour beside it. QUASAR_PRIMITIVE takes the
-// primitive in simulation as well: a test compares both (hw_src/synth/dsp48e2.sv).
+// p_o comes INPUTS + 2 cycles after its operands; the addend is there one cycle before it. Synthesis
+// instantiates the primitive, so that all its registers are used; simulation the behaviour beside it.
+// QUASAR_PRIMITIVE takes the primitive in simulation as well: a test compares both
+// (hw_src/synth/dsp48e2.sv).
 `ifdef SYNTHESIS
 `define QUASAR_PRIMITIVE
 `endif
@@ -22,13 +24,13 @@ module dsp #(
     output logic signed [47:0] p_o,
     output logic signed [47:0] cascade_o
 );
-  if (INPUTS > 2 || ADDEND > 2) begin : g_check
-    $error("INPUTS and ADDEND are at most 2");
+  if (INPUTS > 2 || ADDEND > 4) begin : g_check
+    $error("INPUTS is at most 2, ADDEND at most 4");
   end
 
 `ifdef QUASAR_PRIMITIVE
-  // Multiplexers W, Z, Y, X: product in X and Y, addend in Z.
-  localparam logic [2:0] Z[3] = '{3'b000, 3'b011, 3'b001};
+  // Multiplexers W, Z, Y, X: product in X and Y, addend in Z, which may be inverted, and W.
+  localparam logic [4:0] WZ[5] = '{5'b00_000, 5'b00_011, 5'b00_001, 5'b11_001, 5'b00_011};
   DSP48E2 #(
       .AREG(INPUTS),
       .BREG(INPUTS),
@@ -57,9 +59,9 @@ module dsp #(
       .MULTSIGNIN(1'b0),
       .CARRYIN(1'b0),
       .CARRYINSEL(3'd0),
-      .ALUMODE(4'd0),
+      .ALUMODE(ADDEND == 4 ? 4'b0001 : 4'b0000),
       .INMODE(5'd0),
-      .OPMODE({2'b00, Z[ADDEND], 4'b0101}),
+      .OPMODE({WZ[ADDEND], 4'b0101}),
       .CEA1(1'b1),
       .CEA2(1'b1),
       .CEB1(1'b1),
@@ -102,7 +104,15 @@ module dsp #(
     c_q <= c_i;
     p_o <= product_q + addend;
   end
-  assign addend = ADDEND == 1 ? c_q : ADDEND == 2 ? cascade_i : '0;
+  always_comb begin
+    case (ADDEND)
+      1: addend = c_q;
+      2: addend = cascade_i;
+      3: addend = cascade_i + c_q;
+      4: addend = ~c_q;
+      default: addend = '0;
+    endcase
+  end
   assign cascade_o = p_o;
 `endif
 endmodule

@@ -111,7 +111,7 @@ def array_random(depth: int, seed: int, count: int, *, structural: bool) -> int:
     """Wrong sums of an array in `count` random and extreme vectors."""
     bench = _library("array", {"TOKENS": 2, "ROWS": 2, "DEPTH": depth}, structural)
     bench.array_random.restype = ctypes.c_uint64
-    latency = 9 + ((depth // 4 - 1).bit_length() + 1) // 2
+    latency = 8 + ((depth // 4 - 1).bit_length() + 1) // 2
     wrong: int = bench.array_random(depth, latency, seed, ctypes.c_uint64(count))
     return wrong
 

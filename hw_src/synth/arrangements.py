@@ -34,6 +34,7 @@ SHARED = (
     "dsp",
     "packed_dot",
     "dot_cell",
+    "low_sum",
     "pack_digits",
     "pack_tokens",
     "accumulator",
@@ -41,18 +42,18 @@ SHARED = (
 """The RTL that arrangements take."""
 SHAPES = ("b1024", "b8192")
 ARRANGEMENTS = {
-    "four": ("cascades of four, three low bits", "arrangement", {"ARRANGEMENT": 0}),
-    "two": ("cascades of two, two low bits", "arrangement", {"ARRANGEMENT": 1}),
+    "array": ("cascades of four, in fields", "arrangement", {"ARRANGEMENT": 0}),
+    "separated": ("cascades of four, taken apart", "arrangement", {"ARRANGEMENT": 2}),
+    "two": ("cascades of two, taken apart", "arrangement", {"ARRANGEMENT": 1}),
     "dual": ("8-bit and 4-bit mode", "dual_arrangement", {}),
-    "aligned": ("cascades of four, aligned", "arrangement", {"ARRANGEMENT": 2}),
 }
 """Name -> description, top module, its parameters beside the array's size."""
 PARTS = {
     **dict.fromkeys(("pack_digits", "pack_tokens", "two_digits", "dual_digits"), "packing"),
     **dict.fromkeys(("arrangement", "dual_arrangement"), "packing"),  # the mode's delay
-    **dict.fromkeys(("accumulator", "dual_accumulator"), "accumulators"),
-    **dict.fromkeys(("dot_cell", "two_cell", "dual_cell", "aligned_cell", "lane_tree"), "cell"),
-    **dict.fromkeys(("packed_dot", "two_dot", "dual_dot", "aligned_dot"), "cell"),
+    **dict.fromkeys(("accumulator", "carry_accumulator", "dual_accumulator"), "accumulators"),
+    **dict.fromkeys(("dot_cell", "separated_cell", "two_cell", "dual_cell", "lane_tree"), "cell"),
+    **dict.fromkeys(("packed_dot", "separated_dot", "two_dot", "dual_dot"), "cell"),
     **dict.fromkeys(("low_sum", "separate", "dsp", "controlled_dsp"), "cell"),
 }
 """What a module's own primitives count as."""

@@ -18,13 +18,13 @@ ROOM = "whoever writes has counted the room (an assertion says so)"
 PASSES = "of LayerNorm's two passes only one needs it"
 PASS_OUTPUTS = ("reading_o", "phase_o", "word_o")
 CASCADES = {
-    **dict.fromkeys(("packed_dot", "two_dot"), "dsp"),
-    **dict.fromkeys(("dual_dot", "aligned_dot"), "controlled_dsp"),
+    **dict.fromkeys(("packed_dot", "separated_dot", "two_dot"), "dsp"),
+    "dual_dot": "controlled_dsp",
 }
 INTENDED = {
     **{(cascade, dsp, "p_o"): "only the last sum leaves it" for cascade, dsp in CASCADES.items()},
     **{(c, dsp, "cascade_o"): "the last has nothing above it" for c, dsp in CASCADES.items()},
-    **{(c, "lane_tree", "carry_o"): "a lane without" for c in ("two_cell", "aligned_cell")},
+    **{(c, "lane_tree", "carry_o"): "a lane without" for c in ("two_cell", "separated_cell")},
     ("requantise", "dsp", "cascade_o"): "no cascade",
     ("softmax", "dsp", "cascade_o"): "no cascade",
     ("read_client", "fifo", "ready_o"): ROOM,

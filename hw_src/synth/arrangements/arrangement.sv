@@ -1,10 +1,11 @@
 // What an arrangement takes beside the others: an array's packing of operands, its cells and its
 // accumulators, without what is the same for all (tags, captured sums).
 //
-//   ARRANGEMENT   0 cascades of four as in rtl/, 1 cascades of two, 2 aligned cascades of four
+//   ARRANGEMENT   0 the array's cascades of four, 1 cascades of two, 2 cascades of four whose sums are
+//                 taken apart behind
 //
 // acc_o[t][r] <= sum over k of x[t][k] w[r][k] + (first ? 0 : acc_o[t][r]), where valid. valid_i and
-// first_i come LATENCY cycles after the operands: 8 of arrangement 0, 6 of 1, 7 of 2, and a cycle for
+// first_i come LATENCY cycles after the operands: 7 of arrangement 0, 6 of 1, 8 of 2, and a cycle for
 // two levels of the cell's adders.
 module arrangement
   import datapath_pkg::*;
@@ -100,11 +101,13 @@ module arrangement
               .w0_low_i(w0_low[r/2]),
               .w1_low_i(w1_low[r/2]),
               .x1_low_i(x1_low[t/2]),
-              .sum_o(sum),
-              .carry_o(carry)
+              .sum_o(sum)
           );
-        end else begin : g_aligned
-          aligned_cell #(
+          assign carry = 1'b0;
+          logic unused;
+          assign unused = carry;
+        end else begin : g_separated
+          separated_cell #(
               .DEPTH(DEPTH)
           ) u_cell (
               .clk_i,
@@ -113,22 +116,30 @@ module arrangement
               .w0_low_i(w0_low[r/2]),
               .w1_low_i(w1_low[r/2]),
               .x1_low_i(x1_low[t/2]),
-              .sum_o(sum)
+              .sum_o(sum),
+              .carry_o(carry)
           );
-          assign carry = 1'b0;
         end
       end
       for (genvar l = 0; l < 4; l++) begin : g_lane
-        accumulator #(
-            .CARRY(l == 1 && ARRANGEMENT != 2)
-        ) u_acc (
-            .clk_i,
-            .valid_i,
-            .first_i,
-            .sum_i  (sum[l/2][l%2]),
-            .carry_i(l == 1 && carry),
-            .acc_o  (acc_o[t+l/2][r+l%2])
-        );
+        if (l == 1 && ARRANGEMENT != 0) begin : g_carry
+          carry_accumulator u_acc (
+              .clk_i,
+              .valid_i,
+              .first_i,
+              .sum_i  (sum[l/2][l%2]),
+              .carry_i(carry),
+              .acc_o  (acc_o[t+l/2][r+l%2])
+          );
+        end else begin : g_plain
+          accumulator u_acc (
+              .clk_i,
+              .valid_i,
+              .first_i,
+              .sum_i(sum[l/2][l%2]),
+              .acc_o(acc_o[t+l/2][r+l%2])
+          );
+        end
       end
     end
   end

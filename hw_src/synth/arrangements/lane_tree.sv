@@ -3,7 +3,6 @@
 module lane_tree #(
     parameter int unsigned LEAVES = 8,
     parameter int unsigned BITS   = 13,
-    parameter bit          SIGNED = 1'b1,
     parameter bit          CARRY  = 1'b0
 ) (
     input  logic                        clk_i,
@@ -18,7 +17,7 @@ module lane_tree #(
   logic [15:0] tree[STAGES+1][LEAVES];
   logic [LEAVES-1:0] carry[STAGES+1];
   for (genvar i = 0; i < LEAVES; i++) begin : g_leaf
-    assign tree[0][i] = SIGNED ? 16'($signed(value_i[i])) : 16'(value_i[i]);
+    assign tree[0][i] = 16'($signed(value_i[i]));
   end
   assign carry[0] = carry_i;
   for (genvar s = 0; s < STAGES; s++) begin : g_stage

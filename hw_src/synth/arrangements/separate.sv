@@ -2,7 +2,7 @@
 //
 // |L0| < 2^(9+LOW), so v = L0 >> 10 has LOW bits, v = both[9+LOW:10] - L1 modulo 2^LOW, and
 // L0 = {v, both[9:0]}, L1 = (both >> 10) - v. Of L1 only what the low bits' difference carries into
-// the others is added to them. As in rtl/packed_dot.sv; a register.
+// the others is added to them. A register.
 module separate #(
     parameter  int unsigned LOW  = 3,
     localparam int unsigned LANE = 10 + LOW

@@ -1,6 +1,6 @@
-// Two digit rows times two tokens over DEPTH inputs, from aligned cascades: as rtl/dot_cell.sv, but
-// each lane of a cascade comes with 2^12 and none with a carry.
-module aligned_cell
+// rtl/dot_cell.sv, from cascades whose sums are taken apart. Each leaves a carry to be added to
+// sum_o[0][1]: the tree's adders take all but one of them, which is carry_o.
+module separated_cell
   import datapath_pkg::*;
 #(
     parameter int unsigned DEPTH = 16
@@ -11,42 +11,45 @@ module aligned_cell
     input  logic           [DEPTH-1:0][ 2:0] w0_low_i,
     input  logic           [DEPTH-1:0][ 2:0] w1_low_i,
     input  logic           [DEPTH-1:0][ 2:0] x1_low_i,
-    output logic      [1:0][      1:0][15:0] sum_o  // [token][digit row]
+    output logic      [1:0][      1:0][15:0] sum_o,   // [token][digit row]
+    output logic                             carry_o  // to be added to sum_o[0][1]
 );
   localparam int unsigned LEAVES = DEPTH / 4;
   logic [1:0][1:0][LEAVES-1:0][12:0] part;
+  logic [LEAVES-1:0] carry;
   for (genvar c = 0; c < LEAVES; c++) begin : g_cascade
     logic [1:0][1:0][12:0] sum;
-    aligned_dot u_dot (
+    separated_dot u_dot (
         .clk_i,
         .w_i(w_i[4*c+:4]),
         .x_i(x_i[4*c+:4]),
         .w0_low_i(w0_low_i[4*c+:4]),
         .w1_low_i(w1_low_i[4*c+:4]),
         .x1_low_i(x1_low_i[4*c+:4]),
-        .sum_o(sum)
+        .sum_o(sum),
+        .carry_o(carry[c])
     );
     for (genvar l = 0; l < 4; l++) begin : g_lane
       assign part[l/2][l%2][c] = sum[l/2][l%2];
     end
   end
-  // Less DEPTH / 4 times 2^12: the highest bit of a lane's sum counts the other way.
-  localparam int unsigned BITS = 13 + $clog2(LEAVES);
   for (genvar l = 0; l < 4; l++) begin : g_lane
-    logic [15:0] sum;
-    logic none;
+    logic left;
     lane_tree #(
         .LEAVES(LEAVES),
-        .SIGNED(1'b0)
+        .CARRY (l == 1)
     ) u_tree (
         .clk_i,
         .value_i(part[l/2][l%2]),
-        .carry_i('0),
-        .sum_o  (sum),
-        .carry_o(none)
+        .carry_i(l == 1 ? carry : '0),
+        .sum_o  (sum_o[l/2][l%2]),
+        .carry_o(left)
     );
-    assign sum_o[l/2][l%2] = {{(17 - BITS) {~sum[BITS-1]}}, sum[BITS-2:0]};
-    logic unused;
-    assign unused = ^{sum[15:BITS-1], none};
+    if (l == 1) begin : g_carry
+      assign carry_o = left;
+    end else begin : g_none
+      logic unused;
+      assign unused = left;
+    end
   end
 endmodule

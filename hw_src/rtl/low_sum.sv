@@ -1,5 +1,5 @@
 // The sum of four products modulo 8, by bits, each a LUT or two; carry chains would take more. The
-// products are registered; low_o follows them without a register. As in rtl/packed_dot.sv.
+// products are registered; low_o follows them without a register.
 module low_sum (
     input  logic            clk_i,
     input  logic [3:0][2:0] a_i,
