@@ -62,7 +62,8 @@ def test_no_operand_overflows() -> None:
 
 
 @pytest.mark.parametrize(
-    ("top", "latency", "bias", "uppers"), [("two_dot", 5, 0, 16), ("separated_dot", 7, 0, 15), ("packed_dot", 6, 4096, 15)]
+    ("top", "latency", "bias", "uppers"),
+    [("two_dot", 5, 0, 16), ("separated_dot", 7, 0, 15), ("packed_dot", 6, 4096, 15)],
 )
 def test_cascades_are_exact_for_all_inputs_of_each_multiplier(
     top: str, latency: int, bias: int, uppers: int
