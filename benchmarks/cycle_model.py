@@ -3,7 +3,8 @@
     python benchmarks/cycle_model.py                              36 subnets, 12 an overlay
     python benchmarks/cycle_model.py --overlay b1024 --subnets 4 --seed 7
     python benchmarks/cycle_model.py --full --plot docs/cycle_model.svg
-    python benchmarks/cycle_model.py --rate                       subnets/s of the model alone
+    python benchmarks/cycle_model.py --rate                       subnets/s of the model alone, by
+                                                                  space (train/spaces)
 
 Subnets differ in image size, width, depth, heads, MLP widths, classes and share of 8-bit rows of
 each matrix; images are small, so that a subnet takes seconds. --full adds DeiT-Tiny's geometry at
@@ -15,8 +16,10 @@ of both: 150 cycles, 12 GB/s, 8.5 GB/s a port. The plot needs matplotlib.
 
 from __future__ import annotations
 
+import random
 import time
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 import click
@@ -24,7 +27,7 @@ import numpy as np
 
 from quasar_runtime import interface as hw
 from quasar_runtime.compiler import compile_model
-from quasar_runtime.cycles import Block, Cycles, operations, operations_cycles, program_cycles
+from quasar_runtime.cycles import Cycles, program_cycles
 from quasar_runtime.device.base import Job
 from quasar_runtime.device.rtl import RtlDevice
 from quasar_runtime.errors import CompileError
@@ -32,6 +35,8 @@ from quasar_runtime.interface import Opcode
 from quasar_runtime.model import Model, random_model
 from quasar_runtime.overlay import Overlay, load_overlay, overlay_names
 from quasar_runtime.program import Program
+from train.cost import OverlayCost
+from train.space import SPACES, Space, Subnet
 
 LIMITS = {"image": 0.03, "operation": 0.1}
 """Largest errors: of an image, and of an operation that takes more than SHARE of it."""
@@ -136,22 +141,25 @@ def measure(overlay: Overlay, program: Program, what: str) -> Comparison:
         return Comparison(program, what, begin, end, device.cycles, program_cycles(program))
 
 
-def rate(overlay: Overlay, count: int = 2000) -> float:
-    """Subnets a second of a core that a search can rate: 12 blocks, everything else drawn."""
-    rng = np.random.default_rng(0)
-    subnets = []
-    for _ in range(count):
-        width = 32 * int(rng.integers(5, 8))
-        blocks = []
-        for _ in range(12):
-            heads, mlp = int(rng.integers(2, 5)), 64 * int(rng.integers(8, 17))
-            rows = rng.uniform(size=5) * [64 * heads, 128 * heads, width, mlp, width]
-            blocks.append(Block(heads, mlp, *(int(r) for r in rows)))
-        subnets.append((width, blocks))
-    begin = time.process_time()
-    for width, blocks in subnets:
-        operations_cycles(operations(overlay, 224, width, blocks, 1000), overlay)
-    return count / (time.process_time() - begin)
+def rates(overlay: str, space: str, count: int = 2000) -> tuple[float, float]:
+    """Random subnets of a space that a search rates in a second of one core, no two alike: the
+    first 500 in a new process, and so many after those."""
+    with get_context("spawn").Pool(1) as pool:
+        return pool.apply(_rates, (overlay, space, count))
+
+
+def _rates(overlay: str, name: str, count: int) -> tuple[float, float]:
+    space, rng = Space.load(name), random.Random(0)
+    cost = OverlayCost.of(space, load_overlay(overlay))
+    subnets: dict[Subnet, None] = {}
+    while len(subnets) < 500 + count:
+        subnets[space.sample(rng)] = None
+    times = [time.process_time()]
+    for number, subnet in enumerate(subnets, 1):
+        cost(subnet)
+        if number in (500, 500 + count):
+            times.append(time.process_time())
+    return 500 / (times[1] - times[0]), count / (times[2] - times[1])
 
 
 def plot(comparisons: list[Comparison], path: Path) -> None:
@@ -208,8 +216,11 @@ def main(
     names: tuple[str, ...], subnets: int, seed: int, full: bool, path: Path | None, rating: bool
 ) -> None:
     if rating:
+        click.echo("overlay  space                first 500    then   subnets/s")
         for name in names:
-            click.echo(f"{name}: {rate(load_overlay(name)):,.0f} subnets/s")
+            for space in sorted(path.stem for path in SPACES.glob("*.yaml")):
+                first, then = rates(name, space)
+                click.echo(f"{name:8} {space:20}{first:10,.0f}{then:8,.0f}")
         return
     comparisons = []
     click.echo("overlay       RTL     model   error   worst operation above 1 %      subnet")

@@ -14,7 +14,7 @@ into buffers, and what one operation leaves in them is what the next one starts 
     STORE      a 4-byte logit or a 16-byte beat a cycle
 
 `program_cycles` takes a compiled program and sees its rows' true order; `operations_cycles` takes
-`operations` of a geometry, for a search: a fraction of a millisecond a subnet.
+`operations` of a geometry, for a search: about a millisecond a subnet.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ import numpy as np
 import numpy.typing as npt
 
 from quasar_runtime import interface as hw
+from quasar_runtime.cycles_chain import Chain
 from quasar_runtime.cycles_groups import costs
-from quasar_runtime.cycles_linear import Chain
 from quasar_runtime.cycles_units import (
     BEAT,
     DDR,
@@ -151,56 +151,48 @@ def operations(
 
 def operations_cycles(work: Sequence[Operation], overlay: Overlay, ddr: Ddr = DDR) -> Cycles:
     """Cycles of a list of operations that ends in END."""
-    return _Run(work, _timing(overlay, ddr)).cycles()
+    return Run(work, _timing(overlay, ddr)).cycles()
 
 
-class _Run:
+class Run:
     """Time passes operation by operation."""
 
     def __init__(self, work: Sequence[Operation], t: Timing) -> None:
         self.work, self.t, self.chain = work, t, Chain(work, t)
 
     def cycles(self) -> Cycles:
-        t, chain, work = self.t, self.chain, self.work
-        handed, end = chain.handed, chain.end
-        now = float(t.FIRST + t.latency)
-        for i, w in enumerate(work):
-            if w.opcode in LOADS:
-                if not i or work[i - 1].opcode not in LOADS:
-                    now = self._loads(i, now)
-                continue
-            if not chain.overlaps[i]:
-                handed[i] = now
+        t, chain = self.t, self.chain
+        for i, w in enumerate(self.work):
             if w.opcode == Opcode.LINEAR:
                 chain.linear(i)
             elif w.opcode == Opcode.LAYERNORM:
                 chain.layernorm(i)
             elif w.opcode == Opcode.ATTENTION:
                 chain.attention(i, attention(t, w.tokens, w.keys, w.heads))
-            elif w.opcode == Opcode.STORE:
-                end[i] = now + store(t, w)
+            elif w.opcode in LOADS:
+                if not i or self.work[i - 1].opcode not in LOADS:
+                    self._loads(i)
             else:
-                end[i] = now + t.latency + t.END
-            now = end[i] + t.GAP
-        begin = [
-            max(handed[i], end[i - 1]) if chain.overlaps[i] else handed[i] for i in range(len(work))
-        ]
-        total = end[-1] + t.latency + t.CLOSE
-        return Cycles(np.array(begin), np.array(end), total, t.overlay.clock_mhz)
+                now = chain.idle()
+                spent = store(t, w) if w.opcode == Opcode.STORE else t.latency + t.END
+                chain.alone(i, now, now + spent)
+        total = chain.end[-1] + t.latency + t.CLOSE
+        return Cycles(np.array(chain.begin), np.array(chain.end), total, t.overlay.clock_mhz)
 
-    def _loads(self, i: int, now: float) -> float:
-        """One load or two that overlap; returns when the next operation begins."""
+    def _loads(self, i: int) -> None:
+        """One load or two that overlap."""
         t, w, chain = self.t, self.work[i], self.chain
         pair = [w, *(v for v in self.work[i + 1 : i + 2] if v.opcode in LOADS)]
         pair = pair[:1] if len(pair) > 1 and pair[1].opcode == w.opcode else pair
+        now = chain.idle()
         begins = [now + t.CHECK * k for k in range(len(pair))]
         rows = 0.0 if i else chain.bursts.asked(0.0, chain.rows[min(t.QUEUE, len(self.work))])
         first = rows + (first_beats(t, self.work) if rows and t.overlay.read_ports > 1 else 0)
         ends, busy = loads(t, pair, begins, first)
-        chain.handed[i : i + len(pair)], chain.end[i : i + len(pair)] = begins, ends
-        last = max(ends)
-        chain.loaded(last, rows, (last - now - t.latency - t.LOAD) * t.rate - busy)
-        return last + t.GAP
+        for k, begin in enumerate(begins):
+            chain.alone(i + k, begin, ends[k])
+        last = chain.ended
+        chain.loaded(rows, (last - now - t.latency - t.LOAD) * t.rate - busy)
 
 
 @lru_cache(maxsize=64)

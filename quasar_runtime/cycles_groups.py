@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 from itertools import accumulate
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,6 +15,22 @@ from quasar_runtime import interface as hw
 from quasar_runtime.cycles_units import LOGIT_BANKS, Operation, Timing
 from quasar_runtime.interface import Epilogue
 from quasar_runtime.program import Program
+
+FINE = 2.0**30
+"""Expected cycles are multiples of 1 / FINE: sums of them are exact, in whatever order."""
+
+
+class First(NamedTuple):
+    """What of a LINEAR matters while the one before it runs.
+
+    rows   rows in none, in the first one, in the first two groups, as far as there are places
+    beats  array beats of weights, as far as the ring has room
+    table  whether a table comes before the rows
+    """
+
+    rows: tuple[int, ...]
+    beats: int
+    table: bool
 
 
 class Groups:
@@ -27,6 +44,9 @@ class Groups:
     drain         cycles in which the last group's results leave
     least         least cycles from a group to the next
     most_rows     most rows of a group
+    table         whether a table comes before the rows
+    adds          whether results are added to the residual
+    first         what matters of it before it begins
     supply        cycles in which a group's weights come from memory
     lasting       they come as fast as full blocks use them up
     sustained     so do the row parameters: a block's are filed while the one before is under way
@@ -77,6 +97,11 @@ class Groups:
         self.before_last_rows = self.span(0, min(self.count, blocks * self.most))
         self.last_rows = self.outputs - self.rows(t.GROUPS + (blocks - 1) * self.most)
         self.spread = blocks > 0
+        self.table, self.adds = w.mode == Epilogue.TABLE, w.mode == Epilogue.RESIDUAL
+        first = range(min(t.GROUPS, self.count) + 1)
+        self.first = First(
+            tuple([self.rows(k) for k in first]), min(self.beats, t.ring), self.table
+        )
 
     def span(self, first: int, end: int) -> float:
         """Cycles that a tile takes in these groups."""
@@ -153,22 +178,28 @@ def costs(program: Program, d: np.void, t: Timing) -> tuple[int, ...]:
 @lru_cache(maxsize=8192)
 def expected(t: Timing, steps: int, rows: int, share: int) -> tuple[float, float]:
     """Means of max(steps, cost) and of cost of a group when a slot's `rows` rows are neighbours
-    among a random share / 64 of all channels.
+    among a random share / 64 of all channels."""
+    q = clash(t.overlay.depth, rows, share)
+    pace = cost = 0.0
+    for k in range(t.slots + 1):
+        chance = math.comb(t.slots, k) * q**k * (1 - q) ** (t.slots - k)
+        cost += chance * (t.slots + k * (t.lanes - 1))
+        pace += chance * max(steps, t.slots + k * (t.lanes - 1))
+    return round(pace * FINE) / FINE, round(cost * FINE) / FINE
+
+
+@lru_cache(maxsize=1024)
+def clash(depth: int, rows: int, share: int) -> float:
+    """Probability that two of so many neighbouring rows share a memory column.
 
     j rows further on, the channel is d higher with probability C(d-1, j-1) p^j (1-p)^(d-j): a clash
     where d is a multiple of DEPTH. Clashes are taken as independent.
     """
-    p, depth = share / 64, t.overlay.depth
+    p = share / 64
     clashes = 0.0
     if 0 < p < 1:
         for j in range(1, rows):
             for d in range(depth, 40 * depth, depth):
                 chance = math.comb(d - 1, j - 1) * p**j * (1 - p) ** (d - j)
                 clashes += (rows - j) * chance
-    q = 1 - math.exp(-clashes)
-    pace = cost = 0.0
-    for k in range(t.slots + 1):
-        chance = math.comb(t.slots, k) * q**k * (1 - q) ** (t.slots - k)
-        cost += chance * (t.slots + k * (t.lanes - 1))
-        pace += chance * max(steps, t.slots + k * (t.lanes - 1))
-    return pace, cost
+    return 1 - math.exp(-clashes)

@@ -19,16 +19,23 @@ class Bursts:
     and within a page, each asked for as soon as the buffer has room for all of it. Without knowing
     where they lie: half a burst is missing on average.
 
-    ends  row parameters up to each burst's end, empty when that is not known
+    ends    row parameters up to each burst's end, empty when that is not known
+    before  how many of them are not counted
     """
 
-    __slots__ = ("ends", "t")
+    __slots__ = ("before", "ends", "t")
 
-    def __init__(self, t: Timing, work: Sequence[Operation]) -> None:
-        self.t = t
+    def __init__(self, t: Timing, work: Sequence[Operation] = ()) -> None:
+        self.t, self.before = t, 0
         self.ends: list[int] = []
-        if all(w.place is not None for w in work):
+        if work and all(w.place is not None for w in work):
             self.ends = list(accumulate(self._lengths(work), initial=0))
+
+    def behind(self, rows: int) -> Bursts:
+        """The same, counted from behind so many row parameters."""
+        bursts = Bursts(self.t)
+        bursts.ends, bursts.before = self.ends, self.before + rows
+        return bursts
 
     def _lengths(self, work: Sequence[Operation]) -> list[int]:
         lengths = []
@@ -45,16 +52,20 @@ class Bursts:
         """How many have been asked for when so many were taken and so many are known of."""
         if not self.ends:
             return min(taken + self.t.ROW_BEATS - self.t.BURST / 2, known)
-        most = min(taken + self.t.ROW_BEATS, known)
-        return float(self.ends[bisect_right(self.ends, most) - 1])
+        most = min(taken + self.t.ROW_BEATS, known) + self.before
+        return float(self.ends[bisect_right(self.ends, most) - 1] - self.before)
 
     def until(self, taken: float) -> float:
         """How many more are taken until the next burst is asked for."""
         if not self.ends:
             return self.t.BURST / 2
-        most = taken + self.t.ROW_BEATS
+        most = taken + self.t.ROW_BEATS + self.before
         at = bisect_right(self.ends, most)
         return self.ends[at] - most if at < len(self.ends) else 0.0
+
+
+Stock = tuple[float, float, float, bool]
+"""What has come from memory: (now, rows, weights, full) of a `ReadAhead`."""
 
 
 class ReadAhead:
@@ -63,10 +74,23 @@ class ReadAhead:
 
     __slots__ = ("full", "now", "rows", "t", "weights")
 
-    def __init__(self, t: Timing) -> None:
+    def __init__(self, t: Timing, stock: Stock = (0.0, 0.0, 0.0, False)) -> None:
         self.t = t
-        self.now = self.weights = self.rows = 0.0
-        self.full = False
+        self.now, self.rows, self.weights, self.full = stock
+
+    @property
+    def stock(self) -> Stock:
+        return self.now, self.rows, self.weights, self.full
+
+    @stock.setter
+    def stock(self, stock: Stock) -> None:
+        self.now, self.rows, self.weights, self.full = stock
+
+    def move(self, cycles: float, rows: float, weights: float) -> None:
+        """Count all from there."""
+        self.now -= cycles
+        self.rows -= rows
+        self.weights -= weights
 
     def at(self, weights: float, rows: float) -> float:
         """When so many weights will have come, if so many row parameters come before them."""
@@ -99,5 +123,5 @@ class ReadAhead:
         self.rows += first
         self.weights += beats / t.part
         if self.weights >= room:
-            self.weights = max(0.0, room)
+            self.weights = room
             self.full = True

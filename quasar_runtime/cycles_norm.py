@@ -244,6 +244,14 @@ class Norm:
         return self.used, beside.issue if beside else self.used
 
 
+@lru_cache(maxsize=32768)
+def normalised(
+    t: Timing, tokens: int, channels: int, before: Before, after: After
+) -> tuple[float, float]:
+    """`Norm.finish` of a LAYERNORM between two LINEARs."""
+    return Norm(t, tokens, channels, before).finish(after)
+
+
 class _Beside:
     """The first block of the LINEAR after: `issue` is the last step of its last tile's first group
     so far, `taken` when its results have the lanes."""

@@ -146,6 +146,10 @@ class Timing:
         self.memory_rate = ddr.gigabytes / beat
         # What a request waits for that finds its port busy with weights.
         self.queued = self.FLIGHT / self.port_rate + self.BEHIND_WEIGHTS
+        # The longest ago before the array's last step that a request can have been made which a
+        # LINEAR behind that step waits for; and weights that begin to pass then fill the ring.
+        self.asked = self.queued + self.ARRIVED + 2 * self.BURST
+        self.filling = -float(self.fast * self.ring + self.BURST)
         self.ports = ports
         # Of a port when all that load are at work.
         self.rate = min(self.port_rate, self.memory_rate / max(ports, min(o.read_ports, 2)))

@@ -12,6 +12,7 @@ from quasar_runtime.cycles import (
     Block,
     Ddr,
     Operation,
+    Run,
     image_fps,
     operations,
     operations_cycles,
@@ -119,6 +120,40 @@ def test_a_starved_array_takes_as_long_as_its_weights() -> None:
     one = Operation(Opcode.LINEAR, 0, 1, 0, 1024, 4096, 4096)
     spans = operations_cycles([one, one, Operation(Opcode.END)], o, ddr).spans
     assert spans[1] == pytest.approx(1024 * 4096 / 0.5e9 * 300e6, rel=0.05)
+
+
+@pytest.mark.parametrize("ddr", [DDR, Ddr(latency=400), Ddr(gigabytes=1.2, port_gigabytes=1)])
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_what_is_left_out_of_a_state_has_ceased_to_matter(overlay: str, ddr: Ddr) -> None:
+    """The same cycles of every operation as when nothing is left out: no state then equals
+    another one by that."""
+    o, rng = load_overlay(overlay), np.random.default_rng(3)
+    all_kept = Timing(o, ddr)
+    all_kept.asked = 1e9
+    for _ in range(12):
+        width, size = 32 * int(rng.integers(2, 13)), 16 * int(rng.integers(3, 15))
+        blocks = []
+        for _ in range(4):
+            heads, mlp = int(rng.integers(1, 5)), 32 * int(rng.integers(2, 33))
+            most = [64 * heads, 128 * heads, width, mlp, width]
+            rows = rng.integers(5, size=5) * most // 4
+            blocks.append(Block(heads, mlp, *(int(n) for n in rows)))
+        work = operations(o, size, width, blocks, 1000)
+        found, expected = operations_cycles(work, o, ddr), Run(work, all_kept).cycles()
+        assert found.begin == pytest.approx(expected.begin, abs=1e-3)
+        assert found.end == pytest.approx(expected.end, abs=1e-3)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_a_subnet_has_the_same_cycles_whatever_was_asked_before(overlay: str) -> None:
+    """What LINEARs took in other subnets is used again."""
+    o, rng = load_overlay(overlay), np.random.default_rng(4)
+    for _ in range(20):
+        shares = rng.integers(5, size=(4, 5)) / 4
+        blocks = [Block(3, 384, *(int(n) for n in s * (192, 384, 192, 384, 192))) for s in shares]
+        work = operations(o, 112, 192, blocks, 100)
+        alone = Run(work, Timing(o, DDR)).cycles()
+        assert operations_cycles(work, o).end.tolist() == alone.end.tolist()
 
 
 def measure(program: Program, memory: MemoryModel) -> tuple[np.ndarray, int]:
