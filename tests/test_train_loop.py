@@ -23,7 +23,17 @@ from quasar_runtime.errors import DataError
 from quasar_runtime.model_file import read_model
 from train import finetune, plot, run
 from train.fold import patches
-from train.loop import Place, Trainer, ask, divergence, kept_tokens, loss_of, rate, sandwich
+from train.loop import (
+    Place,
+    Trainer,
+    ask,
+    divergence,
+    kept_tokens,
+    loss_of,
+    mixed,
+    rate,
+    sandwich,
+)
 from train.recipe import TrainRecipe
 from train.run import check_same, load_run, nearness
 from train.space import Subnet
@@ -97,6 +107,47 @@ def test_the_loss_is_what_the_recipe_asks_for() -> None:
     classes = torch.zeros(4, dtype=torch.int64)
     labelled = loss_of(answer, None, None, classes, replace(RECIPE, label=1.0))
     assert labelled == pytest.approx(torch.tensor(10.0).log().item())
+
+
+def test_a_temperature_compares_all_classes() -> None:
+    generator = torch.Generator().manual_seed(1)
+    wanted = torch.randn(4, 50, dtype=torch.float64, generator=generator).log_softmax(1)
+    answer = wanted.clone()
+    least = wanted.argmin(1)
+    answer[torch.arange(4), least] -= 3.0
+    warm = [float(divergence(answer, wanted, t)) for t in (1.0, 4.0, 1000.0)]
+    assert warm[0] < warm[1] < warm[2]
+    difference = answer - wanted
+    half_variance = 0.5 * difference.var(1, unbiased=False).mean()
+    assert warm[2] == pytest.approx(float(half_variance), rel=0.01)
+    assert float(divergence(wanted + 5.0, wanted, 4.0)) == pytest.approx(0.0, abs=1e-5)
+
+
+def test_a_mixture_has_a_share_of_another_picture_of_the_batch() -> None:
+    images = random_images(8, seed=1)
+    assert mixed(images, RECIPE, 0) is images
+    half = replace(RECIPE, mixup=0.5)
+    shares = set()
+    for step in range(20):
+        got = mixed(images, half, step)
+        assert got.dtype == torch.uint8
+        assert torch.equal(got, mixed(images, half, step))
+        a, b = images[0].double(), images.double()
+        # The other picture and its share: what explains the first mixture but for rounding.
+        fits = []
+        for other in range(1, 8):
+            d = b[other] - a
+            share = float(((got[0].double() - a) * d).sum() / (d * d).sum())
+            if float((a + share * d - got[0].double()).abs().max()) < 1.0:
+                fits.append(share)
+        assert len(fits) == 1
+        assert -0.01 <= fits[0] <= 0.5
+        shares.add(round(fits[0], 3))
+    assert len(shares) > 10
+    with pytest.raises(DataError, match=r"mixup is 1, allowed is a share below 1"):
+        TrainRecipe.parse("mine.yaml", {"views": 64, "mixup": 1})
+    with pytest.raises(DataError, match=r"a mixture of pictures has no class"):
+        TrainRecipe.parse("mine.yaml", {"views": 64, "mixup": 0.5, "label": 1.0})
 
 
 def test_a_step_keeps_a_share_of_the_patches_and_always_cls() -> None:

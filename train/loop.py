@@ -63,9 +63,15 @@ def ask(
     return Wanted(logits.float().log_softmax(1), after)
 
 
-def divergence(answer: Tensor, wanted: Tensor) -> Tensor:
-    """KL(wanted, answer), mean over the batch; wanted as log-probabilities."""
-    return F.kl_div(answer.log_softmax(1), wanted, log_target=True, reduction="batchmean")
+def divergence(answer: Tensor, wanted: Tensor, temperature: float = 1.0) -> Tensor:
+    """KL(wanted, answer), mean over the batch; wanted as log-probabilities.
+
+    At a temperature T both are divided by it first, and the result multiplied by its square: it
+    stays of the same order. For a large T it is half the difference's variance over the classes.
+    """
+    wanted, answer = (wanted / temperature).log_softmax(1), (answer / temperature).log_softmax(1)
+    kl = F.kl_div(answer, wanted, log_target=True, reduction="batchmean")
+    return kl * temperature**2
 
 
 def loss_of(
@@ -78,7 +84,8 @@ def loss_of(
     """The loss of one subnet's answer. largest: the largest subnet's log-probabilities."""
     loss = answer.logits.new_zeros(())
     if wanted is not None:
-        loss = loss + recipe.teacher * divergence(answer.logits, wanted.answer)
+        apart = divergence(answer.logits, wanted.answer, recipe.temperature)
+        loss = loss + recipe.teacher * apart
         for i, x in answer.after.items():
             width = x.shape[-1]
             loss = loss + recipe.hint * F.mse_loss(x, wanted.after[i][..., :width])
@@ -107,6 +114,16 @@ def kept_tokens(patches: int, recipe: TrainRecipe, step: int) -> Tensor | None:
     order = torch.randperm(patches, generator=generator)
     chosen = order[: max(1, round(recipe.tokens * patches))].sort().values
     return torch.cat([torch.zeros(1, dtype=torch.int64), chosen + 1])
+
+
+def mixed(images: Tensor, recipe: TrainRecipe, step: int) -> Tensor:
+    """uint8 images (N, S, S, 3), each with a share of another one, as the recipe says."""
+    if not recipe.mixup:
+        return images
+    rng = random.Random(f"{recipe.seed} {step} mixup")
+    share, by = rng.uniform(0, recipe.mixup), rng.randrange(1, max(2, len(images)))
+    mixture = torch.lerp(images.float(), images.roll(by, 0).float(), share)
+    return mixture.round().to(torch.uint8)
 
 
 def rate(recipe: TrainRecipe, step: int) -> float:
@@ -193,7 +210,7 @@ class Trainer:
         steps exchange and average the same parameters.
         """
         recipe = self.recipe
-        inputs = patches(images.to(self.place.device))
+        inputs = patches(mixed(images.to(self.place.device), recipe, self.done))
         tokens = kept_tokens(inputs.shape[1] - 1, recipe, self.done)
         if tokens is not None:
             inputs, tokens = inputs[:, tokens], tokens.to(inputs.device)

@@ -28,6 +28,10 @@ class TrainRecipe:
     teacher, inplace, hint, label  weights of the loss: divergence from the float network, of the
                    smaller subnets from the largest, difference of the residuals in the middle and
                    near the end, cross-entropy of the class
+    temperature    what answers are divided by before they are compared: 1 compares what they say,
+                   more compares the values of all classes, also of those that no picture shows
+    mixup          the most that a picture takes of another one of its batch, a share drawn a step;
+                   the teacher answers to the mixture
     layer_scaling  learn a scale of each channel that a block writes
     rerank         steps between renewals of the rows' ranking, 0 for never
     tokens         share of the patches that a step keeps, the same ones for its pictures, its
@@ -50,6 +54,8 @@ class TrainRecipe:
     inplace: float = 0.0
     hint: float = 1.0
     label: float = 0.0
+    temperature: float = 1.0
+    mixup: float = 0.0
     layer_scaling: bool = True
     rerank: int = 0
     tokens: float = 1.0
@@ -104,6 +110,13 @@ class TrainRecipe:
             )
         if not 0 < recipe.tokens <= 1:
             raise DataError(f"{where}: tokens is {recipe.tokens:g}, allowed is a share up to 1")
+        if not 0 <= recipe.mixup < 1 or recipe.temperature == 0:
+            raise DataError(
+                f"{where}: mixup is {recipe.mixup:g}, allowed is a share below 1; temperature is "
+                f"{recipe.temperature:g}, allowed is more than 0"
+            )
+        if recipe.mixup and recipe.label:
+            raise DataError(f"{where}: a mixture of pictures has no class; set label or mixup to 0")
         if recipe.teacher == recipe.label == 0:
             raise DataError(f"{where}: teacher and label are both 0, so there is nothing to learn")
         return recipe
