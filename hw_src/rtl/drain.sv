@@ -90,13 +90,17 @@ module drain
   end
   for (genvar t = 0; t < TOKENS; t++) begin : g_slot
     logic [SLOT_BITS-1:0] slot;
-    replica #(
-        .WIDTH(SLOT_BITS)
-    ) u_slot (
-        .clk_i,
-        .d_i(slot_d),
-        .q_o(slot)
-    );
+    if (SLOTS > 1) begin : g_copy
+      replica #(
+          .WIDTH(SLOT_BITS)
+      ) u_slot (
+          .clk_i,
+          .d_i(slot_d),
+          .q_o(slot)
+      );
+    end else begin : g_only
+      assign slot = '0;
+    end
     always_ff @(posedge clk_i) sum1_q[t] <= captured_i[t][32'(slot)*LANES+:LANES];
   end
   assign head_o = meta1_q.head;

@@ -81,13 +81,17 @@ module softmax
   end
   logic [TOKENS-1:0][PART_BITS-1:0] token_part;
   for (genvar t = 0; t < TOKENS; t++) begin : g_tile
-    replica #(
-        .WIDTH(PART_BITS)
-    ) u_part (
-        .clk_i,
-        .d_i(part_d),
-        .q_o(token_part[t])
-    );
+    if (PARTS > 1) begin : g_copy
+      replica #(
+          .WIDTH(PART_BITS)
+      ) u_part (
+          .clk_i,
+          .d_i(part_d),
+          .q_o(token_part[t])
+      );
+    end else begin : g_whole
+      assign token_part[t] = '0;
+    end
     always_ff @(posedge clk_i) if (token_part[t] == '0) later_q[t] <= digits[t];
     for (genvar r = 0; r < ROWS; r++) begin : g_digit
       assign digits[t][r] = SCORE_BITS'(acc_i[t][r]);
