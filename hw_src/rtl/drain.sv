@@ -58,7 +58,11 @@ module drain
   assign step = !slow || sub_q == LANE_BITS'(LANES - 1);
   assign tile_last = busy_q && step && slot_last;
 
-  assign slot_d = final_i && meta_i.kind != KIND_SCORE ? '0 : slot_q + SLOT_BITS'(busy_q && step);
+  always_comb begin
+    slot_d = slot_q;
+    if (busy_q && step) slot_d = slot_q + SLOT_BITS'(1);  // chosen late: step comes last
+    if (final_i && meta_i.kind != KIND_SCORE) slot_d = '0;
+  end
   always_ff @(posedge clk_i) begin
     slot_q <= slot_d;
     if (busy_q) begin
