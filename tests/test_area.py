@@ -17,7 +17,8 @@ from quasar_runtime.overlay import Overlay, load_overlay, parse_overlay
 from train import area
 from train.area import (
     DEVICE,
-    TERMS,
+    FF_TERMS,
+    LUT_TERMS,
     Area,
     AreaError,
     AreaModel,
@@ -70,8 +71,11 @@ def test_every_shape_is_predicted_within_5_percent_from_the_others(
 def test_weights_are_found_again() -> None:
     rng = np.random.default_rng(0)
     for _ in range(5):
-        weights = {name: dict(zip(TERMS, rng.uniform(1, 100, 7), strict=True)) for name in "lf"}
-        truth = AreaModel(weights["l"], weights["f"])
+        weights = [
+            dict(zip(terms, rng.uniform(1, 100, len(terms)).tolist(), strict=True))
+            for terms in (LUT_TERMS, FF_TERMS)
+        ]
+        truth = AreaModel(*weights)
         ports = [replace(o, read_ports=1 + i % 4) for i, o in enumerate(ARRAYS)]
         model = fit([(o, truth(o)) for o in ports])
         for o in ARRAYS:
@@ -107,8 +111,7 @@ def test_the_shapes_are_arrays_that_the_rtl_takes() -> None:
 
 
 def made_up_model() -> AreaModel:
-    weights = dict.fromkeys(TERMS, 30.0)
-    return AreaModel(weights, weights)
+    return AreaModel(dict.fromkeys(LUT_TERMS, 30.0), dict.fromkeys(FF_TERMS, 30.0))
 
 
 def shape_cost(budget: Area) -> ShapeCost:
@@ -168,9 +171,7 @@ def test_reports_are_read_from_a_checkout(tmp_path: Path) -> None:
     (tmp_path / "overlays" / "one").mkdir(parents=True)
     one = tmp_path / "overlays" / "one" / "synth.json"
     one.write_text(json.dumps(report(ARRAYS[0], truth(ARRAYS[0]))))
-    with pytest.raises(
-        AreaError, match=r"1 synthesis reports of the same RTL in .* has 7 terms; make"
-    ):
+    with pytest.raises(AreaError, match=r"1 synthesis reports of the same RTL in .* takes 6; make"):
         read_reports(tmp_path)
     (tmp_path / "hw_src" / "synth").mkdir(parents=True)
     more = tmp_path / "hw_src" / "synth" / "shapes.json"

@@ -67,7 +67,8 @@ def lanes(o: Overlay) -> int:
 
 def exponents(o: Overlay) -> int:
     """Keys a cycle through the softmax."""
-    return 8 if o.depth >= 32 else o.depth // 8
+    usual = 8 if o.depth >= 32 else o.depth // 8
+    return max(usual, o.rows * o.depth // (2 * HEAD_DIM))
 
 
 def weight_lanes(o: Overlay) -> int:
@@ -114,16 +115,32 @@ def bram36(o: Overlay) -> float:
 
 # --- fitted ---
 
-TERMS: dict[str, Callable[[Overlay], float]] = {
-    "control, descriptors, registers": lambda o: 1,
-    "a read port": lambda o: o.read_ports,
-    "a multiplier of the array": lambda o: o.tokens * o.rows * o.depth / 4,
+CONTROL = "control, descriptors, registers"
+COLUMN = "a column of on-chip memory"
+Terms = dict[str, Callable[[Overlay], float]]
+LUT_TERMS: Terms = {
+    CONTROL: lambda o: 1,
     "an accumulator": lambda o: o.tokens * o.rows,
-    "a column of on-chip memory": lambda o: o.tokens * o.depth,
-    "an epilogue lane of a token": lambda o: o.tokens * lanes(o),
-    "a way from a lane to a column": lambda o: o.tokens * lanes(o) * o.depth,
+    COLUMN: lambda o: o.tokens * o.depth,
+    "a way from a lane to a column of a token": lambda o: o.tokens * lanes(o) * o.depth,
+    "a way from a lane to a column, for all tokens": lambda o: lanes(o) * o.depth,
 }
-"""What LUTs and flip-flops grow with."""
+"""What LUTs grow with. Terms were chosen by what they say of a shape from the others."""
+FF_TERMS: Terms = {
+    CONTROL: lambda o: 1,
+    "a multiplier of the array": lambda o: o.tokens * o.rows * o.depth / 4,
+    COLUMN: lambda o: o.tokens * o.depth,
+    "a digit of a beat of weights": lambda o: o.rows * o.depth,
+    "a token": lambda o: o.tokens,
+}
+"""What flip-flops grow with."""
+FABRIC_LUT, FABRIC_FF = 169, 145
+"""Of a product in LUTs, `fabric_multiplier` in overlays/b8192/synth.md."""
+
+
+def fabric(o: Overlay) -> int:
+    """Products in LUTs: of LAYERNORM's squares and of the softmax, where the array is large."""
+    return o.tokens * (lanes(o) + exponents(o)) if o.tokens * o.rows * o.depth > FABRIC_MACS else 0
 
 
 @dataclass(frozen=True)
@@ -134,10 +151,12 @@ class AreaModel:
     ff: Mapping[str, float]
 
     def __call__(self, overlay: Overlay) -> Area:
-        def total(weights: Mapping[str, float]) -> float:
-            return sum(weight * TERMS[term](overlay) for term, weight in weights.items())
+        def total(weights: Mapping[str, float], terms: Terms) -> float:
+            return sum(weight * terms[term](overlay) for term, weight in weights.items())
 
-        return Area(dsp(overlay), total(self.lut), total(self.ff), bram36(overlay))
+        lut = total(self.lut, LUT_TERMS) + FABRIC_LUT * fabric(overlay)
+        ff = total(self.ff, FF_TERMS) + FABRIC_FF * fabric(overlay)
+        return Area(dsp(overlay), lut, ff, bram36(overlay))
 
 
 Report = tuple[Overlay, Area]
@@ -146,13 +165,18 @@ Report = tuple[Overlay, Area]
 def fit(reports: Sequence[Report]) -> AreaModel:
     """Weights with the least squares of relative errors, none negative: no part has less than
     nothing."""
-    terms = np.array([[term(o) for term in TERMS.values()] for o, _ in reports], np.float64)
-    weights = {}
-    for name in ("lut", "ff"):
-        totals = np.array([getattr(area, name) for _, area in reports])
-        solution = non_negative(terms / totals[:, None], np.ones(len(reports)))
-        weights[name] = dict(zip(TERMS, solution.tolist(), strict=True))
-    return AreaModel(weights["lut"], weights["ff"])
+    products = np.array([fabric(o) for o, _ in reports])
+
+    def weights(terms: Terms, totals: list[float], product: float) -> dict[str, float]:
+        counted = np.array([[term(o) for term in terms.values()] for o, _ in reports], np.float64)
+        rest = np.array(totals) - product * products
+        solution = non_negative(counted / rest[:, None], np.ones(len(reports)))
+        return dict(zip(terms, solution.tolist(), strict=True))
+
+    return AreaModel(
+        weights(LUT_TERMS, [area.lut for _, area in reports], FABRIC_LUT),
+        weights(FF_TERMS, [area.ff for _, area in reports], FABRIC_FF),
+    )
 
 
 def non_negative(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -196,10 +220,11 @@ def read_reports(root: Path = ROOT) -> list[Report]:
     reports = [(data.get("rtl"), _report(path, data)) for path, data in found]
     newest, _ = Counter(rtl for rtl, _ in reports).most_common(1)[0] if reports else (None, 0)
     chosen = [report for rtl, report in reports if rtl == newest]
-    if len(chosen) <= len(TERMS):
+    least = max(len(LUT_TERMS), len(FF_TERMS)) + 1
+    if len(chosen) < least:
         raise AreaError(
-            f"{len(chosen)} synthesis reports of the same RTL in {root}, the model has "
-            f"{len(TERMS)} terms; make more by hw_src/synth/shapes.py"
+            f"{len(chosen)} synthesis reports of the same RTL in {root}, the model takes "
+            f"{least}; make more by hw_src/synth/shapes.py"
         )
     return chosen
 
