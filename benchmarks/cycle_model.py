@@ -17,6 +17,7 @@ of both: 150 cycles, 12 GB/s, 8.5 GB/s a port. The plot needs matplotlib.
 from __future__ import annotations
 
 import random
+import sys
 import time
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -35,6 +36,9 @@ from quasar_runtime.interface import Opcode
 from quasar_runtime.model import Model, random_model
 from quasar_runtime.overlay import Overlay, load_overlay, overlay_names
 from quasar_runtime.program import Program
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # train/ is not a part of the package
+
 from train.cost import OverlayCost
 from train.space import SPACES, Space, Subnet
 
