@@ -76,13 +76,22 @@ def weight_lanes(o: Overlay) -> int:
     return o.read_ports if o.rows * o.depth // 2 // o.read_ports >= 256 else 1
 
 
+def products(o: Overlay) -> int:
+    """LAYERNORM's squares and the softmax's products of a cycle."""
+    return o.tokens * (lanes(o) + exponents(o))
+
+
+def fabric(o: Overlay) -> int:
+    """Those of them that are in LUTs: all, where the array is large."""
+    return products(o) if o.tokens * o.rows * o.depth > FABRIC_MACS else 0
+
+
 def dsp(o: Overlay) -> int:
     """Multipliers of the array, four products each; of every token's two an epilogue lane; where
     the array leaves enough, of LAYERNORM's squares, one a lane, and of its softmax; and the few of
     roots, addresses and checks."""
-    macs = o.tokens * o.rows * o.depth
-    inferred = 0 if macs > FABRIC_MACS else o.tokens * (lanes(o) + exponents(o))
-    return macs // 4 + 2 * o.tokens * lanes(o) + inferred + 15
+    inferred = products(o) - fabric(o)
+    return o.tokens * o.rows * o.depth // 4 + 2 * o.tokens * lanes(o) + inferred + 15
 
 
 def block_rams(width: int, words: int) -> float:
@@ -136,11 +145,6 @@ FF_TERMS: Terms = {
 """What flip-flops grow with."""
 FABRIC_LUT, FABRIC_FF = 169, 145
 """Of a product in LUTs, `fabric_multiplier` in overlays/b8192/synth.md."""
-
-
-def fabric(o: Overlay) -> int:
-    """Products in LUTs: of LAYERNORM's squares and of the softmax, where the array is large."""
-    return o.tokens * (lanes(o) + exponents(o)) if o.tokens * o.rows * o.depth > FABRIC_MACS else 0
 
 
 @dataclass(frozen=True)
