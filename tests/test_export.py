@@ -23,7 +23,7 @@ from quasar_runtime.model import Model
 from quasar_runtime.model_file import model_from_bytes, model_to_bytes, read_model
 from quasar_runtime.overlay import load_overlay
 from train.checkpoint import Checkpoint, float_logits, load_checkpoint
-from train.data import load_labels, load_pictures
+from train.data import list_pictures, load_labels, load_pictures
 from train.emit import emit
 from train.export import ROW_GROUP, Recipe, export, main, quantise
 from train.fold import patches
@@ -137,7 +137,8 @@ def test_the_command_writes_a_model_and_measures_it(mix: Path, tmp_path: Path) -
     (tmp_path / "labels.json").write_text(json.dumps(entries))
     for folder in ("n00000000", "n00000001"):
         (tmp_path / "eval" / folder).mkdir(parents=True)
-        save = load_pictures(mix, random_checkpoint().preprocessing, count=1).images[0]
+        how = random_checkpoint().preprocessing
+        save = load_pictures(mix, how, list_pictures(mix)[:1]).images[0]
         Image.fromarray(save).save(tmp_path / "eval" / folder / "a.png")
     out = tmp_path / "small.safetensors"
     arguments = [
@@ -178,7 +179,8 @@ def test_deit_tiny_in_8_bits_answers_as_in_float(monkeypatch: pytest.MonkeyPatch
     network, report = quantise(checkpoint, images, Recipe(1.0, calibration=24))
     model = emit(network, "deit", checkpoint.preprocessing, labels)
     assert report.final.agreement > 0.8
-    pictures = load_pictures(images, checkpoint.preprocessing, count=4, prefixes=("imagen",))
+    names = [n for n in list_pictures(images) if "/imagen" in n][:4]
+    pictures = load_pictures(images, checkpoint.preprocessing, names)
     sample = torch.from_numpy(pictures.images)
     seen: dict[str, torch.Tensor] = {}
     with torch.no_grad():

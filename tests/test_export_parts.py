@@ -18,12 +18,12 @@ from quasar_runtime.errors import DataError, ModelValueError
 from quasar_runtime.interface import PATCH
 from train.calibrate import attention_steps, build, observe, set_ranges, weight_step
 from train.checkpoint import PRESETS, check_tensors, detect_preset, float_logits, load_checkpoint
-from train.data import list_pictures, load_labels, load_pictures
+from train.data import classes_apart, in_turn, list_pictures, load_labels, load_pictures
 from train.emit import emit_linear, emit_norm, requantisation
 from train.fold import Affine, fold, fold_norm, fold_patch, patches
 from train.massive import switch, tame
 from train.network import QuantBlock, QuantLinear, gelu_table
-from train.rounding import fit, round_columns
+from train.rounding import descend, fit, round_columns, round_freely, weighted_square
 from train.rows import choose_rows, row_effects
 
 # --- reading a checkpoint ---
@@ -276,6 +276,29 @@ def test_rounding_by_the_outputs_error_beats_rounding_to_nearest() -> None:
     assert integers.abs().max() <= 7
     assert torch.equal(integers, integers.round())
     assert error(integers) < 0.6 * error(nearest)
+    best, chosen = round_freely(real.double(), covariance, limit)
+    assert best.abs().max() <= 7
+    assert torch.equal(best, best.round())
+    own = weighted_square(best * chosen[:, None] - real.double(), covariance)
+    before = weighted_square(integers * step[:, None] - real.double(), covariance)
+    assert own.mean() < 0.9 * before.mean()
+
+
+def test_going_through_the_integers_again_keeps_to_the_bounds_and_errs_less() -> None:
+    a = correlated(0, 2000, 48)
+    real = torch.randn(32, 48, generator=torch.Generator().manual_seed(1)).double()
+    covariance, step = (a.t() @ a / len(a)).double(), torch.full((32,), 0.4)
+    low, high = torch.full((32, 48), -3.0), torch.full((32, 48), 5.0)
+    first = (real / step[:, None]).round().clamp(-3, 5).float()
+    again = descend(first, real, covariance, step, low, high)
+    assert again.min() >= -3
+    assert again.max() <= 5
+
+    def error(q: torch.Tensor) -> torch.Tensor:
+        return weighted_square(q * step[:, None] - real, covariance)
+
+    assert (error(again) <= error(first)).all()
+    assert error(again).mean() < 0.8 * error(first).mean()
 
 
 def test_fitting_makes_the_mean_error_zero_and_repairs_earlier_errors() -> None:
@@ -288,7 +311,7 @@ def test_fitting_makes_the_mean_error_zero_and_repairs_earlier_errors() -> None:
         fit(layer, a[None], wanted[None], torch.full((8,), 8))
     error = layer.step * (a @ layer.integers().t()) + layer.bias - wanted
     assert error.mean(0).abs().max() < 0.05
-    assert error.std() < 0.02 * wanted.std()
+    assert error.std() < 0.03 * wanted.std()  # 0.09 with the original weights
 
 
 # --- emitting ---
@@ -333,10 +356,30 @@ def test_pictures_come_from_a_tar_as_from_a_folder(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "a.tar") as tar:
         tar.extractall(tmp_path / "a", filter="data")
     how = random_checkpoint().preprocessing
-    one, two = (load_pictures(tmp_path / n, how, count=4, seed=2) for n in ("a.tar", "a"))
-    assert one.names == two.names
-    assert len(one) == 4
+    names = list_pictures(tmp_path / "a")[:4]
+    assert names == list_pictures(tmp_path / "a.tar")[:4]
+    one, two = (load_pictures(tmp_path / n, how, names) for n in ("a.tar", "a"))
+    assert one.names == two.names == [n.split("/")[1] for n in names]
     np.testing.assert_array_equal(one.images, two.images)
+
+
+def test_pictures_are_taken_from_all_classes_in_turn() -> None:
+    names = [f"a/{i}.png" for i in range(50)] + [f"{c}/0.png" for c in "bcdefg"]
+    order = in_turn(names, 3)
+    assert sorted(order) == sorted(names)
+    assert {n[0] for n in order[:7]} == set("abcdefg")
+    assert order == in_turn(reversed(names), 3)
+    assert order != in_turn(names, 4)
+
+
+def test_classes_go_apart_whole() -> None:
+    names = [f"{c}/{i}.png" for c in "abcdefgh" for i in range(5)]
+    used, apart = classes_apart(names, 0.25, 0)
+    assert len({n[0] for n in apart}) == 2
+    assert len(apart) == 10
+    assert sorted(used + apart) == names
+    assert all(classes_apart(["a/0.png", "b/0.png"], 0.9, 0))
+    assert classes_apart(["a/0.png", "a/1.png"], 0.1, 0)[1] == []
 
 
 def test_a_source_without_pictures_is_refused(tmp_path: Path) -> None:

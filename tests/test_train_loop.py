@@ -328,7 +328,8 @@ def test_a_view_without_change_is_the_picture() -> None:
 
 def test_pictures_held_out_are_never_trained_on() -> None:
     names = [f"n{i % 3}/{part}_{i}.png" for i in range(20) for part in ("a", "b", "c")]
-    parts = split(names, {"a": 1, "b": 3, "c": 0}, 10, 0)
+    recipe = TrainRecipe(views=1, parts={"a": 1, "b": 3, "c": 0}, held_out=10)
+    parts = split(names, recipe)
     assert len(parts.held_out) == 10
     assert not set(parts.held_out) & set(parts.train)
     often = {n: parts.train.count(n) for n in parts.train}
@@ -337,9 +338,21 @@ def test_pictures_held_out_are_never_trained_on() -> None:
     }
     assert not [n for n in parts.train if "/c_" in n]
     with pytest.raises(DataError, match="no picture's name begins with x"):
-        split(names, {"x": 1}, 1, 0)
+        split(names, replace(recipe, parts={"x": 1}))
     with pytest.raises(DataError, match="40 of 40 pictures are to be held out"):
-        split(names, {"a": 1, "b": 1}, 40, 0)
+        split(names, replace(recipe, parts={"a": 1, "b": 1}, held_out=40))
+
+
+def test_whole_classes_are_held_out_and_the_others_seen_alike() -> None:
+    names = [f"n{c}/{i}.png" for c in range(10) for i in range(3 + 4 * c)]
+    parts = split(names, TrainRecipe(views=1, held_out=8, unseen=0.2, per_class=20))
+    held, seen = ({n.split("/")[0] for n in names} for names in (parts.held_out, parts.train))
+    assert len(held) == 2
+    assert not held & seen
+    assert len(seen) == 8
+    assert all(sum(n.startswith(f"{c}/") for n in parts.train) == 20 for c in seen)
+    often = [parts.train.count(f"{min(seen)}/{i}.png") for i in range(3)]
+    assert max(often) - min(often) <= 1
 
 
 # --- recipes ---

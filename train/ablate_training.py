@@ -73,7 +73,7 @@ class Bench:
         labels: list[tuple[str, str]],
     ) -> Bench:
         source = Source(images)
-        parts = split(source.names, recipe.parts, recipe.held_out, recipe.seed)
+        parts = split(source.names, recipe)
         space = Space.load(recipe.space)
         images_seen = calibration(checkpoint, source, parts.train, recipe)
         begun = start(checkpoint, space, images_seen, recipe.seed)

@@ -25,7 +25,7 @@ from quasar_runtime.model_file import write_model
 from train.calibrate import build, observe, search_hidden_ranges
 from train.checkpoint import PRESETS, Checkpoint, load_checkpoint
 from train.cost import read_subnet
-from train.data import list_pictures, load_labels, load_pictures
+from train.data import classes_apart, in_turn, list_pictures, load_labels, load_pictures
 from train.emit import emit
 from train.evaluate import Accuracy, Nearness, nearness, program_accuracy, teacher_accuracy
 from train.fold import Folded, fold
@@ -42,6 +42,9 @@ names, all pictures count."""
 TAME_IMAGES = 32
 CLIP_IMAGES = 32
 HELD_OUT = 128
+APART = 0.125
+"""Share of the classes whose pictures are held out: what is calibrated has seen none of them, as it
+will not have seen most of what it is asked."""
 THREADS = 2
 ROW_GROUP = 32
 """Rows of a matrix that change precision together: digit rows of the widest array, `b8192`."""
@@ -60,7 +63,7 @@ class Recipe:
     """
 
     mix: float | Subnet
-    calibration: int = 256
+    calibration: int = 512
     seed: int = 0
     image_size: int | None = None
 
@@ -93,19 +96,21 @@ def prefixes(images: Path) -> tuple[str, ...]:
 
 
 def split_pictures(images: Path, how: Preprocessing, recipe: Recipe) -> tuple[Tensor, Tensor]:
-    """(calibration, held out): uint8 (N, S, S, 3), drawn with the seed, no picture twice."""
-    pictures = load_pictures(
-        images,
-        how,
-        count=recipe.calibration + HELD_OUT,
-        seed=recipe.seed,
-        prefixes=prefixes(images),
-    )
-    everything = torch.from_numpy(pictures.images)
-    generator = torch.Generator().manual_seed(recipe.seed)
-    order = torch.randperm(len(everything), generator=generator)
-    held = min(HELD_OUT, max(len(everything) - recipe.calibration, len(everything) // 4))
-    return everything[order[held:]], everything[order[:held]]
+    """(calibration, held out): uint8 (N, S, S, 3), drawn with the seed, no class in both.
+
+    DataError where all pictures are of one class.
+    """
+    begin = prefixes(images)
+    names = [n for n in list_pictures(images) if n.split("/")[1].startswith(begin)]
+    used, apart = classes_apart(names, APART, recipe.seed)
+    if not apart:
+        raise DataError(
+            f"all pictures of {images.name} are of one class; those of another are needed to measure "
+            "what was calibrated on the first"
+        )
+    parts = (in_turn(used, recipe.seed)[: recipe.calibration], in_turn(apart, recipe.seed)[:HELD_OUT])
+    calibration, held_out = (torch.from_numpy(load_pictures(images, how, n).images) for n in parts)
+    return calibration, held_out
 
 
 def quantise(
@@ -271,7 +276,7 @@ def measure(model: Model, checkpoint: Checkpoint, folder: Path, dataset: str) ->
 @click.option("--image-size", type=int, help="Of the pictures; default: the checkpoint's.")
 @click.option("--labels", type=Path, help="JSON; default: imagenet_classes.json beside --images.")
 @click.option("--preset", help=f"Preprocessing: {', '.join(PRESETS)}; default: by file name.")
-@click.option("--calibration", default=256, show_default=True, help="Images for calibration.")
+@click.option("--calibration", default=512, show_default=True, help="Images for calibration.")
 @click.option("--seed", default=0, show_default=True, help="Seed of every random choice.")
 @click.option("--evaluate", type=Path, help="ImageFolder on which to measure the result.")
 @click.option("--dataset", help="What to call that data in the file; default: the folder's name.")

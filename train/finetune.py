@@ -113,7 +113,7 @@ def from_checkpoint(
     chosen = folder / "subnet.json"
     begun: list[Start] = []
     if not (folder / "last.pt").exists():
-        parts = split(source.names, recipe.parts, recipe.held_out, recipe.seed)
+        parts = split(source.names, recipe)
         few = calibration(checkpoint, source, parts.train, recipe)
         done = quantise_on(checkpoint, few, mix, recipe.seed)
         folder.mkdir(parents=True, exist_ok=True)
@@ -287,7 +287,7 @@ def finish(
 ) -> Model:
     """Take the steps that are left, and make the model of the averaged weights."""
     source, recipe = Source(images), setting.recipe
-    parts = split(source.names, recipe.parts, recipe.held_out, recipe.seed)
+    parts = split(source.names, recipe)
     held_out = pictures(source, parts.held_out, checkpoint.preprocessing)
     views = views_of(source, parts.train, checkpoint.image_size, recipe)
     train(trainer, views, held_out, folder, labels if recipe.label else None)

@@ -1,11 +1,8 @@
 """Training: of a supernet by the sandwich rule, or of one subnet.
 
-    python -m train.loop --recipe vit_tiny --checkpoint vit_tiny_patch16_224_augreg.safetensors \\
-        --images imagenet_train_mix.tar --out runs/vit_tiny
-    torchrun --nproc-per-node 8 -m train.loop ...        # the batch is divided among the processes
-
-The same command goes on where a run was stopped. What a step does follows from the recipe, the seed
-and the step's number alone, so that it then ends with the weights that it would have had.
+`train.run` and `train.finetune` call it. What a step does follows from the recipe, the seed and the
+step's number alone, so that a run that was stopped and goes on ends with the weights that it would
+have had.
 """
 
 from __future__ import annotations

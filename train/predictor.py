@@ -184,7 +184,7 @@ class SupernetLoss:
 
         run, source = load_run(folder), Source(images)
         recipe = run.recipe
-        held_out = split(source.names, recipe.parts, recipe.held_out, recipe.seed).held_out
+        held_out = split(source.names, recipe).held_out
         return cls(run.supernet, run.teacher, pictures(source, held_out, run.preprocessing))
 
     def __call__(self, subnet: Subnet) -> float:

@@ -19,7 +19,11 @@ class TrainRecipe:
 
     space          the search space, a name of train/spaces/ or a file; none to train one subnet
     parts          how often an epoch sees pictures whose file names begin with the key
+    per_class      pictures of each class an epoch sees, however many there are of it (of those that
+                   `parts` allows); 0 for all of them
     held_out       pictures kept for evaluation;  calibration  pictures for scales and rounding
+    unseen         share of the classes that are not trained on: the pictures held out are theirs;
+                   0 to hold out pictures of any class
     views          pictures seen in all;  batch  of all processes together
     random         subnets drawn a step beside the largest and the smallest
     rate           Adam's, for weights in units of their range; after `warmup` of the steps it falls
@@ -42,7 +46,9 @@ class TrainRecipe:
     views: int
     space: str = ""
     parts: dict[str, int] = field(default_factory=lambda: {"": 1})
+    per_class: int = 0
     held_out: int = 128
+    unseen: float = 0.0
     calibration: int = 256
     batch: int = 32
     random: int = 2
@@ -108,6 +114,8 @@ class TrainRecipe:
             raise DataError(
                 f"{where}: {recipe.views} views in batches of {recipe.batch} is no step"
             )
+        if recipe.unseen >= 1:
+            raise DataError(f"{where}: unseen is {recipe.unseen:g}, allowed is a share below 1")
         if not 0 < recipe.tokens <= 1:
             raise DataError(f"{where}: tokens is {recipe.tokens:g}, allowed is a share up to 1")
         if not 0 <= recipe.mixup < 1 or recipe.temperature == 0:

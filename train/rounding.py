@@ -5,8 +5,10 @@ ones did wrong) and wanted outputs y (the float network's), the weights are firs
 W = argmin |y - W a - b|^2 with a pull towards the original ones, then rounded one input after
 another, each rounding error being made up for by the inputs not yet rounded: with H the covariance
 of a and U the upper Cholesky factor of its inverse, rounding input j with error e changes the later
-inputs' weights by -e * U[j, j:] / U[j, j] (optimal brain quantisation in GPTQ's order). The bias is
-what makes the mean error zero.
+inputs' weights by -e * U[j, j:] / U[j, j] (optimal brain quantisation in GPTQ's order). This is done for
+several steps of each row; the one with the least error is kept, and the integers are then gone
+through again, each set to what is best beside the others (coordinate descent). The bias is what makes
+the mean error zero.
 
 A matrix that writes to the residual is asked for what the residual lacks, not for what its float
 twin added. What reads the residual is a LayerNorm, which divides a token by its deviation: so these
@@ -33,14 +35,22 @@ from train.network import (
     norm_gain,
 )
 
-DAMPING = 0.01
-"""Added to the covariance's diagonal, a share of its mean: the pull to the original weights."""
+PULL = 1.0
+"""Added to the covariance's diagonal when weights are refitted, a share of its mean: how strongly the
+original weights hold, in all directions in which the inputs vary little."""
+DAMPING = 0.1
+"""The same when they are rounded: what an error costs in directions in which the calibration's inputs
+do not vary, but others may."""
 REFIT_TOKENS = 16
 """Weights are refitted where there are at least this many tokens an input."""
 CELL = 0.4
 """How far from its 4-bit integer, in steps, an 8-bit weight may lie."""
 COLUMNS = 96
 """Inputs rounded before the others' weights are brought up to date."""
+CLIPPINGS = tuple(1 - 0.6 * i / 7 for i in range(8))
+"""Candidates for a row's step: the share of its largest weight that the largest integer stands for."""
+SWEEPS = 3
+"""How often at most the integers are gone through again."""
 
 
 def round_columns(
@@ -69,6 +79,60 @@ def round_columns(
     result = torch.empty_like(q)
     result[:, order] = q
     return result.float()
+
+
+def weighted_square(x: Tensor, covariance: Tensor) -> Tensor:
+    """x covariance x^T of each row of x (rows, inputs): the mean square of its result, (rows,)."""
+    return ((x @ covariance) * x).sum(1)
+
+
+def best_step(integers: Tensor, weight: Tensor, covariance: Tensor, otherwise: Tensor) -> Tensor:
+    """The steps (rows,) with which these integers err least; `otherwise` where none is positive."""
+    seen = integers.double() @ covariance
+    with_weight, with_itself = (seen * weight).sum(1), (seen * integers).sum(1)
+    good = (with_weight > 0) & (with_itself > 0)
+    return torch.where(good, with_weight / with_itself, otherwise.double()).float()
+
+
+def round_freely(weight: Tensor, covariance: Tensor, limit: Tensor) -> tuple[Tensor, Tensor]:
+    """Integers (rows, inputs) within `limit` (rows,) and steps (rows,) for real weights in float64:
+    of CLIPPINGS, for each row the one with the least error."""
+    reach = weight.abs().amax(1).clamp(min=1e-8).float()
+    bound = limit[:, None]
+    least = torch.full_like(reach, torch.inf, dtype=torch.float64)
+    best, chosen = torch.zeros_like(weight, dtype=torch.float32), reach / limit
+    for share in CLIPPINGS:
+        step = share * reach / limit
+        integers = round_columns(weight, covariance, step, -bound, bound)
+        step = best_step(integers, weight, covariance, step)
+        error = weighted_square(integers * step[:, None] - weight, covariance)
+        better = error < least
+        least = torch.where(better, error, least)
+        best = torch.where(better[:, None], integers, best)
+        chosen = torch.where(better, step, chosen)
+    for _ in range(SWEEPS):
+        chosen = best_step(best, weight, covariance, chosen)
+        again = descend(best, weight, covariance, chosen, -bound, bound)
+        if torch.equal(again, best):
+            break
+        best = again
+    return best, chosen
+
+
+def descend(
+    integers: Tensor, weight: Tensor, covariance: Tensor, step: Tensor, low: Tensor, high: Tensor
+) -> Tensor:
+    """The integers (rows, inputs), one input after the other set to what errs least beside the
+    others, between low and high."""
+    q, step, diagonal = integers.double(), step.double(), covariance.diagonal()
+    low, high = (x.double().expand_as(q) for x in (low, high))
+    slope = (q * step[:, None] - weight) @ covariance
+    for j in diagonal.argsort(descending=True).tolist():
+        wanted = (q[:, j] - slope[:, j] / (step * diagonal[j])).round()
+        change = torch.minimum(torch.maximum(wanted, low[:, j]), high[:, j]) - q[:, j]
+        slope += (change * step)[:, None] * covariance[j]
+        q[:, j] += change
+    return q.float()
 
 
 def cells(narrow: QuantLinear, step: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -119,19 +183,21 @@ def fit(
     mean_a, mean_y = (w * a).mean(0), (w * y).mean(0)
     a, y = a - mean_a, y - mean_y
     covariance = ((w * a).t() @ a / len(a)).double()
-    damping = DAMPING * covariance.diagonal().mean().clamp(min=1e-6)
-    covariance.diagonal().add_(damping)
+    unit = covariance.diagonal().mean().clamp(min=1e-6) * torch.eye(a.shape[1], dtype=torch.float64)
     real = (layer.weight * layer.step[:, None]).double()
     if len(a) >= REFIT_TOKENS * a.shape[1]:
-        wanted = ((w * y).t() @ a / len(a)).double() + damping * real
-        real = torch.linalg.solve(covariance, wanted.t()).t()
+        wanted = ((w * y).t() @ a / len(a)).double() + PULL * real @ unit
+        real = torch.linalg.solve(covariance + PULL * unit, wanted.t()).t()
+    covariance += DAMPING * unit
     layer.bits.copy_(bits)
     layer.limit.copy_(torch.where(bits == 8, float(WEIGHT8_MAX), float(WEIGHT4_MAX)))
-    step = weight_step(real.float(), layer.limit, covariance.diagonal().float())
-    low, high = -layer.limit[:, None], layer.limit[:, None]
-    if narrow is not None:
+    if narrow is None:
+        integers, step = round_freely(real, covariance, layer.limit)
+    else:
+        step = weight_step(real.float(), layer.limit, covariance.diagonal().float())
         step, low, high = cells(narrow, step)
-    integers = round_columns(real, covariance, step, low, high)
+        integers = round_columns(real, covariance, step, low, high)
+        integers = descend(integers, real, covariance, step, low, high)
     layer.step.copy_(step)
     layer.weight.copy_(integers)
     layer.bias.copy_(mean_y - step * (integers @ mean_a))

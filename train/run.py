@@ -27,7 +27,7 @@ from quasar_runtime.images import decode, resize_and_crop
 from quasar_runtime.model import Preprocessing
 from train import integer
 from train.checkpoint import Checkpoint, load_checkpoint
-from train.data import load_labels
+from train.data import in_turn, load_labels
 from train.evaluate import Nearness
 from train.fold import Affine, Folded, FoldedBlock, patches
 from train.loop import Place, Trainer, ask, divergence
@@ -217,9 +217,8 @@ def prepare(
 def calibration(
     checkpoint: Checkpoint, source: Source, names: list[str], recipe: TrainRecipe
 ) -> Tensor:
-    """Pictures for scales and rounding, spread over the names to train on."""
-    names = sorted(set(names))
-    few = names[:: max(1, len(names) // recipe.calibration)][: recipe.calibration]
+    """Pictures for scales and rounding, of as many classes of the names to train on as can be."""
+    few = in_turn(set(names), recipe.seed)[: recipe.calibration]
     return pictures(source, few, checkpoint.preprocessing)
 
 
@@ -309,7 +308,7 @@ def train_supernet(
     """
     space, source = Space.load(recipe.space), Source(images)
     checkpoint = checkpoint.resized(space.image_size)
-    parts = split(source.names, recipe.parts, recipe.held_out, recipe.seed)
+    parts = split(source.names, recipe)
 
     def begin() -> Start:
         seen = calibration(checkpoint, source, parts.train, recipe)

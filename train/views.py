@@ -10,7 +10,7 @@ import math
 import os
 import random
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from quasar_runtime.errors import DataError
 from quasar_runtime.images import decode
-from train.data import list_pictures
+from train.data import by_class, classes_apart, list_pictures
+from train.recipe import TrainRecipe
 
 
 class Source:
@@ -57,12 +58,12 @@ class Split:
     held_out: list[str]
 
 
-def split(names: list[str], parts: Mapping[str, int], held_out: int, seed: int) -> Split:
-    """Hold out `held_out` pictures of the given parts, drawn with `seed`.
+def split(names: list[str], recipe: TrainRecipe) -> Split:
+    """What a recipe trains on, and the pictures that it holds out.
 
-    parts: how often an epoch sees the pictures whose file names begin with the key; {"": 1} for
-    all. DataError when no picture belongs to a part, or too few are left.
+    DataError when no picture belongs to a part, or too few are left.
     """
+    parts, held_out, seed = recipe.parts, recipe.held_out, recipe.seed
 
     def often(name: str) -> int:
         return max((n for p, n in parts.items() if name.split("/")[1].startswith(p)), default=0)
@@ -72,11 +73,22 @@ def split(names: list[str], parts: Mapping[str, int], held_out: int, seed: int) 
         raise DataError(f"no picture's name begins with {' or '.join(parts)}; change `parts`")
     if held_out >= len(names):
         raise DataError(f"{held_out} of {len(names)} pictures are to be held out; hold out fewer")
-    order = list(names)
+    order = classes_apart(names, recipe.unseen, seed)[1] if recipe.unseen else list(names)
+    unseen = set(order) if recipe.unseen else set()
     random.Random(seed).shuffle(order)
     held = set(order[:held_out])
-    train = [n for n in names if n not in held for _ in range(often(n))]
+    train = [n for n in names if n not in held | unseen for _ in range(often(n))]
+    if recipe.per_class:
+        rng = random.Random(seed)
+        train = [
+            n for c in by_class(train).values() for n in drawn(c, recipe.per_class, rng)
+        ]
     return Split(train, [n for n in names if n in held])
+
+
+def drawn(names: list[str], count: int, rng: random.Random) -> list[str]:
+    """`count` of the names, each as often as the others, or once more."""
+    return [*names * (count // len(names)), *rng.sample(names, count % len(names))]
 
 
 @dataclass(frozen=True)
