@@ -18,7 +18,7 @@ from quasar_runtime.overlay import load_overlay
 from train.cost import OverlayCost
 from train.predictor import SupernetLoss, measure_effects
 from train.recipe import TrainRecipe
-from train.run import Setting, calibration, facts_of, nearness, pictures, prepare
+from train.run import Setting, answers, calibration, facts_of, nearness, pictures, prepare
 from train.search import main
 from train.space import Space, Subnet
 from train.start import start
@@ -64,7 +64,7 @@ def test_the_loss_is_the_divergence_on_what_the_run_held_out(folder: Path) -> No
     for image in loss.images:
         assert any((image == other).all() for other in everything)
     subnet = Space.load(folder / "space.yaml").largest()
-    found = nearness(loss.supernet, subnet, loss.teacher, loss.images)
+    found = nearness(loss.supernet, subnet, answers(loss.teacher, loss.images), loss.images)
     assert loss(subnet) == found.divergence > 0
 
 

@@ -24,7 +24,7 @@ from train.data import load_labels
 from train.evaluate import Nearness
 from train.loop import Trainer
 from train.recipe import TrainRecipe
-from train.run import calibration, nearness, pictures, sentinels, set_up, train, views_of
+from train.run import answers, calibration, nearness, pictures, sentinels, set_up, train, views_of
 from train.space import Space
 from train.start import Start, start
 from train.supernet import Supernet
@@ -98,9 +98,9 @@ class Bench:
         trainer = Trainer(supernet, self.begun.teacher, recipe, fixed=fixed)
         folder.mkdir(parents=True)
         train(trainer, self.views, self.held_out, folder, self.labels if recipe.label else None)
-        averaged = trainer.averaged()
+        averaged, wanted = trainer.averaged(), answers(trainer.teacher, self.held_out)
         return {
-            name: nearness(averaged, subnet, trainer.teacher, self.held_out)
+            name: nearness(averaged, subnet, wanted, self.held_out)
             for name, subnet in followed.items()
         }
 

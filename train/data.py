@@ -19,6 +19,9 @@ from quasar_runtime.images import decode, resize_and_crop
 from quasar_runtime.model import Preprocessing
 
 SUFFIXES = (".jpeg", ".jpg", ".png", ".webp", ".bmp")
+CALIBRATION_PREFIXES = ("nette", "woof", "imagen")
+"""Pictures of the training mix that were not made from 64-pixel ones; where a data set has no such
+names, all pictures count. Blurred ones make for worse calibration: docs/accuracy.md."""
 
 
 @dataclass(eq=False)
@@ -72,6 +75,19 @@ def read_pictures(source: Path, names: list[str]) -> Iterator[bytes]:
             yield handle.read() if handle else b""
 
 
+def calibration_prefixes(names: Iterable[str]) -> tuple[str, ...]:
+    """Beginnings of the file names, of those `class/picture`, that are to be calibrated on."""
+    known = any(n.split("/")[1].startswith(CALIBRATION_PREFIXES) for n in names)
+    return CALIBRATION_PREFIXES if known else ("",)
+
+
+def to_calibrate_on(names: Iterable[str]) -> list[str]:
+    """Those of the names `class/picture` that are to be calibrated on."""
+    names = list(names)
+    begin = calibration_prefixes(names)
+    return [n for n in names if n.split("/")[1].startswith(begin)]
+
+
 def by_class(names: Iterable[str]) -> dict[str, list[str]]:
     """The names `class/picture` of each class; classes and names sorted."""
     classes: dict[str, list[str]] = {}
@@ -81,8 +97,8 @@ def by_class(names: Iterable[str]) -> dict[str, list[str]]:
 
 
 def in_turn(names: Iterable[str], seed: int) -> list[str]:
-    """The names `class/picture` in an order drawn with `seed` that takes one picture of every class,
-    then another one of every class that has one left, and so on.
+    """The names `class/picture` in an order drawn with `seed` that takes one picture of every
+    class, then another one of every class that has one left, and so on.
 
     So the first n show as many classes as n pictures can. What is fitted to pictures of few classes
     serves these: docs/accuracy.md.

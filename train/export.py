@@ -25,7 +25,15 @@ from quasar_runtime.model_file import write_model
 from train.calibrate import build, observe, search_hidden_ranges
 from train.checkpoint import PRESETS, Checkpoint, load_checkpoint
 from train.cost import read_subnet
-from train.data import classes_apart, in_turn, list_pictures, load_labels, load_pictures
+from train.data import (
+    calibration_prefixes,
+    classes_apart,
+    in_turn,
+    list_pictures,
+    load_labels,
+    load_pictures,
+    to_calibrate_on,
+)
 from train.emit import emit
 from train.evaluate import Accuracy, Nearness, nearness, program_accuracy, teacher_accuracy
 from train.fold import Folded, fold
@@ -36,9 +44,6 @@ from train.rounding import round_network
 from train.rows import choose_rows, choose_rows_of, row_costs, row_effects
 from train.space import Subnet
 
-CALIBRATION_PREFIXES = ("nette", "woof", "imagen")
-"""Pictures of the training mix that were not made from 64-pixel ones; where a data set has no such
-names, all pictures count."""
 TAME_IMAGES = 32
 CLIP_IMAGES = 32
 HELD_OUT = 128
@@ -89,26 +94,22 @@ def set_up() -> None:
     torch.backends.mkldnn.matmul.fp32_precision = "bf16"
 
 
-def prefixes(images: Path) -> tuple[str, ...]:
-    """Beginnings of the names of the pictures to use."""
-    names = [n.split("/")[1] for n in list_pictures(images)]
-    return CALIBRATION_PREFIXES if any(n.startswith(CALIBRATION_PREFIXES) for n in names) else ("",)
-
-
 def split_pictures(images: Path, how: Preprocessing, recipe: Recipe) -> tuple[Tensor, Tensor]:
     """(calibration, held out): uint8 (N, S, S, 3), drawn with the seed, no class in both.
 
     DataError where all pictures are of one class.
     """
-    begin = prefixes(images)
-    names = [n for n in list_pictures(images) if n.split("/")[1].startswith(begin)]
+    names = to_calibrate_on(list_pictures(images))
     used, apart = classes_apart(names, APART, recipe.seed)
     if not apart:
         raise DataError(
-            f"all pictures of {images.name} are of one class; those of another are needed to measure "
-            "what was calibrated on the first"
+            f"all pictures of {images.name} are of one class; those of another are needed to "
+            "measure what was calibrated on the first"
         )
-    parts = (in_turn(used, recipe.seed)[: recipe.calibration], in_turn(apart, recipe.seed)[:HELD_OUT])
+    parts = (
+        in_turn(used, recipe.seed)[: recipe.calibration],
+        in_turn(apart, recipe.seed)[:HELD_OUT],
+    )
     calibration, held_out = (torch.from_numpy(load_pictures(images, how, n).images) for n in parts)
     return calibration, held_out
 
@@ -208,7 +209,7 @@ def provenance(
         "patch embedding and classifier 8-bit",
         "calibration": {
             "data": images.name,
-            "pictures": list(prefixes(images)),
+            "pictures": list(calibration_prefixes(list_pictures(images))),
             "images": recipe.calibration,
             "seed": recipe.seed,
         },

@@ -40,6 +40,7 @@ from train.rounding import round_network
 from train.run import (
     Run,
     Setting,
+    answers,
     calibration,
     facts_of,
     load_run,
@@ -293,7 +294,7 @@ def finish(
     train(trainer, views, held_out, folder, labels if recipe.label else None)
     supernet = trainer.averaged()
     (subnet,) = setting.fixed or [setting.space.largest()]
-    near = nearness(supernet, subnet, trainer.teacher, held_out)
+    near = nearness(supernet, subnet, answers(trainer.teacher, held_out), held_out)
     model = emit(supernet.extract(subnet), name, checkpoint.preprocessing, labels)
     model.provenance = provenance(checkpoint, trainer, setting, near, command)
     model.target = {"overlay": "b1024", "fps": None}

@@ -174,7 +174,10 @@ class SupernetLoss:
     on: a callable Subnet -> float."""
 
     def __init__(self, supernet: Any, teacher: Any, images: Any) -> None:
+        from train.run import answers
+
         self.supernet, self.teacher, self.images = supernet, teacher, images
+        self.wanted = answers(teacher, images)
 
     @classmethod
     def load(cls, folder: Path, images: Path) -> SupernetLoss:
@@ -190,7 +193,7 @@ class SupernetLoss:
     def __call__(self, subnet: Subnet) -> float:
         from train.run import nearness
 
-        return float(nearness(self.supernet, subnet, self.teacher, self.images).divergence)
+        return float(nearness(self.supernet, subnet, self.wanted, self.images).divergence)
 
 
 def measure_effects(checkpoint: Checkpoint, pictures: Tensor, seed: int = 0) -> EffectLoss:

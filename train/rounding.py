@@ -5,10 +5,10 @@ ones did wrong) and wanted outputs y (the float network's), the weights are firs
 W = argmin |y - W a - b|^2 with a pull towards the original ones, then rounded one input after
 another, each rounding error being made up for by the inputs not yet rounded: with H the covariance
 of a and U the upper Cholesky factor of its inverse, rounding input j with error e changes the later
-inputs' weights by -e * U[j, j:] / U[j, j] (optimal brain quantisation in GPTQ's order). This is done for
-several steps of each row; the one with the least error is kept, and the integers are then gone
-through again, each set to what is best beside the others (coordinate descent). The bias is what makes
-the mean error zero.
+inputs' weights by -e * U[j, j:] / U[j, j] (optimal brain quantisation in GPTQ's order). This is
+done for several steps of each row; the one with the least error is kept, and the integers are then
+gone through again, each set to what is best beside the others (coordinate descent). The bias is
+what makes the mean error zero.
 
 A matrix that writes to the residual is asked for what the residual lacks, not for what its float
 twin added. What reads the residual is a LayerNorm, which divides a token by its deviation: so these
@@ -36,11 +36,11 @@ from train.network import (
 )
 
 PULL = 1.0
-"""Added to the covariance's diagonal when weights are refitted, a share of its mean: how strongly the
-original weights hold, in all directions in which the inputs vary little."""
+"""Added to the covariance's diagonal when weights are refitted, a share of its mean: how strongly
+the original weights hold, most of all in directions in which the inputs vary little."""
 DAMPING = 0.1
-"""The same when they are rounded: what an error costs in directions in which the calibration's inputs
-do not vary, but others may."""
+"""The same when they are rounded: what an error costs in directions in which the calibration's
+inputs do not vary, but others may."""
 REFIT_TOKENS = 16
 """Weights are refitted where there are at least this many tokens an input."""
 CELL = 0.4
@@ -48,7 +48,7 @@ CELL = 0.4
 COLUMNS = 96
 """Inputs rounded before the others' weights are brought up to date."""
 CLIPPINGS = tuple(1 - 0.6 * i / 7 for i in range(8))
-"""Candidates for a row's step: the share of its largest weight that the largest integer stands for."""
+"""Candidates for a row's step: how much of its largest weight the largest integer stands for."""
 SWEEPS = 3
 """How often at most the integers are gone through again."""
 
@@ -98,18 +98,15 @@ def round_freely(weight: Tensor, covariance: Tensor, limit: Tensor) -> tuple[Ten
     """Integers (rows, inputs) within `limit` (rows,) and steps (rows,) for real weights in float64:
     of CLIPPINGS, for each row the one with the least error."""
     reach = weight.abs().amax(1).clamp(min=1e-8).float()
-    bound = limit[:, None]
-    least = torch.full_like(reach, torch.inf, dtype=torch.float64)
-    best, chosen = torch.zeros_like(weight, dtype=torch.float32), reach / limit
-    for share in CLIPPINGS:
-        step = share * reach / limit
-        integers = round_columns(weight, covariance, step, -bound, bound)
-        step = best_step(integers, weight, covariance, step)
-        error = weighted_square(integers * step[:, None] - weight, covariance)
-        better = error < least
-        least = torch.where(better, error, least)
-        best = torch.where(better[:, None], integers, best)
-        chosen = torch.where(better, step, chosen)
+    tried, bound = len(CLIPPINGS), limit[:, None]
+    every = weight.repeat(tried, 1)
+    step = (torch.tensor(CLIPPINGS)[:, None] * reach / limit).flatten()
+    bounds = bound.repeat(tried, 1)
+    integers = round_columns(every, covariance, step, -bounds, bounds)
+    step = best_step(integers, every, covariance, step)
+    error = weighted_square(integers * step[:, None] - every, covariance)
+    least = error.unflatten(0, (tried, -1)).argmin(0) * len(weight) + torch.arange(len(weight))
+    best, chosen = integers[least], step[least]
     for _ in range(SWEEPS):
         chosen = best_step(best, weight, covariance, chosen)
         again = descend(best, weight, covariance, chosen, -bound, bound)

@@ -27,7 +27,7 @@ from quasar_runtime.images import decode, resize_and_crop
 from quasar_runtime.model import Preprocessing
 from train import integer
 from train.checkpoint import Checkpoint, load_checkpoint
-from train.data import in_turn, load_labels
+from train.data import in_turn, load_labels, to_calibrate_on
 from train.evaluate import Nearness
 from train.fold import Affine, Folded, FoldedBlock, patches
 from train.loop import Place, Trainer, ask, divergence
@@ -111,17 +111,21 @@ def pictures(source: Source, names: list[str], how: Preprocessing) -> Tensor:
     return torch.stack([torch.as_tensor(i) for i in images])
 
 
+def answers(teacher: Folded, images: Tensor) -> Tensor:
+    """The float network's log-probabilities (N, classes) on uint8 images (N, S, S, 3)."""
+    device = teacher.position.device
+    parts = (patches(part.to(device)) for part in images.split(BATCH))
+    return torch.cat([ask(teacher, inputs, ()).answer for inputs in parts])
+
+
 @torch.no_grad()
-def nearness(supernet: Supernet, subnet: Subnet, teacher: Folded, images: Tensor) -> Nearness:
-    """A subnet beside the float network, on uint8 images (N, S, S, 3)."""
-    total, equal = 0.0, 0
-    for start_at in range(0, len(images), BATCH):
-        inputs = patches(images[start_at : start_at + BATCH].to(supernet.norm.device))
-        wanted = ask(teacher, inputs, ()).answer
-        got = supernet(inputs, subnet).logits
-        total += float(divergence(got, wanted)) * len(inputs)
-        equal += int((got.argmax(1) == wanted.argmax(1)).sum())
-    return Nearness(total / len(images), equal / len(images))
+def nearness(supernet: Supernet, subnet: Subnet, wanted: Tensor, images: Tensor) -> Nearness:
+    """A subnet beside the float network, whose `answers` on uint8 images (N, S, S, 3) are given."""
+    device = supernet.norm.device
+    parts = (patches(part.to(device)) for part in images.split(BATCH))
+    got = torch.cat([supernet(inputs, subnet).logits for inputs in parts])
+    equal = (got.argmax(1) == wanted.argmax(1)).double().mean()
+    return Nearness(float(divergence(got, wanted)), float(equal))
 
 
 def sentinels(space: Space) -> dict[str, Subnet]:
@@ -218,7 +222,7 @@ def calibration(
     checkpoint: Checkpoint, source: Source, names: list[str], recipe: TrainRecipe
 ) -> Tensor:
     """Pictures for scales and rounding, of as many classes of the names to train on as can be."""
-    few = in_turn(set(names), recipe.seed)[: recipe.calibration]
+    few = in_turn(to_calibrate_on(set(names)), recipe.seed)[: recipe.calibration]
     return pictures(source, few, checkpoint.preprocessing)
 
 
@@ -283,9 +287,9 @@ def evaluate(trainer: Trainer, held_out: Tensor, log: Log) -> None:
     followed = sentinels(supernet.space)
     if trainer.fixed:
         followed = {f"subnet {i}": subnet for i, subnet in enumerate(trainer.fixed)}
+    wanted = answers(trainer.teacher, held_out)
     found = {
-        name: nearness(supernet, subnet, trainer.teacher, held_out)
-        for name, subnet in followed.items()
+        name: nearness(supernet, subnet, wanted, held_out) for name, subnet in followed.items()
     }
     log.write(
         step=trainer.done,

@@ -80,9 +80,7 @@ def split(names: list[str], recipe: TrainRecipe) -> Split:
     train = [n for n in names if n not in held | unseen for _ in range(often(n))]
     if recipe.per_class:
         rng = random.Random(seed)
-        train = [
-            n for c in by_class(train).values() for n in drawn(c, recipe.per_class, rng)
-        ]
+        train = [n for c in by_class(train).values() for n in drawn(c, recipe.per_class, rng)]
     return Split(train, [n for n in names if n in held])
 
 
