@@ -160,6 +160,19 @@ def test_bits_and_share_are_alternatives(extra: list[str]) -> None:
     assert "one of --bits, --share8 and --subnet" in result.output
 
 
+@pytest.mark.parametrize(
+    ("name", "out", "said"),
+    [("w_4", "w4.safetensors", "name is 'w_4'"), ("w4", "none/w4.safetensors", "no folder none")],
+)
+def test_what_could_not_be_written_is_refused_before_any_work(
+    name: str, out: str, said: str
+) -> None:
+    arguments = ["--checkpoint", "a", "--images", "b", "--name", name, "--out", out, "--bits", "8"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 1
+    assert said in result.output
+
+
 def test_a_missing_checkpoint_ends_in_one_line() -> None:
     arguments = ["--checkpoint", "deit.safetensors", "--images", "b", "--name", "c", "--out", "d"]
     result = CliRunner().invoke(main, [*arguments, "--bits", "8"])

@@ -22,6 +22,7 @@ from torch import Tensor
 from quasar_runtime.errors import DataError, QuasarError
 from quasar_runtime.model import Model, Preprocessing
 from quasar_runtime.model_file import write_model
+from quasar_runtime.validate import check_name
 from train.calibrate import build, observe, search_hidden_ranges
 from train.checkpoint import PRESETS, Checkpoint, load_checkpoint
 from train.cost import read_subnet
@@ -226,6 +227,13 @@ def provenance(
     }
 
 
+def check_output(name: str, out: Path) -> None:
+    """QuasarError, before any work, for a name or a file that could not be written after it."""
+    check_name(name)
+    if not out.absolute().parent.is_dir():
+        raise DataError(f"no folder {out.parent} for {out.name}; make it, or choose another --out")
+
+
 def accuracy_facts(model: Accuracy, teacher: Accuracy, dataset: str) -> dict[str, Any]:
     """The accuracy entry of a model's provenance."""
     return {
@@ -303,6 +311,7 @@ def main(
     set_up()
     share = float(bits == "8") if share8 is None else share8
     try:
+        check_output(name, out)
         mix = read_subnet(subnet) if subnet else share
         recipe = Recipe(mix, calibration, seed, image_size)
         source = load_checkpoint(checkpoint, preset).resized(image_size)

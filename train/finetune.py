@@ -31,7 +31,7 @@ from train.cost import read_subnet
 from train.data import load_labels
 from train.emit import emit
 from train.evaluate import Nearness
-from train.export import Quantised, measure, quantise_on, weights_facts
+from train.export import Quantised, check_output, measure, quantise_on, weights_facts
 from train.fold import fold
 from train.loop import Trainer
 from train.network import QuantisedNetwork
@@ -242,6 +242,7 @@ def main(
     set_up(threads)
     integer.Fusion.on = fuse
     try:
+        check_output(name, out)
         how = TrainRecipe.load(recipe, **({} if views is None else {"views": views}))
         parent = load_run(run) if run else None
         size = parent.supernet.space.image_size if parent else image_size
