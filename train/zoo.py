@@ -59,7 +59,7 @@ ZOO = {
     "vit-tiny-w8": Entry(AUGREG, Recipe(1.0)),
     "deit-tiny-w8": Entry(DEIT, Recipe(1.0)),
     "q-vit-100fps": Entry(AUGREG, Recipe(1.0, image_size=240), 100),
-    "q-vit-160fps": Entry(AUGREG, searched("q-vit-160fps", 240), 160),
+    "q-vit-160fps": Entry(AUGREG, searched("q-vit-160fps", 208), 160),
     "q-vit-250fps": Entry(AUGREG, searched("q-vit-250fps", 208), 250),
 }
 
