@@ -23,7 +23,7 @@ from quasar_runtime.model import Model
 from quasar_runtime.model_file import model_from_bytes, model_to_bytes, read_model
 from quasar_runtime.overlay import load_overlay
 from train.checkpoint import Checkpoint, float_logits, load_checkpoint
-from train.data import list_pictures, load_labels, load_pictures
+from train.data import Source, load_labels, pictures
 from train.emit import emit
 from train.export import ROW_GROUP, Recipe, export, main, quantise
 from train.fold import patches
@@ -138,8 +138,9 @@ def test_the_command_writes_a_model_and_measures_it(mix: Path, tmp_path: Path) -
     for folder in ("n00000000", "n00000001"):
         (tmp_path / "eval" / folder).mkdir(parents=True)
         how = random_checkpoint().preprocessing
-        save = load_pictures(mix, how, list_pictures(mix)[:1]).images[0]
-        Image.fromarray(save).save(tmp_path / "eval" / folder / "a.png")
+        source = Source(mix)
+        save = pictures(source, source.names[:1], how)[0]
+        Image.fromarray(save.numpy()).save(tmp_path / "eval" / folder / "a.png")
     out = tmp_path / "small.safetensors"
     arguments = [
         *("--checkpoint", str(tmp_path / "deit_small.safetensors"), "--images", str(mix)),
@@ -192,13 +193,13 @@ def test_deit_tiny_in_8_bits_answers_as_in_float(monkeypatch: pytest.MonkeyPatch
     network, report = quantise(checkpoint, images, Recipe(1.0, calibration=24))
     model = emit(network, "deit", checkpoint.preprocessing, labels)
     assert report.final.agreement > 0.8
-    names = [n for n in list_pictures(images) if "/imagen" in n][:4]
-    pictures = load_pictures(images, checkpoint.preprocessing, names)
-    sample = torch.from_numpy(pictures.images)
+    source = Source(images)
+    names = [n for n in source.names if "/imagen" in n][:4]
+    sample = pictures(source, names, checkpoint.preprocessing)
     seen: dict[str, torch.Tensor] = {}
     with torch.no_grad():
         network(patches(sample[:1]), seen.__setitem__)
-    wanted = integer_activations(model, pictures.images[0])
+    wanted = integer_activations(model, sample[0].numpy())
     for name, activations in seen.items():
         np.testing.assert_array_equal(activations.flatten(0, -2), wanted[name], name)
     got, want = integer_logits(model, sample), float_logits(checkpoint, sample)

@@ -22,6 +22,7 @@ from train_cases import MIXED, SPACE, small_start
 from quasar_runtime.errors import DataError
 from quasar_runtime.model_file import read_model
 from train import finetune, plot, run
+from train.data import Source
 from train.fold import patches
 from train.loop import (
     Place,
@@ -38,7 +39,7 @@ from train.recipe import TrainRecipe
 from train.run import answers, check_same, load_run, nearness
 from train.space import Subnet
 from train.supernet import Answer
-from train.views import Augmentation, Batches, Source, Views, split, view
+from train.views import Augmentation, Batches, Views, split, view
 
 RECIPE = TrainRecipe(views=64, batch=8, random=1, rate=1e-3, held_out=8, calibration=24)
 
@@ -355,6 +356,10 @@ def test_whole_classes_are_held_out_and_the_others_seen_alike() -> None:
     assert all(sum(n.startswith(f"{c}/") for n in parts.train) == 20 for c in seen)
     often = [parts.train.count(f"{min(seen)}/{i}.png") for i in range(3)]
     assert max(often) - min(often) <= 1
+    with pytest.raises(DataError, match="all pictures are of one class"):
+        split(["n0/0.png", "n0/1.png"], TrainRecipe(views=1, held_out=1, unseen=0.2))
+    with pytest.raises(DataError, match="unseen is 1, allowed is a share below 1"):
+        TrainRecipe.parse("mine.yaml", {"views": 64, "unseen": 1})
 
 
 # --- recipes ---

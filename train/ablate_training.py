@@ -20,15 +20,15 @@ from torch import Tensor
 
 from quasar_runtime.errors import DataError, QuasarError
 from train.checkpoint import Checkpoint, load_checkpoint
-from train.data import load_labels
+from train.data import Source, load_labels, pictures
 from train.evaluate import Nearness
 from train.loop import Trainer
 from train.recipe import TrainRecipe
-from train.run import answers, calibration, nearness, pictures, sentinels, set_up, train, views_of
+from train.run import answers, calibration, nearness, sentinels, set_up, train, views_of
 from train.space import Space
 from train.start import Start, start
 from train.supernet import Supernet
-from train.views import Source, Views, split
+from train.views import Views, split
 
 THREADS = 2
 

@@ -138,12 +138,16 @@ def rounded(real: Tensor, step: Tensor, limit: Tensor) -> Tensor:
     return torch.maximum(torch.minimum(q, limit[:, None]), -limit[:, None]) * step[:, None]
 
 
+def mean_square(weight: Tensor, moment: Tensor) -> Tensor:
+    """Mean square of the result of each row of `weight` (rows, inputs), (rows,)."""
+    return ((weight @ moment) * weight).sum(1)
+
+
 def rounding_noise(real: Tensor, limit: float, moment: Tensor) -> Tensor:
     """Mean squared error (rows,) that rounding to [-limit, limit] causes at the output."""
     limits = torch.full((len(real),), limit)
     step = weight_step(real, limits, moment.diagonal())
-    error = rounded(real, step, limits) - real
-    return ((error @ moment) * error).sum(1)
+    return mean_square(rounded(real, step, limits) - real, moment)
 
 
 def norm_steps(

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import tarfile
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
 from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
+import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from quasar_runtime.errors import DataError
@@ -22,24 +23,6 @@ SUFFIXES = (".jpeg", ".jpg", ".png", ".webp", ".bmp")
 CALIBRATION_PREFIXES = ("nette", "woof", "imagen")
 """Pictures of the training mix that were not made from 64-pixel ones; where a data set has no such
 names, all pictures count. Blurred ones make for worse calibration: docs/accuracy.md."""
-
-
-@dataclass(eq=False)
-class Pictures:
-    """images uint8 (N, S, S, 3); folders (N,) the class folder of each; names (N,) file names."""
-
-    images: npt.NDArray[np.uint8]
-    folders: list[str]
-    names: list[str]
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def take(self, rows: npt.NDArray[np.integer]) -> Pictures:
-        """Some of the pictures."""
-        return Pictures(
-            self.images[rows], [self.folders[i] for i in rows], [self.names[i] for i in rows]
-        )
 
 
 def list_pictures(source: Path) -> list[str]:
@@ -62,17 +45,36 @@ def list_pictures(source: Path) -> list[str]:
     return names
 
 
-def read_pictures(source: Path, names: list[str]) -> Iterator[bytes]:
-    """The files' bytes, in the order of `names`."""
-    if source.is_dir():
-        for name in names:
-            yield (source / name).read_bytes()
-        return
-    with tarfile.open(source) as tar:
-        members = {m.name.removeprefix("./"): m for m in tar if m.isfile()}
-        for name in names:
-            handle = tar.extractfile(members[name])
-            yield handle.read() if handle else b""
+class Source:
+    """The pictures of an ImageFolder or a tar of one, read one by one in any order."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.names = list_pictures(path)
+        self._places: dict[str, tuple[int, int]] = {}
+        self._file: int | None = None
+        if not path.is_dir():
+            with tarfile.open(path) as tar:
+                self._places = {
+                    m.name.removeprefix("./"): (m.offset_data, m.size) for m in tar if m.isfile()
+                }
+
+    def read(self, name: str) -> bytes:
+        """The file's bytes."""
+        if not self._places:
+            return (self.path / name).read_bytes()
+        if self._file is None:
+            self._file = os.open(self.path, os.O_RDONLY)
+        offset, size = self._places[name]
+        return os.pread(self._file, size, offset)
+
+
+def pictures(source: Source, names: list[str], how: Preprocessing) -> Tensor:
+    """uint8 (N, S, S, 3), resized and cropped as for evaluation."""
+    images = np.empty((len(names), how.crop, how.crop, 3), np.uint8)
+    for image, name in zip(images, tqdm(names, "decode", unit="img", leave=False), strict=True):
+        image[:] = resize_and_crop(decode(source.read(name)), how)
+    return torch.from_numpy(images)
 
 
 def calibration_prefixes(names: Iterable[str]) -> tuple[str, ...]:
@@ -122,16 +124,6 @@ def classes_apart(names: Iterable[str], share: float, seed: int) -> tuple[list[s
         chosen = chosen[1:]
     apart = [n for c in sorted(chosen) for n in classes[c]]
     return [n for c in classes if c not in chosen for n in classes[c]], apart
-
-
-def load_pictures(source: Path, preprocessing: Preprocessing, names: list[str]) -> Pictures:
-    """The pictures `class/picture` of an ImageFolder or a tar of one, resized and cropped."""
-    images = np.empty((len(names), preprocessing.crop, preprocessing.crop, 3), np.uint8)
-    for i, data in enumerate(
-        tqdm(read_pictures(source, names), "decode", len(names), unit="img", leave=False)
-    ):
-        images[i] = resize_and_crop(decode(data), preprocessing)
-    return Pictures(images, [n.split("/")[0] for n in names], [n.split("/")[1] for n in names])
 
 
 def load_labels(path: Path) -> list[tuple[str, str]]:

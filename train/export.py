@@ -27,12 +27,13 @@ from train.calibrate import build, observe, search_hidden_ranges
 from train.checkpoint import PRESETS, Checkpoint, load_checkpoint
 from train.cost import read_subnet
 from train.data import (
+    Source,
     calibration_prefixes,
     classes_apart,
     in_turn,
     list_pictures,
     load_labels,
-    load_pictures,
+    pictures,
     to_calibrate_on,
 )
 from train.emit import emit
@@ -100,7 +101,8 @@ def split_pictures(images: Path, how: Preprocessing, recipe: Recipe) -> tuple[Te
 
     DataError where all pictures are of one class.
     """
-    names = to_calibrate_on(list_pictures(images))
+    source = Source(images)
+    names = to_calibrate_on(source.names)
     used, apart = classes_apart(names, APART, recipe.seed)
     if not apart:
         raise DataError(
@@ -111,7 +113,7 @@ def split_pictures(images: Path, how: Preprocessing, recipe: Recipe) -> tuple[Te
         in_turn(used, recipe.seed)[: recipe.calibration],
         in_turn(apart, recipe.seed)[:HELD_OUT],
     )
-    calibration, held_out = (torch.from_numpy(load_pictures(images, how, n).images) for n in parts)
+    calibration, held_out = (pictures(source, part, how) for part in parts)
     return calibration, held_out
 
 

@@ -28,7 +28,7 @@ from quasar_runtime.model_file import write_model
 from train import integer
 from train.checkpoint import Checkpoint, load_checkpoint
 from train.cost import read_subnet
-from train.data import load_labels
+from train.data import Source, load_labels, pictures
 from train.emit import emit
 from train.evaluate import Nearness
 from train.export import Quantised, check_output, measure, quantise_on, weights_facts
@@ -45,7 +45,6 @@ from train.run import (
     facts_of,
     load_run,
     nearness,
-    pictures,
     prepare,
     set_up,
     train,
@@ -54,7 +53,7 @@ from train.run import (
 from train.space import MATRICES, Block, Space, Subnet
 from train.start import Start
 from train.supernet import Supernet
-from train.views import Source, split
+from train.views import split
 
 
 def subnet_of(network: QuantisedNetwork) -> Subnet:

@@ -182,8 +182,9 @@ class SupernetLoss:
     @classmethod
     def load(cls, folder: Path, images: Path) -> SupernetLoss:
         """Of a run's folder and the pictures of which the run held some out."""
-        from train.run import load_run, pictures
-        from train.views import Source, split
+        from train.data import Source, pictures
+        from train.run import load_run
+        from train.views import split
 
         run, source = load_run(folder), Source(images)
         recipe = run.recipe

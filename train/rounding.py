@@ -23,7 +23,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from quasar_runtime.arithmetic import WEIGHT4_MAX, WEIGHT8_MAX
-from train.calibrate import BATCH, INPUT_OF, weight_step
+from train.calibrate import BATCH, INPUT_OF, mean_square, weight_step
 from train.fold import Folded, patches
 from train.integer import add_residual, attend, expand, norm_forward, product
 from train.network import (
@@ -81,11 +81,6 @@ def round_columns(
     return result.float()
 
 
-def weighted_square(x: Tensor, covariance: Tensor) -> Tensor:
-    """x covariance x^T of each row of x (rows, inputs): the mean square of its result, (rows,)."""
-    return ((x @ covariance) * x).sum(1)
-
-
 def best_step(integers: Tensor, weight: Tensor, covariance: Tensor, otherwise: Tensor) -> Tensor:
     """The steps (rows,) with which these integers err least; `otherwise` where none is positive."""
     seen = integers.double() @ covariance
@@ -104,7 +99,7 @@ def round_freely(weight: Tensor, covariance: Tensor, limit: Tensor) -> tuple[Ten
     bounds = bound.repeat(tried, 1)
     integers = round_columns(every, covariance, step, -bounds, bounds)
     step = best_step(integers, every, covariance, step)
-    error = weighted_square(integers * step[:, None] - every, covariance)
+    error = mean_square(integers * step[:, None] - every, covariance)
     least = error.unflatten(0, (tried, -1)).argmin(0) * len(weight) + torch.arange(len(weight))
     best, chosen = integers[least], step[least]
     for _ in range(SWEEPS):
@@ -180,12 +175,13 @@ def fit(
     mean_a, mean_y = (w * a).mean(0), (w * y).mean(0)
     a, y = a - mean_a, y - mean_y
     covariance = ((w * a).t() @ a / len(a)).double()
-    unit = covariance.diagonal().mean().clamp(min=1e-6) * torch.eye(a.shape[1], dtype=torch.float64)
+    unit = covariance.diagonal().mean().clamp(min=1e-6)
     real = (layer.weight * layer.step[:, None]).double()
     if len(a) >= REFIT_TOKENS * a.shape[1]:
-        wanted = ((w * y).t() @ a / len(a)).double() + PULL * real @ unit
-        real = torch.linalg.solve(covariance + PULL * unit, wanted.t()).t()
-    covariance += DAMPING * unit
+        wanted = ((w * y).t() @ a / len(a)).double() + PULL * unit * real
+        held = covariance + PULL * unit * torch.eye(len(covariance), dtype=torch.float64)
+        real = torch.linalg.solve(held, wanted.t()).t()
+    covariance.diagonal().add_(DAMPING * unit)
     layer.bits.copy_(bits)
     layer.limit.copy_(torch.where(bits == 8, float(WEIGHT8_MAX), float(WEIGHT4_MAX)))
     if narrow is None:

@@ -23,11 +23,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from quasar_runtime.errors import DataError, QuasarError
-from quasar_runtime.images import decode, resize_and_crop
 from quasar_runtime.model import Preprocessing
 from train import integer
 from train.checkpoint import Checkpoint, load_checkpoint
-from train.data import in_turn, load_labels, to_calibrate_on
+from train.data import Source, in_turn, load_labels, pictures, to_calibrate_on
 from train.evaluate import Nearness
 from train.fold import Affine, Folded, FoldedBlock, patches
 from train.loop import Place, Trainer, ask, divergence
@@ -35,7 +34,7 @@ from train.recipe import TrainRecipe
 from train.space import MATRICES, Space, Subnet
 from train.start import Start, start
 from train.supernet import Supernet
-from train.views import Augmentation, Batches, Source, Views, load, split
+from train.views import Augmentation, Batches, Views, load, split
 
 BATCH = 32
 
@@ -101,14 +100,6 @@ def load_run(folder: Path) -> Run:
     supernet = Supernet(space, layer_scaling=recipe.layer_scaling)
     supernet.load_state_dict({**saved["supernet"], **saved["average"]})
     return Run(supernet, folded_from(saved["teacher"]), recipe, facts, saved["step"])
-
-
-def pictures(source: Source, names: list[str], how: Preprocessing) -> Tensor:
-    """uint8 (N, S, S, 3), resized and cropped as for evaluation."""
-    images = [
-        resize_and_crop(decode(source.read(n)), how) for n in tqdm(names, "decode", leave=False)
-    ]
-    return torch.stack([torch.as_tensor(i) for i in images])
 
 
 def answers(teacher: Folded, images: Tensor) -> Tensor:

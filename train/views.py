@@ -7,12 +7,9 @@ more workers or processes, sees what it would have seen.
 from __future__ import annotations
 
 import math
-import os
 import random
-import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,32 +19,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from quasar_runtime.errors import DataError
 from quasar_runtime.images import decode
-from train.data import by_class, classes_apart, list_pictures
+from train.data import Source, by_class, classes_apart
 from train.recipe import TrainRecipe
-
-
-class Source:
-    """The pictures of an ImageFolder or a tar of one, read one by one in any order."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.names = list_pictures(path)
-        self._places: dict[str, tuple[int, int]] = {}
-        self._file: int | None = None
-        if not path.is_dir():
-            with tarfile.open(path) as tar:
-                self._places = {
-                    m.name.removeprefix("./"): (m.offset_data, m.size) for m in tar if m.isfile()
-                }
-
-    def read(self, name: str) -> bytes:
-        """The file's bytes."""
-        if not self._places:
-            return (self.path / name).read_bytes()
-        if self._file is None:
-            self._file = os.open(self.path, os.O_RDONLY)
-        offset, size = self._places[name]
-        return os.pread(self._file, size, offset)
 
 
 @dataclass(frozen=True)
@@ -73,11 +46,14 @@ def split(names: list[str], recipe: TrainRecipe) -> Split:
         raise DataError(f"no picture's name begins with {' or '.join(parts)}; change `parts`")
     if held_out >= len(names):
         raise DataError(f"{held_out} of {len(names)} pictures are to be held out; hold out fewer")
-    order = classes_apart(names, recipe.unseen, seed)[1] if recipe.unseen else list(names)
-    unseen = set(order) if recipe.unseen else set()
+    used, order = classes_apart(names, recipe.unseen, seed) if recipe.unseen else (names, [*names])
+    if not order:
+        raise DataError(
+            "all pictures are of one class, of which none can be unseen; set unseen to 0"
+        )
     random.Random(seed).shuffle(order)
     held = set(order[:held_out])
-    train = [n for n in names if n not in held | unseen for _ in range(often(n))]
+    train = [n for n in used if n not in held for _ in range(often(n))]
     if recipe.per_class:
         rng = random.Random(seed)
         train = [n for c in by_class(train).values() for n in drawn(c, recipe.per_class, rng)]
