@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,11 @@ pytest.importorskip("torch")
 pytest.importorskip("optuna")
 
 import optuna
+import torch
 from click.testing import CliRunner
 from export_cases import random_checkpoint, random_images, write_tar
 
+from quasar_runtime.errors import DeviceNotFound
 from quasar_runtime.overlay import load_overlay
 from train.cost import OverlayCost
 from train.data import Source, pictures
@@ -64,8 +67,31 @@ def test_the_loss_is_the_divergence_on_what_the_run_held_out(folder: Path) -> No
     for image in loss.images:
         assert any((image == other).all() for other in everything)
     subnet = Space.load(folder / "space.yaml").largest()
-    found = nearness(loss.supernet, subnet, answers(loss.teacher, loss.images), loss.images)
-    assert loss(subnet) == found.divergence > 0
+    run = loss.run
+    found = nearness(run.supernet, subnet, answers(run.teacher, loss.images), loss.images)
+    assert loss(subnet) == pytest.approx(found.divergence, rel=1e-3)
+    assert found.divergence > 0
+
+
+def test_without_the_engine_the_supernet_itself_is_asked(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loss = SupernetLoss.load(folder / "run", folder / "pictures.tar")
+    subnet = Space.load(folder / "space.yaml").smallest()
+    fast = loss(subnet)
+
+    def absent(*_: object, **__: object) -> None:
+        raise DeviceNotFound("none")
+
+    monkeypatch.setattr("train.predictor.open_device", absent)
+    assert loss(subnet) == pytest.approx(fast, rel=1e-3)
+
+
+def test_a_subnet_that_no_file_can_hold_is_no_choice(folder: Path) -> None:
+    loss = SupernetLoss.load(folder / "run", folder / "pictures.tar")
+    with torch.no_grad():
+        loss.run.supernet.blocks[0].fc1.steps.fill_(80)  # factors of more than 16 bits
+    assert loss(Space.load(folder / "space.yaml").largest()) == math.inf
 
 
 def test_the_command_searches_a_run(folder: Path, tmp_path: Path) -> None:

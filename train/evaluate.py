@@ -64,6 +64,13 @@ def program_accuracy(model: Model, folder: Path) -> Accuracy:
     return Accuracy(evaluation.images, evaluation.top1 or 0.0, evaluation.top5 or 0.0)
 
 
+def program_logits(model: Model, images: Tensor, device: Device) -> Tensor:
+    """The integer program's logits (N, classes) on uint8 images (N, S, S, 3)."""
+    with Session(model, device) as session:
+        accumulators = np.stack([session.run(pixels)[0] for pixels in images.numpy()])
+        return torch.from_numpy(accumulators * session.program.scale).float()
+
+
 @contextmanager
 def full_precision() -> Iterator[None]:
     """Matrix multiplications in full float32, whatever the export has chosen for itself."""

@@ -14,6 +14,7 @@ they add to that of all rows in 8 bits, before any training makes up for it.
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -24,14 +25,18 @@ import click
 import numpy as np
 import numpy.typing as npt
 
-from quasar_runtime.errors import QuasarError
+from quasar_runtime.device import open_device
+from quasar_runtime.errors import CompileError, DeviceNotFound, ModelValueError, QuasarError
 from train.space import MATRICES, SHARES, Block, Space, SpaceError, Subnet
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from train.checkpoint import Checkpoint
+    from train.run import Run
 
+LARGEST = "b8192"
+"""The overlay on which a supernet's subnets are rated, whatever they are searched for."""
 REMEDY = "search a space of the checkpoint's own width, depth and heads, or with a supernet"
 
 
@@ -171,13 +176,18 @@ def _prices(
 
 class SupernetLoss:
     """The divergence of a supernet's subnets from its teacher on pictures that it was not trained
-    on: a callable Subnet -> float."""
+    on: a callable Subnet -> float; inf for a subnet that no model file can hold.
 
-    def __init__(self, supernet: Any, teacher: Any, images: Any) -> None:
+    A subnet is rated by its integer program, which the native device runs several times faster than
+    PyTorch runs the supernet, with the same activations; by the supernet where there is no such
+    device, or the subnet is larger than any overlay takes.
+    """
+
+    def __init__(self, run: Run, images: Tensor) -> None:
         from train.run import answers
 
-        self.supernet, self.teacher, self.images = supernet, teacher, images
-        self.wanted = answers(teacher, images)
+        self.run, self.images = run, images
+        self.wanted = answers(run.teacher, images)
 
     @classmethod
     def load(cls, folder: Path, images: Path) -> SupernetLoss:
@@ -187,14 +197,30 @@ class SupernetLoss:
         from train.views import split
 
         run, source = load_run(folder), Source(images)
-        recipe = run.recipe
-        held_out = split(source.names, recipe).held_out
-        return cls(run.supernet, run.teacher, pictures(source, held_out, run.preprocessing))
+        held_out = split(source.names, run.recipe).held_out
+        return cls(run, pictures(source, held_out, run.preprocessing))
 
     def __call__(self, subnet: Subnet) -> float:
+        import torch
+
+        from train.emit import emit
+        from train.evaluate import program_logits
+        from train.loop import divergence
         from train.run import nearness
 
-        return float(nearness(self.supernet, subnet, self.wanted, self.images).divergence)
+        run = self.run
+        labels = [(f"n{i:08}", str(i)) for i in range(run.supernet.space.classes)]
+        try:
+            model = emit(run.supernet.extract(subnet), "subnet", run.preprocessing, labels)
+        except ModelValueError:
+            return math.inf
+        try:
+            threads = torch.get_num_threads()
+            with open_device("native", overlay=LARGEST, threads=threads) as device:
+                logits = program_logits(model, self.images, device)
+        except (CompileError, DeviceNotFound):
+            return nearness(run.supernet, subnet, self.wanted, self.images).divergence
+        return float(divergence(logits, self.wanted))
 
 
 def measure_effects(checkpoint: Checkpoint, pictures: Tensor, seed: int = 0) -> EffectLoss:
