@@ -414,8 +414,9 @@ def test_a_run_and_a_fine_tuned_model_from_the_commands(tmp_path: Path) -> None:
     result = CliRunner().invoke(run.main, [*common, "--out", str(folder)])
     assert result.exit_code == 0, result.output
     lines = [json.loads(x) for x in (folder / "metrics.jsonl").read_text().splitlines()]
-    assert [x["step"] for x in lines] == [1, 2, 2]
-    assert set(lines[2]["divergence"]) == {"8-bit", "half", "4-bit", "smallest"}
+    assert [x["step"] for x in lines] == [0, 1, 2, 2]
+    for line in (lines[0], lines[3]):
+        assert set(line["divergence"]) == {"8-bit", "half", "4-bit", "smallest"}
     out = tmp_path / "model.safetensors"
     arguments = [*common, "--run", str(folder), "--subnet", str(tmp_path / "subnet.json")]
     result = CliRunner().invoke(finetune.main, [*arguments, "--name", "m", "--out", str(out)])
@@ -423,7 +424,10 @@ def test_a_run_and_a_fine_tuned_model_from_the_commands(tmp_path: Path) -> None:
     model = read_model(out)
     assert (model.width, model.depth) == (64, 2)
     assert [b.mlp for b in model.blocks] == [96, 64]
-    assert model.provenance["training"]["steps"] == 2
+    training = model.provenance["training"]
+    assert training["steps"] == 2
+    assert list(training["divergence"]) == ["0", "2"]
+    assert training["divergence"]["2"] == model.provenance["held_out"]["kl_to_teacher"]
     assert model.blocks[0].fc1.rows8 == 96
 
 

@@ -35,6 +35,7 @@ from train.export import Quantised, check_output, measure, quantise_on, weights_
 from train.fold import fold
 from train.loop import Trainer
 from train.network import QuantisedNetwork
+from train.plot import read_metrics
 from train.recipe import TrainRecipe
 from train.rounding import round_network
 from train.run import (
@@ -158,9 +159,17 @@ def settings(recipe: dict[str, Any]) -> dict[str, Any]:
 
 
 def provenance(
-    checkpoint: Checkpoint, trainer: Trainer, setting: Setting, near: Nearness, command: str
+    checkpoint: Checkpoint,
+    trainer: Trainer,
+    setting: Setting,
+    near: Nearness,
+    metrics: list[dict[str, Any]],
+    command: str,
 ) -> dict[str, Any]:
-    """Where the model comes from and how it was trained; accuracy is added when it is measured."""
+    """Where the model comes from and how it was trained; accuracy is added when it is measured.
+
+    metrics: the lines of the training's metrics.jsonl.
+    """
     recipe = trainer.recipe
     (subnet,) = setting.fixed or [setting.space.largest()]
     share = subnet.share8()
@@ -180,6 +189,11 @@ def provenance(
             "recipe": settings(recipe.to_dict()),
             "after": settings(parent) if parent else None,
             "steps": trainer.done,
+            "divergence": {
+                str(line["step"]): value
+                for line in metrics
+                for value in line.get("divergence", {}).values()
+            },
         },
         "subnet": subnet.to_dict(),
         "macs8": round(share, 4),
@@ -262,10 +276,7 @@ def main(
             setting, trainer = from_run(folder, weights, images, parent, choice, how)
         else:
             setting, trainer = from_checkpoint(folder, weights, images, choice, how)
-        command = (
-            f"python -m train.finetune {origin} --checkpoint {checkpoint.name} --images "
-            f"{images.name} --recipe {Path(recipe).name} --name {name} --out {out.name}"
-        )
+        command = command_line(origin, checkpoint.name, images.name, recipe, name)
         model = finish(weights, images, setting, trainer, folder, known, name, command)
         if evaluate:
             measure(model, weights, evaluate, dataset or evaluate.name)
@@ -274,6 +285,14 @@ def main(
         click.echo(f"error: {e}", err=True)
         sys.exit(1)
     report(model, out)
+
+
+def command_line(origin: str, checkpoint: str, images: str, recipe: str, name: str) -> str:
+    """The command that makes the model again. origin: the options that say what is trained."""
+    return (
+        f"python -m train.finetune {origin} --checkpoint {checkpoint} --images {images} "
+        f"--recipe {Path(recipe).name} --name {name} --out {name}.safetensors"
+    )
 
 
 def finish(
@@ -296,7 +315,8 @@ def finish(
     (subnet,) = setting.fixed or [setting.space.largest()]
     near = nearness(supernet, subnet, answers(trainer.teacher, held_out), held_out)
     model = emit(supernet.extract(subnet), name, checkpoint.preprocessing, labels)
-    model.provenance = provenance(checkpoint, trainer, setting, near, command)
+    metrics = read_metrics(folder / "metrics.jsonl")
+    model.provenance = provenance(checkpoint, trainer, setting, near, metrics, command)
     model.target = {"overlay": "b1024", "fps": None}
     return model
 

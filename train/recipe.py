@@ -49,7 +49,7 @@ class TrainRecipe:
     per_class: int = 0
     held_out: int = 128
     unseen: float = 0.0
-    calibration: int = 256
+    calibration: int = 512
     batch: int = 32
     random: int = 2
     rate: float = 5e-4

@@ -245,6 +245,8 @@ def train(
     """Take the steps that are left."""
     recipe, place = trainer.recipe, trainer.place
     log = Log(folder / "metrics.jsonl", trainer.done) if place.rank == 0 else None
+    if log and not trainer.done:
+        evaluate(trainer, held_out, log)
     batches = Batches(
         len(views), recipe.batch, recipe.seed, trainer.done, recipe.steps, place.rank, place.world
     )

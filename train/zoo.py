@@ -22,10 +22,12 @@ from quasar_runtime.model import Model
 from quasar_runtime.model_file import read_model, write_model
 from quasar_runtime.overlay import load_overlay
 from quasar_runtime.zoo import build_index
+from train import finetune, integer
 from train.checkpoint import Checkpoint, load_checkpoint
 from train.cost import read_subnet
 from train.data import load_labels
 from train.export import Recipe, command_line, export, measure, set_up
+from train.recipe import TrainRecipe
 
 DEIT = "deit_tiny_patch16_224.safetensors"
 AUGREG = "vit_tiny_patch16_224_augreg.safetensors"
@@ -42,12 +44,14 @@ RATES_BY = "the cycle model, from START to the interrupt, one image after the ot
 
 @dataclass(frozen=True)
 class Entry:
-    """A model of the zoo: which checkpoint, how it is quantised, and the frame rate that its name
-    promises on PROMISE_OVERLAY."""
+    """A model of the zoo: which checkpoint, how it is quantised, the frame rate that its name
+    promises on PROMISE_OVERLAY, and the recipe of train/recipes/ by which it is trained after that
+    (None: it is not)."""
 
     checkpoint: str
     recipe: Recipe
     fps: int | None = None
+    training: str | None = None
 
 
 def searched(name: str, image_size: int) -> Recipe:
@@ -60,7 +64,7 @@ ZOO = {
     "deit-tiny-w8": Entry(DEIT, Recipe(1.0)),
     "q-vit-100fps": Entry(AUGREG, Recipe(1.0, image_size=240), 100),
     "q-vit-160fps": Entry(AUGREG, searched("q-vit-160fps", 208), 160),
-    "q-vit-250fps": Entry(AUGREG, searched("q-vit-250fps", 208), 250),
+    "q-vit-250fps": Entry(AUGREG, searched("q-vit-250fps", 208), 250, "finetune_208"),
 }
 
 
@@ -71,17 +75,38 @@ def source(path: Path, image_size: int | None) -> Checkpoint:
     return load_checkpoint(path).resized(image_size)
 
 
-def make(name: str, data: Path, out: Path) -> None:
-    """Make one model, measure it on the sample, write it into `out`."""
+def make(name: str, data: Path, out: Path, work: Path) -> None:
+    """Make one model, measure it on the sample, write it into `out`; trainings live in `work`."""
     entry = ZOO[name]
     checkpoint = source(data / entry.checkpoint, entry.recipe.image_size)
-    command = command_line(entry.checkpoint, IMAGES, name, entry.recipe)
     labels = load_labels(data / "imagenet_classes.json")
-    model, _ = export(checkpoint, data / IMAGES, labels, entry.recipe, name, command)
+    if entry.training:
+        model = trained(name, checkpoint, data / IMAGES, labels, work / name)
+    else:
+        command = command_line(entry.checkpoint, IMAGES, name, entry.recipe)
+        model, _ = export(checkpoint, data / IMAGES, labels, entry.recipe, name, command)
     rate(model, entry.fps)
     measure(model, checkpoint, data / SAMPLE, DATASET)
     write_model(model, out / f"{name}.safetensors")
     report(name, model)
+
+
+def trained(
+    name: str, checkpoint: Checkpoint, images: Path, labels: list[tuple[str, str]], folder: Path
+) -> Model:
+    """A model quantised and trained as train.finetune does it, or the rest of a training that
+    `folder` holds."""
+    entry = ZOO[name]
+    recipe = TrainRecipe.load(str(entry.training))
+    integer.Fusion.on = True
+    setting, trainer = finetune.from_checkpoint(
+        folder, checkpoint, images, entry.recipe.mix, recipe
+    )
+    origin = f"--subnet {name}.json --image-size {entry.recipe.image_size}"
+    command = finetune.command_line(
+        origin, entry.checkpoint, images.name, str(entry.training), name
+    )
+    return finetune.finish(checkpoint, images, setting, trainer, folder, labels, name, command)
 
 
 def rate(model: Model, promised: int | None) -> None:
@@ -103,7 +128,7 @@ def rate(model: Model, promised: int | None) -> None:
     model.provenance["summary"] = f"{summary}{RATES_MARK}{said}"
 
 
-def rate_again(name: str, data: Path, out: Path) -> None:
+def rate_again(name: str, data: Path, out: Path, work: Path) -> None:
     """Rate a model that `out` holds, and write the figures into it."""
     path = out / f"{name}.safetensors"
     model = read_model(path)
@@ -112,7 +137,7 @@ def rate_again(name: str, data: Path, out: Path) -> None:
     click.echo(f"{name}: {model.provenance['summary']}")
 
 
-def measure_again(name: str, data: Path, out: Path) -> None:
+def measure_again(name: str, data: Path, out: Path, work: Path) -> None:
     """Measure a model that `out` holds, and write the figures into it."""
     path = out / f"{name}.safetensors"
     model = read_model(path)
@@ -136,10 +161,16 @@ ACTIONS = {None: make, "measure": measure_again, "rates": rate_again}
 @click.argument("names", nargs=-1)
 @click.option("--data", type=Path, default=Path("../shared/data"), show_default=True)
 @click.option("--out", type=Path, default=Path("model_zoo"), show_default=True)
+@click.option(
+    "--work", type=Path, default=Path("runs/zoo"), show_default=True, help="Of the trainings."
+)
 @click.option("--measure", "action", flag_value="measure", help="Only their accuracy again.")
 @click.option("--rates", "action", flag_value="rates", help="Only their frame rates again.")
-def main(names: tuple[str, ...], data: Path, out: Path, action: str | None) -> None:
-    """Make the zoo's models, or those of these NAMES, and the index."""
+def main(names: tuple[str, ...], data: Path, out: Path, work: Path, action: str | None) -> None:
+    """Make the zoo's models, or those of these NAMES, and the index.
+
+    A model that is trained takes an hour; given again, the command goes on where it was stopped.
+    """
     set_up()
     try:
         for name in names:
@@ -148,7 +179,7 @@ def main(names: tuple[str, ...], data: Path, out: Path, action: str | None) -> N
                     f"no model '{name}' in the zoo{did_you_mean(name, ZOO)} Known: {', '.join(ZOO)}"
                 )
         for name in names or ZOO:
-            ACTIONS[action](name, data, out)
+            ACTIONS[action](name, data, out, work)
         build_index(out)
     except QuasarError as e:
         click.echo(f"error: {e}", err=True)
