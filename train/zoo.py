@@ -98,7 +98,6 @@ def trained(
     `folder` holds."""
     entry = ZOO[name]
     recipe = TrainRecipe.load(str(entry.training))
-    integer.Fusion.on = True
     setting, trainer = finetune.from_checkpoint(
         folder, checkpoint, images, entry.recipe.mix, recipe
     )
@@ -172,6 +171,7 @@ def main(names: tuple[str, ...], data: Path, out: Path, work: Path, action: str 
     A model that is trained takes an hour; given again, the command goes on where it was stopped.
     """
     set_up()
+    integer.Fusion.on = True
     try:
         for name in names:
             if name not in ZOO:
