@@ -11,6 +11,7 @@ placement, as those reports are.
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -126,20 +127,23 @@ def bram36(o: Overlay) -> float:
 
 CONTROL = "control, descriptors, registers"
 COLUMN = "a column of on-chip memory"
+WAY = "a way from a lane to a column of a token"
+DIGIT = "a digit of a beat of weights"
 Terms = dict[str, Callable[[Overlay], float]]
 LUT_TERMS: Terms = {
     CONTROL: lambda o: 1,
     "an accumulator": lambda o: o.tokens * o.rows,
     COLUMN: lambda o: o.tokens * o.depth,
-    "a way from a lane to a column of a token": lambda o: o.tokens * lanes(o) * o.depth,
-    "a way from a lane to a column, for all tokens": lambda o: lanes(o) * o.depth,
+    WAY: lambda o: o.tokens * lanes(o) * o.depth,
+    DIGIT: lambda o: o.rows * o.depth,
 }
 """What LUTs grow with. Terms were chosen by what they say of a shape from the others."""
 FF_TERMS: Terms = {
     CONTROL: lambda o: 1,
-    "a multiplier of the array": lambda o: o.tokens * o.rows * o.depth / 4,
+    "a level of an accumulator's sum": lambda o: o.tokens * o.rows * math.log2(o.depth),
     COLUMN: lambda o: o.tokens * o.depth,
-    "a digit of a beat of weights": lambda o: o.rows * o.depth,
+    WAY: lambda o: o.tokens * lanes(o) * o.depth,
+    DIGIT: lambda o: o.rows * o.depth,
     "a token": lambda o: o.tokens,
 }
 """What flip-flops grow with."""
