@@ -246,6 +246,8 @@ def test_a_model_is_as_fast_as_it_says_and_as_its_name_promises(path):
 
 def test_the_models_that_are_shipped_are_those_that_the_training_makes():
     pytest.importorskip("torch")
+    from train.finetune import settings
+    from train.recipe import TrainRecipe
     from train.space import Subnet
     from train.zoo import ZOO
 
@@ -255,3 +257,8 @@ def test_the_models_that_are_shipped_are_those_that_the_training_makes():
         assert model.preprocessing.crop == (how.image_size or 224)
         if isinstance(how.mix, Subnet):
             assert model.provenance["subnet"] == how.mix.to_dict()
+        training = ZOO[path.stem].training
+        assert ("training" in model.provenance) == (training is not None)
+        if training:
+            said = model.provenance["training"]["recipe"]
+            assert said == settings(TrainRecipe.load(training).to_dict())
