@@ -178,6 +178,7 @@ def provenance(
     )
     parent = setting.facts.get("after")
     origin = "an earlier training" if parent else "post-training quantisation"
+    evaluations = [line for line in metrics if "divergence" in line]
     return {
         "summary": f"{checkpoint.preset.family}, {kind}; quantisation-aware fine-tuning",
         "teacher": checkpoint.file.removesuffix(".safetensors"),
@@ -189,11 +190,8 @@ def provenance(
             "recipe": settings(recipe.to_dict()),
             "after": settings(parent) if parent else None,
             "steps": trainer.done,
-            "divergence": {
-                str(line["step"]): value
-                for line in metrics
-                for value in line.get("divergence", {}).values()
-            },
+            "evaluated": [line["step"] for line in evaluations],
+            "divergence": [value for line in evaluations for value in line["divergence"].values()],
         },
         "subnet": subnet.to_dict(),
         "macs8": round(share, 4),
