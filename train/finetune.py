@@ -58,11 +58,11 @@ from train.views import split
 
 
 def subnet_of(network: QuantisedNetwork) -> Subnet:
-    """The choices that a quantised network stands for."""
+    """The choices that a quantised network stands for, shares with as many digits as in spaces."""
     blocks = []
     for block in network.blocks:
         layers = (getattr(block, name) for name in MATRICES)
-        shares = (float((layer.bits == 8).double().mean()) for layer in layers)
+        shares = (round(float((layer.bits == 8).double().mean()), 4) for layer in layers)
         blocks.append(Block(block.heads, len(block.fc1.bias), *shares))
     return Subnet(len(network.norm), tuple(blocks))
 
