@@ -1,0 +1,222 @@
+"""Files and folders that users name: read when regular and bounded, listed with what was left out,
+written whole or not at all.
+
+A FIFO, a socket or a device that stands where a file was expected would block a read for ever or
+feed it without end; each is named as what it is instead. Callers choose the error's type, so that
+a bad picture is an ImageError and a bad labels file a DataError.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, BinaryIO
+
+from quasar_runtime.errors import DataError, QuasarError, did_you_mean
+
+AnyPath = str | os.PathLike[str]
+
+KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a FIFO (named pipe)"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a character device"),
+    (stat.S_ISBLK, "a block device"),
+)
+"""What else than a regular file a path can name, and how messages call it."""
+MOST_TEXT = 2**26
+"""Bytes of the largest text file (labels, recipes, JSON) that is read."""
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """Something in a folder that was left out, and why, in words for people."""
+
+    path: Path
+    why: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files wanted of a folder and its subfolders, sorted; `skipped` is what was left out
+    although it looked wanted, or could not be looked into; `others` counts the files of other kinds
+    by suffix ('' for none)."""
+
+    found: tuple[Path, ...]
+    skipped: tuple[Skipped, ...]
+    others: dict[str, int]
+
+
+def open_regular(path: AnyPath, error: type[QuasarError] = DataError) -> BinaryIO:
+    """A regular file, opened for reading without ever blocking.
+
+    Raises `error` when there is none (naming the closest name there is), when it is something else
+    than a regular file, or when it cannot be opened.
+    """
+    try:
+        found = os.stat(path)  # before it is opened: opening some devices has effects
+        _require_regular(path, found, error)
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise error(f"{path}: {_missing(path)}") from None
+    except (OSError, ValueError) as e:  # ValueError: a NUL in the name
+        raise error(f"{path}: cannot be read ({_reason(e)})") from None
+    try:
+        _require_regular(path, os.fstat(file), error)  # exchanged in between
+    except BaseException:
+        os.close(file)
+        raise
+    return os.fdopen(file, "rb")
+
+
+def read_bytes(path: AnyPath, most: int, error: type[QuasarError] = DataError) -> bytes:
+    """The bytes of a regular file. Raises `error` as `open_regular` does, and beyond `most`."""
+    with open_regular(path, error) as file:
+        try:
+            data = file.read(most + 1)
+        except OSError as e:
+            raise error(f"{path}: cannot be read ({_reason(e)})") from None
+    if len(data) > most:
+        raise error(f"{path}: more than {most} bytes, which is refused; is it the right file?")
+    return data
+
+
+def read_text(path: AnyPath, error: type[QuasarError] = DataError, most: int = MOST_TEXT) -> str:
+    """The text of a regular UTF-8 file, a byte order mark left out. Raises `error` as `read_bytes`
+    does, and when it is not UTF-8."""
+    data = read_bytes(path, most, error)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as e:
+        raise error(f"{path}: not UTF-8 text (byte {e.start} is {data[e.start]:#04x})") from None
+
+
+def list_files(folder: AnyPath, wanted: Callable[[str], bool]) -> Listing:
+    """The regular files in `folder` and its subfolders whose names are `wanted`.
+
+    Hidden files and folders are no part of it. A subfolder that cannot be listed, a link to
+    nowhere, a linked folder (which could lead round in a circle) and anything that is no regular
+    file are `skipped`, never an error.
+    """
+    found: list[Path] = []
+    skipped: list[Skipped] = []
+    others: dict[str, int] = {}
+
+    def unlisted(e: OSError) -> None:
+        skipped.append(Skipped(Path(e.filename), f"cannot be listed ({_reason(e)})"))
+
+    for here, folders, files in os.walk(folder, onerror=unlisted):
+        folders[:] = sorted(f for f in folders if not f.startswith("."))
+        links = (Path(here, f) for f in folders if os.path.islink(f"{here}/{f}"))
+        skipped += [Skipped(p, "a link to a folder, not followed") for p in links]
+        for name in files:
+            path = Path(here, name)
+            if name.startswith("."):
+                continue
+            if not wanted(name):
+                others[path.suffix.lower()] = others.get(path.suffix.lower(), 0) + 1
+            elif why := unusable(path):
+                skipped.append(Skipped(path, why))
+            else:
+                found.append(path)
+    return Listing(tuple(sorted(found)), tuple(sorted(skipped, key=lambda s: s.path)), others)
+
+
+def unusable(path: AnyPath) -> str | None:
+    """Why `path` cannot be read as a file ('a link to nowhere', 'a FIFO ...'); None when it can
+    be tried."""
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return "a link to nowhere" if os.path.islink(path) else "no such file"
+    except OSError as e:
+        return f"cannot be read ({_reason(e)})"
+    return None if stat.S_ISREG(mode) else f"{kind_of(mode)}, not a regular file"
+
+
+def kind_of(mode: int) -> str:
+    """What a `st_mode` says that something is: 'a folder', 'a FIFO (named pipe)', ..."""
+    return next((name for is_kind, name in KINDS if is_kind(mode)), "a regular file")
+
+
+def check_output(
+    path: AnyPath, inputs: Iterable[AnyPath] = (), error: type[QuasarError] = DataError
+) -> None:
+    """Raise `error` unless a file can be written at `path` without harm: before the work, so that
+    minutes of it are not lost.
+
+    Its folder exists and can be written to, it is no folder, and it is none of `inputs`. A device
+    such as /dev/null or /dev/stdout is allowed.
+    """
+    target = Path(path)
+    try:
+        if target.is_dir():
+            raise error(f"{path}: a folder; give the name of a file in it")
+        for source in inputs:
+            if os.path.exists(source) and target.exists() and os.path.samefile(source, target):
+                raise error(f"{path}: is also read by this command; give another name to write to")
+        folder = target.parent
+        if not folder.is_dir():
+            what = "not a folder" if folder.exists() else "no such folder"
+            raise error(f"{path}: cannot be written: {folder} is {what}; make it first")
+        writable = target if target.exists() else folder
+        if not os.access(writable, os.W_OK):
+            raise error(f"{path}: cannot be written: no permission for {writable}")
+    except (OSError, ValueError) as e:
+        raise error(f"{path}: cannot be written ({_reason(e)})") from None
+
+
+@contextmanager
+def replacing(path: AnyPath, error: type[QuasarError] = DataError) -> Iterator[IO[bytes]]:
+    """A binary file that takes the place of `path` when the block ends, and leaves nothing behind
+    when it raises or the disk is full. Written in place where `path` is a device or a pipe.
+
+    Raises `error` when it cannot be written.
+    """
+    target = Path(path)
+    if target.is_symlink():
+        target = Path(os.path.realpath(target))  # the link stays, what it names is replaced
+    direct = target.exists() and not target.is_file()
+    partial = target if direct else target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    try:
+        with partial.open("wb" if direct else "xb") as file:
+            yield file
+            file.flush()
+            if not direct:
+                os.fsync(file.fileno())
+        if not direct:
+            if target.exists():
+                os.chmod(partial, stat.S_IMODE(target.stat().st_mode))
+            os.replace(partial, target)
+    except BaseException as e:
+        if not direct:
+            with suppress(OSError):
+                partial.unlink()
+        if isinstance(e, OSError):
+            raise error(f"{path}: cannot be written ({_reason(e)})") from None
+        raise
+
+
+def _require_regular(path: AnyPath, found: os.stat_result, error: type[QuasarError]) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise error(f"{path}: {kind_of(found.st_mode)}, not a regular file")
+
+
+def _missing(path: AnyPath) -> str:
+    """Why there is no file at `path`, with the closest name that there is."""
+    if os.path.islink(path):
+        return "a link to nowhere"
+    folder = os.path.dirname(path) or "."
+    known: list[str] = []
+    with suppress(OSError):
+        known = os.listdir(folder)
+    return "no such file" + (did_you_mean(os.path.basename(path), known) or "; check the path")
+
+
+def _reason(e: Exception) -> str:
+    return getattr(e, "strerror", None) or " ".join(str(e).split())

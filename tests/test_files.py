@@ -1,0 +1,140 @@
+"""Files and folders that users name: nothing blocks, nothing is missing in silence."""
+
+import os
+import socket
+import stat
+
+import pytest
+
+from quasar_runtime.errors import DataError, ImageError
+from quasar_runtime.files import (
+    check_output,
+    list_files,
+    open_regular,
+    read_bytes,
+    read_text,
+    replacing,
+)
+
+
+@pytest.fixture
+def odd(tmp_path):
+    """A folder with one of each thing that is no regular file, named by kind."""
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "fifo")
+    with socket.socket(socket.AF_UNIX) as s:
+        s.bind(str(tmp_path / "socket"))
+    (tmp_path / "nowhere").symlink_to(tmp_path / "absent")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("folder", "a folder, not a regular file"),
+        ("fifo", "a FIFO (named pipe), not a regular file"),
+        ("socket", "a socket, not a regular file"),
+        ("nowhere", "a link to nowhere"),
+        ("fiffo", "no such file; did you mean 'fifo'?"),
+        ("a\0b", "cannot be read"),
+    ],
+)
+def test_what_is_no_regular_file_is_named_at_once(odd, name, said):
+    with pytest.raises(ImageError) as e:
+        open_regular(odd / name, ImageError)
+    assert said in str(e.value)
+
+
+def test_a_device_is_not_read():
+    with pytest.raises(DataError, match="character device"):
+        read_bytes("/dev/zero", 10)
+
+
+def test_a_file_is_read_up_to_its_bound(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(b"12345")
+    assert read_bytes(path, 5) == b"12345"
+    with pytest.raises(DataError, match="more than 4 bytes"):
+        read_bytes(path, 4)
+
+
+def test_text_is_utf8_without_its_mark(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes("\ufeffä".encode())
+    assert read_text(path) == "ä"
+    path.write_bytes(b"ab\xff")
+    with pytest.raises(DataError, match="byte 2 is 0xff"):
+        read_text(path)
+
+
+def test_a_listing_tells_what_it_leaves_out(odd):
+    for name in ("b.jpg", "folder/a.jpg", "c.heic", ".hidden.jpg", "plain"):
+        (odd / name).write_bytes(b"x")
+    (odd / "fifo").rename(odd / "fifo.jpg")
+    (odd / "nowhere").rename(odd / "nowhere.jpg")
+    (odd / "again").symlink_to(odd / "folder")
+    (odd / "again2.jpg").symlink_to(odd / "b.jpg")
+    listing = list_files(odd, lambda name: name.endswith(".jpg"))
+    assert [p.name for p in listing.found] == ["again2.jpg", "b.jpg", "a.jpg"]
+    assert {s.path.name: s.why for s in listing.skipped} == {
+        "again": "a link to a folder, not followed",
+        "fifo.jpg": "a FIFO (named pipe), not a regular file",
+        "nowhere.jpg": "a link to nowhere",
+    }
+    assert listing.others == {".heic": 1, "": 2}  # plain, socket
+
+
+def test_a_folder_that_cannot_be_listed_is_told(tmp_path, monkeypatch):
+    """Permissions do not stop root: the call fails as it would for others."""
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    scandir = os.scandir
+
+    def refuse(path):
+        if os.fspath(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    listing = list_files(tmp_path, lambda name: name.endswith(".jpg"))
+    assert [s.why for s in listing.skipped] == ["cannot be listed (Permission denied)"]
+    assert [p.name for p in listing.found] == ["a.jpg"]
+
+
+def test_an_output_is_checked_before_the_work(odd):
+    source = odd / "in"
+    source.write_bytes(b"x")
+    check_output(odd / "new", [source])
+    check_output("/dev/null", [source])
+    (odd / "same").symlink_to(source)
+    for path, said in (
+        (odd / "folder", "a folder"),
+        (odd / "absent" / "a", "no such folder; make it first"),
+        (source / "a", "not a folder"),
+        (odd / "same", "also read by this command"),
+    ):
+        with pytest.raises(DataError, match=said):
+            check_output(path, [source])
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+    path.chmod(0o600)
+    with pytest.raises(KeyError), replacing(path) as file:
+        file.write({}["half"])
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+    (tmp_path / "link").symlink_to(path)
+    with replacing(tmp_path / "link") as file:
+        file.write(b"new")
+    assert path.read_bytes() == b"new"
+    assert (tmp_path / "link").is_symlink()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    with replacing("/dev/null") as file:
+        file.write(b"new")
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+    with pytest.raises(DataError, match="cannot be written"), replacing(tmp_path / "no" / "a"):
+        pass
+    with pytest.raises(DataError, match="No space left"), replacing("/dev/full") as file:
+        file.write(b"new")
