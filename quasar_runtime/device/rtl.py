@@ -8,7 +8,9 @@ its cycle counts and its faults are those of the hardware.
 from __future__ import annotations
 
 import ctypes
+import functools
 import math
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -32,6 +34,7 @@ from quasar_runtime.errors import (
 )
 from quasar_runtime.interface import Control, Status
 from quasar_runtime.overlay import Overlay
+from quasar_runtime.process import Owner
 from quasar_runtime.program import Program, check
 from quasar_runtime.resources import data_folder
 
@@ -121,6 +124,7 @@ class RtlDevice(Device):
         sources: Path | None = None,
         report: Callable[[str], None] | None = None,
     ) -> None:
+        self._owner = Owner("rtl device")
         self.overlay = overlay
         self.tick_hz = overlay.clock_mhz * 1e6
         self.memory = memory or MemoryModel()
@@ -232,6 +236,7 @@ class RtlDevice(Device):
             if self._library.sim_trace(self._require_open(), path, *window):
                 raise DeviceError(f"cannot write the waves to {self.waves.path}")
             self._recording = True
+            _flush_before_forks()
 
     def wait(self, timeout: float) -> None:
         """Simulate until the interrupt, for at most `timeout` seconds and the limit of cycles."""
@@ -326,6 +331,8 @@ class RtlDevice(Device):
             waited += 100
 
     def close(self) -> None:
+        if not self._owner.is_here():
+            return  # the waves' file is the parent's to finish
         handle, self._handle = self._handle, None
         if handle is not None:
             self.waves_recorded = self._library.sim_close_trace(handle)
@@ -362,6 +369,7 @@ class RtlDevice(Device):
         return result
 
     def _require_open(self) -> int:
+        self._owner.require()
         if self._handle is None:
             raise DeviceClosed("the rtl device is closed; open a new one")
         return self._handle
@@ -392,6 +400,13 @@ def _open_library(path: Path) -> ctypes.CDLL:
         function = getattr(lib, name)
         function.restype, function.argtypes = result, arguments
     return lib
+
+
+@functools.cache
+def _flush_before_forks() -> None:
+    """Write out what C's files hold before each fork from here on: a forked child that ends would
+    write its copy of it into the parent's waves."""
+    os.register_at_fork(before=lambda: ctypes.CDLL(None).fflush(None))
 
 
 def _to_terminal(line: str) -> None:
