@@ -8,9 +8,7 @@ its cycle counts and its faults are those of the hardware.
 from __future__ import annotations
 
 import ctypes
-import functools
 import math
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -236,7 +234,6 @@ class RtlDevice(Device):
             if self._library.sim_trace(self._require_open(), path, *window):
                 raise DeviceError(f"cannot write the waves to {self.waves.path}")
             self._recording = True
-            _flush_before_forks()
 
     def wait(self, timeout: float) -> None:
         """Simulate until the interrupt, for at most `timeout` seconds and the limit of cycles."""
@@ -400,13 +397,6 @@ def _open_library(path: Path) -> ctypes.CDLL:
         function = getattr(lib, name)
         function.restype, function.argtypes = result, arguments
     return lib
-
-
-@functools.cache
-def _flush_before_forks() -> None:
-    """Write out what C's files hold before each fork from here on: a forked child that ends would
-    write its copy of it into the parent's waves."""
-    os.register_at_fork(before=lambda: ctypes.CDLL(None).fflush(None))
 
 
 def _to_terminal(line: str) -> None:
