@@ -7,13 +7,15 @@
    is an integer and a half, which the floor takes off again.) Beyond 2^24 every float is an integer
    past all clamps, on the right side. Preconditions: q_panel's `narrow`, |x| < 2^31 included. */
 #if defined(__x86_64__)
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,fma")
 #include "arithmetic.h"
 #include "scalar.h"
+#include "target.h"
 #include "vector_avx512.h"
 
 #include <assert.h>
 #include <immintrin.h>
+
+Q_TARGET_BEGIN(Q_AVX512_VNNI)
 
 enum { ROWS = Q_ROWS_512 };
 #define DOWN (_MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC)
@@ -109,4 +111,6 @@ void q_avx512_lookup(uint8_t *bytes, size_t stride, uint32_t m, const uint8_t *t
         for (uint32_t r = 0; r < ROWS; r++)
             bytes[t * stride + r] = table[bytes[t * stride + r]];
 }
+
+Q_TARGET_END
 #endif

@@ -5,12 +5,14 @@
    128 * sum(w) taken off. Each step of four inputs loads two vectors of weights and broadcasts
    twelve times four activation bytes for 24 dot products: the loads stay behind them. */
 #if defined(__x86_64__)
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
+#include "target.h"
 #include "vector_avx512.h"
 
 #include <assert.h>
 #include <immintrin.h>
 #include <string.h>
+
+Q_TARGET_BEGIN(Q_AVX512_VNNI)
 
 enum { TOKENS = 12, ROWS = Q_ROWS_512 };
 
@@ -20,15 +22,15 @@ tile(const int tokens, const uint8_t *a, size_t stride, const int8_t *w, uint32_
     /* Token t is at base[t / 3] + (t % 3) * stride: few enough registers for addresses. */
     const uint8_t *base[4] = {a, a + 3 * stride, a + 6 * stride, a + 9 * stride};
     __m512i acc[TOKENS][2];
-#pragma GCC unroll 12
+Q_UNROLL(12)
     for (int t = 0; t < tokens; t++) {
         acc[t][0] = _mm512_load_si512(bias);
         acc[t][1] = _mm512_load_si512(bias + 16);
     }
-#pragma GCC unroll 2
+Q_UNROLL(2)
     for (uint32_t g = 0; g < groups; g++, w += ROWS * 4) {
         __m512i w0 = _mm512_load_si512(w), w1 = _mm512_load_si512(w + 64);
-#pragma GCC unroll 12
+Q_UNROLL(12)
         for (int t = 0; t < tokens; t++) {
             int32_t four;
             memcpy(&four, base[t / 3] + (t % 3) * stride, 4);
@@ -36,11 +38,11 @@ tile(const int tokens, const uint8_t *a, size_t stride, const int8_t *w, uint32_
             acc[t][0] = _mm512_dpbusd_epi32(acc[t][0], x, w0);
             acc[t][1] = _mm512_dpbusd_epi32(acc[t][1], x, w1);
         }
-#pragma GCC unroll 4
+Q_UNROLL(4)
         for (int i = 0; i < 4; i++)
             base[i] += 4;
     }
-#pragma GCC unroll 12
+Q_UNROLL(12)
     for (int t = 0; t < tokens; t++) {
         _mm512_storeu_si512(out + t * out_stride, acc[t][0]);
         _mm512_storeu_si512(out + t * out_stride + 16, acc[t][1]);
@@ -102,4 +104,6 @@ const q_kernels q_kernels_avx512vnni = {
     .pack_values = pack_values,
     .peak = q_avx512_peak,
 };
+
+Q_TARGET_END
 #endif

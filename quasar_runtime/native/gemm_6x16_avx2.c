@@ -3,12 +3,14 @@
    vpmaddwd adds two products of int16, exactly. Activations are widened to int16 once a stretch of
    inputs, so that a broadcast of 32 bits brings two of them. */
 #if defined(__x86_64__)
-#pragma GCC target("avx2,fma")
 #include "arithmetic.h"
 #include "scalar.h"
+#include "target.h"
 
 #include <assert.h>
 #include <immintrin.h>
+
+Q_TARGET_BEGIN(Q_AVX2)
 
 enum { TOKENS = 6, ROWS = 16, GROUP = 2, STRETCH = 512 };
 
@@ -16,7 +18,7 @@ static inline __attribute__((always_inline)) void
 tile(const int tokens, const int16_t (*x)[STRETCH], const int8_t *w, uint32_t groups,
      const int32_t *from, size_t from_stride, int32_t *out, size_t out_stride) {
     __m256i acc[TOKENS][2];
-#pragma GCC unroll 6
+Q_UNROLL(6)
     for (int t = 0; t < tokens; t++) {
         acc[t][0] = _mm256_loadu_si256((const void *)(from + t * from_stride));
         acc[t][1] = _mm256_loadu_si256((const void *)(from + t * from_stride + 8));
@@ -24,7 +26,7 @@ tile(const int tokens, const int16_t (*x)[STRETCH], const int8_t *w, uint32_t gr
     for (uint32_t g = 0; g < groups; g++, w += ROWS * GROUP) {
         __m256i w0 = _mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)w));
         __m256i w1 = _mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)(w + 16)));
-#pragma GCC unroll 6
+Q_UNROLL(6)
         for (int t = 0; t < tokens; t++) {
             int32_t pair;
             __builtin_memcpy(&pair, &x[t][2 * g], 4);
@@ -33,7 +35,7 @@ tile(const int tokens, const int16_t (*x)[STRETCH], const int8_t *w, uint32_t gr
             acc[t][1] = _mm256_add_epi32(acc[t][1], _mm256_madd_epi16(a, w1));
         }
     }
-#pragma GCC unroll 6
+Q_UNROLL(6)
     for (int t = 0; t < tokens; t++) {
         _mm256_storeu_si256((void *)(out + t * out_stride), acc[t][0]);
         _mm256_storeu_si256((void *)(out + t * out_stride + 8), acc[t][1]);
@@ -177,4 +179,6 @@ const q_kernels q_kernels_avx2 = {
     .pack_values = pack_values,
     .peak = peak,
 };
+
+Q_TARGET_END
 #endif

@@ -1,10 +1,12 @@
 /* K and V of a head into panels, with AVX-512. */
 #if defined(__x86_64__)
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
 #include "quasar_interface.h"
+#include "target.h"
 #include "vector_avx512.h"
 
 #include <immintrin.h>
+
+Q_TARGET_BEGIN(Q_AVX512_VNNI)
 
 enum { LANES = 16 };
 
@@ -89,4 +91,6 @@ void q_avx512_pack_values(const uint8_t *v, size_t stride, uint32_t keys, uint32
         _mm512_storeu_si512(to + panel + 64, _mm512_shuffle_i64x2(c, d, 0xee));
     }
 }
+
+Q_TARGET_END
 #endif
