@@ -20,6 +20,7 @@ EXTRAS = {
         "hypothesis>=6.80",
         "ruff==0.17.5",
         "mypy==2.4.1",
+        "clang-format==23.1.5",
     ],
 }
 

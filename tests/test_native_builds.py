@@ -1,5 +1,5 @@
 """The engine's other builds give the reference's bytes: by each compiler, for the board's
-Cortex-A53
+Cortex-A53 under emulation, and under sanitizers.
 
 Each build is made by one test, which tries everything on it, so that none is made twice.
 """

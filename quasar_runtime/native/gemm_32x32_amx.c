@@ -37,8 +37,7 @@ typedef struct {
                      : "r"((void *)(base)), "r"((size_t)(stride))                                  \
                      : "memory")
 #define ZERO(tile) __asm__ volatile("tilezero %tmm" #tile)
-#define DOT(to, tokens, rows)                                                                      \
-    __asm__ volatile("tdpbusd %tmm" #rows ", %tmm" #tokens ", %tmm" #to)
+#define DOT(to, tokens, rows) __asm__ volatile("tdpbusd %tmm" #rows ", %tmm" #tokens ", %tmm" #to)
 
 static void enter(void) {
     static const q_tile_config CONFIG = {

@@ -71,9 +71,8 @@ void q_avx512_pack_values(const uint8_t *v, size_t stride, uint32_t keys, uint32
     for (uint32_t j = 0; j < padded; j += 4) {
         __m512i x[4];
         for (uint32_t i = 0; i < 4; i++)
-            x[i] = j + i < keys
-                       ? _mm512_xor_si512(_mm512_loadu_si512(v + (j + i) * stride), sign)
-                       : _mm512_setzero_si512();
+            x[i] = j + i < keys ? _mm512_xor_si512(_mm512_loadu_si512(v + (j + i) * stride), sign)
+                                : _mm512_setzero_si512();
         /* In each 128-bit lane of 16 channels, channels 0-3, 4-7, 8-11, 12-15 of the four keys. */
         __m512i ab0 = _mm512_unpacklo_epi8(x[0], x[1]), ab1 = _mm512_unpackhi_epi8(x[0], x[1]);
         __m512i cd0 = _mm512_unpacklo_epi8(x[2], x[3]), cd1 = _mm512_unpackhi_epi8(x[2], x[3]);

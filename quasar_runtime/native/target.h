@@ -25,6 +25,9 @@
 #define Q_TARGET_END Q_PRAGMA(GCC pop_options)
 #endif
 
+/* For a function whose arguments are to be constants in it. */
+#define Q_INLINE static inline __attribute__((always_inline))
+
 /* Before a loop: unroll it so many times. */
 #if defined(__clang__)
 #define Q_UNROLL(times) Q_PRAGMA(unroll times)
