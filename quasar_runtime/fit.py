@@ -7,6 +7,7 @@ milliseconds, for a model in memory or for a mere `Geometry`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -103,6 +104,6 @@ def _hollow(geometry: Geometry) -> Model:
     )
 
 
-def _zeros(kind: npt.DTypeLike, *shape: int) -> npt.NDArray[np.generic]:
+def _zeros(kind: npt.DTypeLike, *shape: int) -> Any:
     """Zeros of any shape in the memory of one."""
     return np.broadcast_to(np.zeros((), kind), shape)
