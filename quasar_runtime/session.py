@@ -29,9 +29,11 @@ from quasar_runtime.device import open_device
 from quasar_runtime.device.base import Device, Job
 from quasar_runtime.errors import DeviceClosed, DeviceError, ImageError
 from quasar_runtime.images import (
+    Held,
     ImageSource,
     ImageSources,
     expand,
+    hold,
     is_single,
     load_image,
     source_name,
@@ -162,9 +164,12 @@ class Session:
         """One Result a picture, in order.
 
         images is a folder (with its subfolders), an array (N, H, W, 3), or any iterable of what
-        `classify` takes and of folders; it is read `ring` pictures ahead. A picture that cannot be
-        read gives a Result with its `error`, and the others go on. When the iterable itself raises,
-        the pictures before it are answered first.
+        `classify` takes and of folders; it is read `ring` pictures ahead. Each picture is answered
+        as it was when the iterable yielded it: the next one may be in the same buffer, file object
+        or Pillow image. A picture that cannot be read gives a Result with its `error`, and the
+        others go on. So does what looks like a picture in a folder and is none, and a subfolder
+        that cannot be listed; `list_pictures` tells what else was left out. When the iterable
+        itself raises, the pictures before it are answered first.
         """
         self._check(top)
         if isinstance(images, (list, tuple)) and len(images) == 1:
@@ -259,14 +264,14 @@ class Session:
             raise ValueError(f"top is {top}, expected at least 1")
 
     def _stream(self, sources: Iterator[ImageSource], top: int) -> Iterator[Result]:
-        pending: deque[tuple[ImageSource, Block, Future[Times]]] = deque()
+        pending: deque[tuple[ImageSource | Held, Block, Future[Times]]] = deque()
         more, failure = True, None
         try:
             while True:
                 self._check()
                 while more and (slot := self._take_slot()):
                     try:
-                        source = next(sources)
+                        source = hold(next(sources))
                     except BaseException as e:
                         self._free.append(slot)
                         if not isinstance(e, Exception):
@@ -297,7 +302,9 @@ class Session:
                     task.exception()  # waits: the slot is written to until then
                 self._free.append(slot)
 
-    def _finish(self, source: ImageSource, slot: Block, task: Future[Times], top: int) -> Result:
+    def _finish(
+        self, source: ImageSource | Held, slot: Block, task: Future[Times], top: int
+    ) -> Result:
         try:
             times = task.result()
         except ImageError as e:
@@ -313,7 +320,7 @@ class Session:
         except ImageError as e:
             return Result(source_name(source), error=e)
 
-    def _answer(self, source: ImageSource, slot: Block, times: Times, top: int) -> Result:
+    def _answer(self, source: ImageSource | Held, slot: Block, times: Times, top: int) -> Result:
         """Run the picture in `slot` and rank the classes."""
         with self._lock:
             start = perf_counter()
@@ -356,7 +363,7 @@ class Session:
         except IndexError:
             return None
 
-    def _decode_ahead(self, source: ImageSource, slot: Block) -> Future[Times]:
+    def _decode_ahead(self, source: ImageSource | Held, slot: Block) -> Future[Times]:
         """Have a thread decode a picture into a slot."""
         self._owner.require()  # `images` may have forked
         if self._pool is None:
@@ -379,7 +386,7 @@ def _load(name: str | Path) -> Model:
     return load_model(name)
 
 
-def _prepare(source: ImageSource, slot: Block, preprocessing: Preprocessing) -> Times:
+def _prepare(source: ImageSource | Held, slot: Block, preprocessing: Preprocessing) -> Times:
     """Decode a picture into a slot. Not a method: a decoder must not keep a session alive."""
     prepared = load_image(source, preprocessing)
     slot.array[:] = prepared.pixels.reshape(-1)
