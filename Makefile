@@ -17,7 +17,7 @@ test: lint unit numpy1 pynq
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/clang-format --dry-run --Werror quasar_runtime/native/*.[ch] tests/*.c
+	$(BIN)/clang-format --dry-run --Werror quasar_runtime/native/*.[ch] tests/*.c tools/campaigns/*/*.c
 	$(BIN)/mypy
 
 unit: $(VENV)/installed-test

@@ -26,7 +26,7 @@ Q_INLINE void tile(const int tokens, const uint8_t *a, size_t stride, const int8
         acc[t][0] = _mm512_load_si512(bias);
         acc[t][1] = _mm512_load_si512(bias + 16);
     }
-    Q_UNROLL(2)
+    Q_UNROLL_BY(2)
     for (uint32_t g = 0; g < groups; g++, w += ROWS * 4) {
         __m512i w0 = _mm512_load_si512(w), w1 = _mm512_load_si512(w + 64);
         Q_UNROLL(12)

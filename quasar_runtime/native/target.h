@@ -28,11 +28,15 @@
 /* For a function whose arguments are to be constants in it. */
 #define Q_INLINE static inline __attribute__((always_inline))
 
-/* Before a loop: unroll it so many times. */
+/* Before a loop. Q_UNROLL: of a constant number of turns, at most `most`: unroll all of it, before
+   arrays become registers (Clang does that early only when told to unroll fully). Q_UNROLL_BY: of
+   any number of turns: so many at a time. */
 #if defined(__clang__)
-#define Q_UNROLL(times) Q_PRAGMA(unroll times)
+#define Q_UNROLL(most) Q_PRAGMA(clang loop unroll(full))
+#define Q_UNROLL_BY(times) Q_PRAGMA(clang loop unroll_count(times))
 #else
-#define Q_UNROLL(times) Q_PRAGMA(GCC unroll times)
+#define Q_UNROLL(most) Q_PRAGMA(GCC unroll most)
+#define Q_UNROLL_BY(times) Q_PRAGMA(GCC unroll times)
 #endif
 
 #endif

@@ -32,7 +32,7 @@ NATIVE = ROOT / "quasar_runtime" / "native"
 HARNESS = ROOT / "tools" / "campaigns" / "engine_checker" / "harness.c"
 LEFT_OUT = ("_engine.c", "runner.c", "engine.c")  # the harness includes engine.c
 FLAGS = ("-std=gnu11", "-fwrapv", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror", "-pthread",
-         "-O1", "-g", "-fno-sanitize-recover=all")  # fmt: skip
+         "-O2", "-g", "-fno-sanitize-recover=all")  # fmt: skip
 SANITIZERS = "-fsanitize=fuzzer,address,undefined"
 SLICE = 60
 """Seconds of a call of the fuzzer, after which the state is saved."""
@@ -43,7 +43,7 @@ MOST_BYTES = 65536
 SEEDS = 24
 OVERLAYS = (
     (1, 2, 8, 8192, 4096, 16), (2, 4, 8, 4096, 2048, 1024), (4, 16, 16, 300, 200, 100),
-    (8, 64, 32, 64, 40, 1000), (16, 128, 32, 40, 33, 7), (4, 16, 16, 4096, 4096, 4096),
+    (8, 64, 32, 64, 40, 1000), (16, 128, 32, 40, 33, 7), (4, 16, 16, 1024, 700, 4096),
     (1, 1, 16, 9000, 9000, 1), (16, 2, 8, 257, 256, 64),
 )  # fmt: skip
 """Tokens, rows, depth, ACT and RES words, logits: as the harness has them."""
@@ -55,7 +55,7 @@ def seed_input(program: Program, overlay: int, kernels: int, size: int) -> bytes
     the others are zero."""
     count = program.count
     sizes = (program.data.size, program.image_bytes, program.output_bytes, program.profile_bytes)
-    header = HEADER.pack(overlay, kernels, kernels, count >> 8, count & 255, 0, 0, 0, *sizes)
+    header = HEADER.pack(overlay, kernels, kernels, count >> 8, count & 255, 1, 0, 0, *sizes)
     return header + program.data[:size].tobytes()
 
 

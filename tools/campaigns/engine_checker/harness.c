@@ -15,16 +15,16 @@
 
 typedef struct {
     uint8_t overlay, kernels, threads, count_above; /* count_above: descriptors, times 256 */
-    uint8_t count, reserved[3];
+    uint8_t count, short_run, reserved[2];
     uint32_t program_bytes, image_bytes, output_bytes; /* modulo MOST_BYTES */
     uint32_t profile_bytes;
 } input_header;
 
-enum { MOST_BYTES = 1 << 20, MOST_MACS = 4000000, MOST_TABLE = 64 };
+enum { MOST_BYTES = 1 << 18, SHORT_RUN = 400000, LONG_RUN = 8000000, MOST_TABLE = 64 };
 
 static const q_overlay OVERLAYS[] = {
     {1, 2, 8, 8192, 4096, 16, 1}, {2, 4, 8, 4096, 2048, 1024, 1}, {4, 16, 16, 300, 200, 100, 1},
-    {8, 64, 32, 64, 40, 1000, 2}, {16, 128, 32, 40, 33, 7, 4},    {4, 16, 16, 4096, 4096, 4096, 1},
+    {8, 64, 32, 64, 40, 1000, 2}, {16, 128, 32, 40, 33, 7, 4},    {4, 16, 16, 1024, 700, 4096, 1},
     {1, 1, 16, 9000, 9000, 1, 1}, {16, 2, 8, 257, 256, 64, 1},
 };
 
@@ -124,12 +124,12 @@ static void expect_untouched(const void *memory, size_t used, size_t size, uint8
 }
 
 /* Descriptors until the end, or until one is too much work. */
-static void run(q_engine *e) {
+static void run(q_engine *e, uint64_t most) {
     uint64_t done = 0;
     int running = 1;
     while (running) {
         done += work_of(&e->m.operations[e->next].d);
-        if (done > MOST_MACS)
+        if (done > most)
             break;
         running = q_engine_run(e, 0) == Q_RUNNING;
     }
@@ -177,7 +177,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     expect(cause >= 0, "no memory for a small program");
     expect(!cause == !(q_engine_register(e, Q_REG_STATUS) & Q_STATUS_ERROR), "cause and status");
     if (!cause && !q_engine_start(e, &job))
-        run(e);
+        run(e, h.short_run ? SHORT_RUN : LONG_RUN);
     q_engine_free(e);
     free(program);
     free(image);
