@@ -245,7 +245,7 @@ def _bitstream(machine: Machine, overlay: str | None) -> Finding:
     from quasar_runtime.overlay_package import how_to_get, load_package, verify_package
 
     try:
-        name = overlay or _carried()
+        name = _carried() if overlay is None else overlay
         package = load_package(name)
         if package.bitstream is None:
             status = Status.FAILED if machine.is_board else Status.SKIPPED

@@ -25,8 +25,8 @@ def devices(overlay: str | None, no_build: bool, out: Output) -> None:
     from quasar_runtime.errors import DeviceError
     from quasar_runtime.overlay import load_overlay
 
-    name = overlay or DEFAULT_OVERLAY
-    if overlay:
+    name = DEFAULT_OVERLAY if overlay is None else overlay
+    if overlay is not None:
         load_overlay(name)  # a wrong name is known before a build of minutes
     found = available_devices()
     failure = None

@@ -141,7 +141,11 @@ def _unexpected(e: Exception) -> str:
 def _overlay(overlay: str | Overlay | None) -> Overlay:
     from quasar_runtime.overlay import Overlay, load_overlay
 
-    return overlay if isinstance(overlay, Overlay) else load_overlay(overlay or DEFAULT_OVERLAY)
+    return (
+        overlay
+        if isinstance(overlay, Overlay)
+        else load_overlay(DEFAULT_OVERLAY if overlay is None else overlay)
+    )
 
 
 def _board_reason() -> str | None:
