@@ -12,7 +12,6 @@ import fcntl
 import hashlib
 import os
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +25,7 @@ from quasar_runtime.device.rtl_tools import (
     CXX_FLAGS,
     Toolchain,
     missing_tools,
+    running,
     toolchain,
     verilator,
 )
@@ -257,22 +257,16 @@ class Tools:
         messages = work / "messages.txt"
         with (
             messages.open("w") as stderr,
-            subprocess.Popen(
+            running(
                 [str(part) for part in command],
                 cwd=work,
                 env={**self.chain.environment, "TMPDIR": str(work)},  # goes when the work ends
-                stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
-                start_new_session=True,
             ) as process,
         ):
-            try:
-                while not _ended(process):
-                    self.step.tick()
-            except BaseException:
-                os.killpg(process.pid, signal.SIGKILL)  # with the compiler proper, its child
-                raise
+            while not _ended(process):
+                self.step.tick()
         if process.returncode:
             raise DeviceError(
                 f"building the simulation failed: {Path(command[0]).name} exited with "

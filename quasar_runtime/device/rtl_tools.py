@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import hashlib
 import importlib.util
@@ -10,9 +11,14 @@ import shlex
 import shutil
 import signal
 import subprocess
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 from quasar_runtime.errors import DeviceNotFound
 
@@ -23,6 +29,10 @@ CXX_FLAGS += ["-DVL_USER_FATAL", "-DVL_USER_STOP", "-DVL_USER_FINISH"]
 """sim_main.cpp turns a failed assertion into an exception."""
 PATIENCE = 30
 """Seconds that a tool may take to say what it is."""
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals that end a command."""
+SHORT = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+"""Errors of a system that is short of something, and not of a tool."""
 
 
 @dataclass(frozen=True)
@@ -115,23 +125,20 @@ def _tried(folder: Path, compiler: tuple[str, ...], version: str) -> Toolchain:
 def _answer(command: tuple[str, ...], remedy: str) -> bytes:
     """What a tool prints. DeviceNotFound when it cannot be run, fails, or does not end."""
     name = command[0]
+    pipe = subprocess.PIPE
     try:
-        with subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        ) as process:
-            try:
-                said, errors = process.communicate(timeout=PATIENCE)
-            except BaseException:
-                os.killpg(process.pid, signal.SIGKILL)  # with its children, which hold the pipes
-                raise
+        with running(command, stdout=pipe, stderr=pipe) as process:
+            said, errors = process.communicate(timeout=PATIENCE)
     except subprocess.TimeoutExpired:
-        raise DeviceNotFound(f"{name} does not end within {PATIENCE} s; install {remedy}") from None
+        raise DeviceNotFound(
+            f"{name} does not end within {PATIENCE:g} s; install {remedy}"
+        ) from None
     except OSError as e:
-        raise DeviceNotFound(f"{name} cannot be run ({e.strerror}); install {remedy}") from None
+        if e.errno in SHORT:
+            remedy = "raise the limits of processes, memory and open files (ulimit)"
+        else:
+            remedy = f"install {remedy}"
+        raise DeviceNotFound(f"{name} cannot be run ({e.strerror}); {remedy}") from None
     if process.returncode:
         why = " ".join(errors.decode(errors="replace").split())[-200:]
         raise DeviceNotFound(
@@ -139,3 +146,49 @@ def _answer(command: tuple[str, ...], remedy: str) -> bytes:
             f"install {remedy}"
         )
     return said
+
+
+@contextmanager
+def running(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """A tool while it runs, without standard input. When the block ends by an exception, a time
+    limit's or a signal's, the tool is killed with its children, which are in its session."""
+    deferred = _Deferred()  # a signal before the process is known would leave it running
+    try:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, start_new_session=True, **options
+        )
+    except BaseException:
+        deferred.end()
+        raise
+    with process:
+        try:
+            deferred.end()
+            yield process
+        except BaseException:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+
+
+class _Deferred:
+    """Python's handlers of signals, until `end`, which calls those whose signals have come.
+
+    Blocking the signals would not do: NumPy's threads receive them all the same.
+    """
+
+    def __init__(self) -> None:
+        self._came: list[int] = []
+        self._before: dict[int, Any] = {}
+        if threading.current_thread() is threading.main_thread():  # the one that handles signals
+            for number in ENDING:
+                if callable(signal.getsignal(number)):
+                    self._before[number] = signal.signal(number, self._note)
+
+    def end(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        for number in self._came:
+            self._before[number](number, None)
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        self._came.append(number)
