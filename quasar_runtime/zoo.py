@@ -23,6 +23,7 @@ from quasar_runtime.errors import (
     QuasarError,
     did_you_mean,
 )
+from quasar_runtime.files import read_text
 from quasar_runtime.manifest import strict_json
 from quasar_runtime.model import Model
 from quasar_runtime.model_file import read_model
@@ -79,16 +80,14 @@ class Verification:
 def list_models() -> list[ZooEntry]:
     """Every model of the zoo, by name. ModelNotFound: no index; ModelFileError: a malformed one."""
     path = data_folder("model_zoo") / INDEX
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         raise ModelNotFound(
             f"no zoo: {path} is missing; set QUASAR_MODEL_ZOO to the zoo's folder or {REBUILD}"
-        ) from None
-    except OSError as e:
-        raise ModelFileError(f"{path} cannot be read ({e.strerror}); check it") from None
-    except UnicodeDecodeError:
-        raise ModelFileError(f"{path} is not UTF-8; {REBUILD}") from None
+        )
+    try:
+        text = read_text(path, ModelFileError)
+    except ModelFileError as e:
+        raise ModelFileError(f"{e}; set QUASAR_MODEL_ZOO to a zoo's folder or {REBUILD}") from None
     values = strict_json(str(path), text)
     models = values.get("models") if isinstance(values, dict) else None
     if not isinstance(models, list):
