@@ -226,7 +226,7 @@ NUMBERED, NAMED, WNIDS = 1, 2, 3
 
 
 def _rank(labels: list[Label | None]) -> int:
-    """How much a column looks like labels: wnids are unmistakable, others have to fit all through."""
+    """How much a column looks like labels. wnids are unmistakable; others have to fit in all."""
     kinds = Counter(label.kind for label in labels if label)
     if kinds["wnid"] * 2 >= len(labels):
         return WNIDS

@@ -6,7 +6,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from quasar_runtime.errors import OverlayError, did_you_mean
+from quasar_runtime.errors import OverlayError, did_you_mean, printable
+from quasar_runtime.files import read_text
 from quasar_runtime.resources import data_folder
 
 FIELDS = {
@@ -84,9 +85,10 @@ def load_overlay(name: str) -> Overlay:
     if Path(name).name != name or not path.is_file():
         known = sorted(p.parent.name for p in folder.glob("*/overlay.json"))
         raise OverlayError(
-            f"no overlay named '{name}'{did_you_mean(name, known) or '.'} Known: {', '.join(known)}"
+            f"no overlay named '{printable(name)}'{did_you_mean(name, known) or '.'} "
+            f"Known: {', '.join(known)}"
         )
-    return parse_overlay(path.read_text(), str(path))
+    return parse_overlay(read_text(path, OverlayError), str(path))
 
 
 def parse_overlay(text: str, where: str) -> Overlay:

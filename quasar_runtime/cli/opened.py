@@ -14,6 +14,7 @@ from quasar_runtime.cli.output import Output
 
 if TYPE_CHECKING:
     from quasar_runtime.device.rtl_watch import Waves
+    from quasar_runtime.model import Model
     from quasar_runtime.session import Session
 
 WINDOW = (0, 2_000)
@@ -21,7 +22,7 @@ WINDOW = (0, 2_000)
 
 
 @contextmanager
-def open_session(model: str, on: DeviceOptions, out: Output) -> Iterator[Session]:
+def open_session(model: str | Model, on: DeviceOptions, out: Output) -> Iterator[Session]:
     """The session of a verb; closed afterwards, whatever happens."""
     from quasar_runtime.session import Session
 
@@ -40,7 +41,7 @@ def open_session(model: str, on: DeviceOptions, out: Output) -> Iterator[Session
 
 
 @contextmanager
-def _simulated(model: str, on: DeviceOptions, out: Output) -> Iterator[Session]:
+def _simulated(model: str | Model, on: DeviceOptions, out: Output) -> Iterator[Session]:
     from quasar_runtime.device import DEFAULT_OVERLAY
     from quasar_runtime.device.rtl import RtlDevice
     from quasar_runtime.overlay import load_overlay
@@ -48,7 +49,8 @@ def _simulated(model: str, on: DeviceOptions, out: Output) -> Iterator[Session]:
     from quasar_runtime.zoo import load_model
 
     waves = _waves(on)
-    loaded = load_model(model)  # a wrong name is known before a build of minutes
+    # A wrong name is known before a build of minutes.
+    loaded = load_model(model) if isinstance(model, str) else model
     overlay = load_overlay(on.overlay or DEFAULT_OVERLAY)
     with out.cycles() as progress:
         device = RtlDevice(
