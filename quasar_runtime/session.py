@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +39,7 @@ from quasar_runtime.images import (
     source_name,
 )
 from quasar_runtime.model import Model, Preprocessing
+from quasar_runtime.process import Owner, refuse_to_copy
 from quasar_runtime.program import Program
 from quasar_runtime.results import Profile, Result, Times, profile_entries, rank
 from quasar_runtime.validate import validate
@@ -68,7 +69,8 @@ class Session:
     `program` (its data lies in the device's memory), `device`.
 
     Raises ModelError, OverlayError, DeviceNotFound, CompileError, ArenaError or DeviceFault; what
-    was opened until then is closed. Threads may share a session: runs take turns.
+    was opened until then is closed. Threads may share a session: runs take turns. Processes cannot:
+    a forked child that uses its parent's gets DeviceClosed, and opens its own.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Session:
         if ring < 1:
             raise ValueError(f"ring is {ring}, expected at least 1")
         self._closed = True  # until there is something to close
+        self._owner = Owner("session")
         self._lock = threading.RLock()
         self._pool: ThreadPoolExecutor | None = None
         if isinstance(model, Model):
@@ -201,6 +204,8 @@ class Session:
         self._release(wait=True)
 
     def _release(self, wait: bool) -> None:
+        if not self._owner.is_here():
+            return  # a forked child: it has neither the threads nor the device
         with self._lock:
             if self._closed:
                 return
@@ -239,6 +244,9 @@ class Session:
         with suppress(Exception):
             self._release(wait=False)
 
+    def __reduce__(self) -> NoReturn:
+        raise refuse_to_copy(self)
+
     def _repr_html_(self) -> str:
         from quasar_runtime.display import session_html
 
@@ -249,6 +257,7 @@ class Session:
         return f"Session({self.name!r}, {state}, overlay '{self.device.overlay.name}')"
 
     def _check(self, top: int = 1) -> None:
+        self._owner.require()
         if self._closed:
             raise DeviceClosed(f"the session of {self.name} is closed; open a new one")
         if top < 1:
@@ -287,7 +296,8 @@ class Session:
                 else:
                     return
         finally:
-            for _, slot, task in pending:
+            # A forked child has none of the threads that could be waited for.
+            for _, slot, task in pending if self._owner.is_here() else ():
                 if not task.cancel():
                     task.exception()  # waits: the slot is written to until then
                 self._free.append(slot)
@@ -355,6 +365,7 @@ class Session:
 
     def _decode_ahead(self, source: ImageSource | Held, slot: Block) -> Future[Times]:
         """Have a thread decode a picture into a slot."""
+        self._owner.require()  # `images` may have forked
         if self._pool is None:
             # Imported here: one picture needs no pool, and a cold start no executor.
             from concurrent.futures import ThreadPoolExecutor

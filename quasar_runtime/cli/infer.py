@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,8 +17,9 @@ from quasar_runtime.cli.options import (
     output_options,
 )
 from quasar_runtime.cli.output import Output
+from quasar_runtime.cli.streams import standard_input
 from quasar_runtime.cli.verb import BAD_INPUT, HELP_OPTIONS, Verb, print_error
-from quasar_runtime.errors import DeviceError, ImageError, printable
+from quasar_runtime.errors import DeviceError, printable
 
 if TYPE_CHECKING:
     from quasar_runtime.device.base import Device
@@ -107,7 +108,7 @@ def _sources(
     skipped: list[dict[str, Any]] = []
     for image in images:
         if image == "-":
-            sources.append(_standard_input())
+            sources.append(standard_input())  # the session reads it in the main thread
         elif os.path.isdir(image):
             listing = list_pictures(image)
             sources += pictures_of(listing) or [image]
@@ -134,14 +135,6 @@ def _left_out(folder: str, listing: Listing, out: Output) -> list[dict[str, Any]
         for suffix, files in sorted(listing.others.items())
     ]
     return left
-
-
-def _standard_input() -> BinaryIO:
-    """Standard input as a file of pictures' bytes; the session reads it in the main thread, because
-    one that waits for it elsewhere cannot be interrupted."""
-    if sys.stdin is None:
-        raise ImageError("-: standard input is closed; give a file, or pipe a picture to it")
-    return sys.stdin.buffer
 
 
 def _answer(result: Result, profile: bool) -> dict[str, Any]:
