@@ -9,14 +9,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from quasar_runtime import fit
 from quasar_runtime.datasets import read_dataset
 from quasar_runtime.errors import DataError, ModelValueError, QuasarError
 from quasar_runtime.interface import HEAD_DIM
-from quasar_runtime.overlay import load_overlay, overlay_names
+from quasar_runtime.overlay import load_overlay
 from quasar_runtime.validate import REMEDY, Geometry, check_facts, check_geometry
 from train.checkpoint import Checkpoint
 from train.command import check_words, warn
-from train.cost import OverlayCost
 from train.data import require_labels
 from train.origin import Owner
 from train.space import Block, Subnet
@@ -55,35 +55,26 @@ def overlay_for(subnet: Subnet, image_size: int, classes: int, named: str | None
 
     DataError when `named`, or every overlay, is too small, or no model file holds it.
     """
-    if named:
-        load_overlay(named)  # OverlayError names those that there are
     blocks = tuple((b.heads, b.mlp) for b in subnet.blocks)
     try:
         check_geometry(Geometry(image_size, subnet.width, classes, blocks))
     except ModelValueError as e:
         raise DataError(f"no model file holds this: {str(e).removesuffix(f'; {REMEDY}')}") from None
-    lacks = {name: lack(name, subnet, image_size, classes) for name in overlay_names()}
-    takes = [name for name, lack_of in lacks.items() if lack_of is None]
+    heads, mlp = zip(*blocks, strict=True)
+    dimensions = fit.Geometry(image_size, subnet.width, heads, mlp, classes)
     if named:
-        if named in takes:
-            return named
-        others = f"{' or '.join(takes)} takes it" if takes else "none takes it"
-        raise DataError(f"overlay {named} does not take this model: it {lacks[named]}; {others}")
+        overlay = load_overlay(named)
+        if why := fit.misfit(dimensions, overlay):
+            raise DataError(f"{why}; {fit.advice(dimensions, overlay)}")
+        return named
+    takes = fit.overlays_that_take(dimensions)
     if PREFERRED_OVERLAY in takes:
         return PREFERRED_OVERLAY
+    why = fit.misfit(dimensions, load_overlay(PREFERRED_OVERLAY))
     if not takes:
-        reasons = "; ".join(f"on {name} it {why}" for name, why in reversed(lacks.items()))
-        raise DataError(f"no overlay takes this model: {reasons}")
-    warn(
-        f"{PREFERRED_OVERLAY} does not take this model: it {lacks.get(PREFERRED_OVERLAY)}; it is "
-        f"made for {takes[0]}: run it with --overlay {takes[0]}"
-    )
+        raise DataError(f"no overlay takes this model: {why}; make it smaller")
+    warn(f"{why}; the model is made for {takes[0]}: run it with --overlay {takes[0]}")
     return takes[0]
-
-
-def lack(name: str, subnet: Subnet, image_size: int, classes: int) -> str | None:
-    """What a model of these dimensions lacks on an overlay, in words; None when it fits."""
-    return OverlayCost(load_overlay(name), image_size, classes)(subnet).misfit()
 
 
 def check_evaluation(
