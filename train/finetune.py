@@ -311,6 +311,7 @@ def main(
     known = labels_for(labels, images, weights.classes)
     target = check_model(weights, choice, known, overlay)
     check_evaluation(evaluate, dataset, known)
+    check_classes(split(Source(images).names, how).train, known, how)
     origin = f"--subnet {file_word(subnet)}" if subnet else f"--share8 {share8:g}"
     if run:
         origin += f" --run {file_word(run)}"
