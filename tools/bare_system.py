@@ -4,8 +4,8 @@
     tools/bare_system.py bookworm trixie forky      # make infer, in every way
     tools/bare_system.py trixie --test TRAIN=0      # and `make test TRAIN=0`, as root and as a user
 
-A bare system is what debootstrap makes (variant minbase), with make and git, in a chroot. In it lies
-a clone of this checkout's HEAD: what is not committed is not tried. Apt's mirror and pip's settings
+A bare system is what debootstrap makes (variant minbase), with make and git, in a chroot. It gets a
+clone of this checkout's HEAD: what is not committed is not tried. Apt's mirror and pip's settings
 are this machine's own. Needs root, for chroot and mounts, and debootstrap. Prints what the commands
 print, then a table; exits with 1 if a command did not do what it should.
 """
