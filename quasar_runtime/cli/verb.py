@@ -18,11 +18,15 @@ PIPE_CLOSED = 141
 
 
 class Verb(click.Command):
-    """A command whose errors a user can cause are printed as `Error: ...`, in one line."""
+    """A command whose errors a user can cause are printed as `Error: ...`, in one line.
+
+    So are warnings, as `Warning: ...`.
+    """
 
     def invoke(self, ctx: click.Context) -> None:
         # Pillow warns of odd metadata and of large pictures; what matters is an error or nothing.
         warnings.filterwarnings("ignore", module="PIL")
+        warnings.showwarning = _print_warning
         try:
             super().invoke(ctx)
             sys.stdout.flush()
@@ -56,9 +60,24 @@ class VerbGroup(click.Group):
         return super().resolve_command(ctx, args)
 
 
+def _print_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: object = None,
+    line: str | None = None,
+) -> None:
+    _print_line(f"Warning: {message}")
+
+
 def print_error(message: str) -> None:
     """One line on stderr."""
-    line = "Error: " + " ".join(message.split())
+    _print_line(f"Error: {message}")
+
+
+def _print_line(message: str) -> None:
+    line = " ".join(message.split())
     progress = sys.modules.get("tqdm")
     if progress is None:
         click.echo(line, err=True)
