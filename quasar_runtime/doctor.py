@@ -247,15 +247,28 @@ def _contiguous(machine: Machine) -> Finding:
 
 
 def _interrupts(machine: Machine) -> Finding:
-    names = [p.parent.name for p in machine.root.glob("sys/class/uio/uio*/name")]
-    if not names:
-        return Finding(
-            "interrupts",
-            Status.WARNING,
-            "no UIO devices: the end of a run is polled for",
-            "boot with uio_pdrv_genirq.of_id=generic-uio on the kernel's command line",
+    """UIO devices, or why there are none: no node in the device tree, or nothing that takes it."""
+    uio = {
+        p.parent.name: machine.text(str(p.relative_to(machine.root)))
+        for p in sorted(machine.root.glob("sys/class/uio/uio*/name"))
+    }
+    if uio:
+        return Finding("interrupts", Status.OK, ", ".join(f"{k} ({v})" for k, v in uio.items()))
+    nodes = [
+        p.parent.name
+        for p in sorted((machine.root / "proc/device-tree").rglob("compatible"))
+        if b"generic-uio" in p.read_bytes()
+    ]
+    if nodes:
+        found = f"{', '.join(nodes)} of the device tree has no driver"
+        remedy = (
+            "boot with uio_pdrv_genirq.of_id=generic-uio on the kernel's command line, and a "
+            "kernel that has CONFIG_UIO_PDRV_GENIRQ"
         )
-    return Finding("interrupts", Status.OK, f"{len(names)} UIO devices")
+    else:
+        found = "the device tree has no generic-uio node"
+        remedy = "add the node of docs/board.md to the device tree"
+    return Finding("interrupts", Status.WARNING, f"{found}: the end of a run is polled for", remedy)
 
 
 def _sensors(machine: Machine) -> Finding:

@@ -7,6 +7,7 @@ import importlib.util
 import os
 import platform
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +23,21 @@ NAMES = ("board", "native", "rtl", "reference")
 """Every device, in the order in which 'auto' prefers them; the last two only when asked for."""
 DEFAULT_OVERLAY = "b1024"
 BUILD_ENGINE = "pip install . (in a checkout: pip install -e .), which needs a C compiler"
+COMPATIBLE = Path("/proc/device-tree/compatible")
+"""Where Linux has the name of a board."""
 SIMULATED_BOARD = "QUASAR_SIMULATED_BOARD"
 """Environment variable: 'native' or 'rtl' puts the board device on `quasar_runtime.pynq_sim`."""
+
+
+class BoardNotUsed(RuntimeWarning):
+    """'auto' took the CPU of a board, which `lacks` something that its accelerator needs."""
+
+    def __init__(self, lacks: str) -> None:
+        self.lacks = lacks
+        super().__init__(
+            f"this board's accelerator cannot be used: {lacks}. Running on the board's CPU "
+            "instead; `quasar doctor` says what else is missing"
+        )
 
 
 @dataclass(frozen=True)
@@ -62,7 +76,8 @@ def open_device(
 ) -> Device:
     """Open a device; the caller closes it.
 
-    name     one of NAMES, or 'auto': the board where there is one, else native
+    name     one of NAMES, or 'auto': the board where there is one, else native; a board that lacks
+             what the accelerator needs gives a warning, BoardNotUsed, and native
     overlay  for which programs will be compiled, by default b1024; the board takes its own
     threads  of the native device, by default all cores
     kernels  of the native device, by default the fastest this CPU runs
@@ -70,7 +85,7 @@ def open_device(
     DeviceNotFound when it is not on this machine, OverlayError for an unknown overlay.
     """
     if name == "auto":
-        name = "native" if _reason("board") else "board"
+        return _open_best(overlay, threads, kernels)
     if name not in NAMES:
         known = ("auto", *NAMES)
         hint = did_you_mean(name, known) or "."
@@ -96,6 +111,23 @@ def open_device(
     from quasar_runtime.device.native import NativeDevice
 
     return NativeDevice(build, threads=threads, kernels=kernels)
+
+
+def _open_best(overlay: str | Overlay | None, threads: int | None, kernels: str | None) -> Device:
+    """The board where there is one that has what it needs, else the native device.
+
+    A board that something is wrong with (busy, another bitstream, no root) is an error all the
+    same: whoever has one wants to know.
+    """
+    lacks = _reason("board") or _bitstream_reason(overlay)
+    if lacks is None:
+        try:
+            return open_device("board", overlay=overlay)
+        except DeviceNotFound as e:
+            lacks = str(e)
+    if _is_board():
+        warnings.warn(BoardNotUsed(lacks), stacklevel=3)
+    return open_device("native", overlay=overlay, threads=threads, kernels=kernels)
 
 
 def build_simulation(overlay: str, report: Callable[[str], None]) -> None:
@@ -153,11 +185,7 @@ def _board_reason() -> str | None:
     """Looks at the machine and at what is installed; imports nothing of pynq."""
     if importlib.util.find_spec("quasar_runtime.device.board") is None:
         return "this version has no board driver"
-    try:
-        compatible = Path("/proc/device-tree/compatible").read_bytes()
-    except OSError:
-        compatible = b""
-    if b"zynqmp" not in compatible and not os.environ.get(SIMULATED_BOARD):
+    if not _is_board() and not os.environ.get(SIMULATED_BOARD):
         return f"this machine ({platform.machine()}) is not a Zynq UltraScale+ board"
     if importlib.util.find_spec("pynq") is None:
         if sys.version_info >= (3, 13):
@@ -165,6 +193,32 @@ def _board_reason() -> str | None:
             return f"pynq is not installed: PYNQ needs Python 3.12 or older, this is {version}"
         return "pynq is not installed; pip install quasar-vit[board]"
     return None
+
+
+def _is_board() -> bool:
+    """Whether Linux says that this is a Zynq UltraScale+."""
+    try:
+        return b"zynqmp" in COMPATIBLE.read_bytes()
+    except OSError:
+        return False
+
+
+def _bitstream_reason(overlay: str | Overlay | None) -> str | None:
+    """What a board lacks that has no bitstream of the overlay, or of any where none is named."""
+    if os.environ.get(SIMULATED_BOARD):
+        return None
+    from quasar_runtime.overlay import overlay_names
+    from quasar_runtime.overlay_package import how_to_get, load_package
+
+    if overlay is None:
+        names = overlay_names()
+        missing = "no overlay has a bitstream"
+    else:
+        names = [overlay if isinstance(overlay, str) else overlay.name]
+        missing = f"overlay '{names[0]}' has no bitstream"
+    if any(load_package(name).bitstream for name in names):
+        return None
+    return f"{missing}; {how_to_get(names[0] if overlay else DEFAULT_OVERLAY)}"
 
 
 def _native_reason() -> str | None:
