@@ -14,10 +14,11 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import IO, BinaryIO
 
-from quasar_runtime.errors import DataError, QuasarError, did_you_mean
+from quasar_runtime.errors import DataError, QuasarError, did_you_mean, printable
 
 AnyPath = str | os.PathLike[str]
 
@@ -31,14 +32,20 @@ KINDS = (
 """What else than a regular file a path can name, and how messages call it."""
 MOST_TEXT = 2**26
 """Bytes of the largest text file (labels, recipes, JSON) that is read."""
+MOST_NEIGHBOURS = 1000
+"""Largest folder in which the closest name is looked for: a missing file must not cost seconds."""
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """Something in a folder that was left out, and why, in words for people."""
+    """Something in a folder that was left out, and why, in words for people.
+
+    `wanted`: it looked like what was asked for, or may hold some of it. False for a linked folder.
+    """
 
     path: Path
     why: str
+    wanted: bool = True
 
 
 @dataclass(frozen=True)
@@ -63,9 +70,9 @@ def open_regular(path: AnyPath, error: type[QuasarError] = DataError) -> BinaryI
         _require_regular(path, found, error)
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
-        raise error(f"{path}: {_missing(path)}") from None
+        raise error(f"{_shown(path)}: {_missing(path)}") from None
     except (OSError, ValueError) as e:  # ValueError: a NUL in the name
-        raise error(f"{path}: cannot be read ({_reason(e)})") from None
+        raise error(f"{_shown(path)}: cannot be read ({_reason(e)})") from None
     try:
         _require_regular(path, os.fstat(file), error)  # exchanged in between
     except BaseException:
@@ -80,9 +87,11 @@ def read_bytes(path: AnyPath, most: int, error: type[QuasarError] = DataError) -
         try:
             data = file.read(most + 1)
         except OSError as e:
-            raise error(f"{path}: cannot be read ({_reason(e)})") from None
+            raise error(f"{_shown(path)}: cannot be read ({_reason(e)})") from None
     if len(data) > most:
-        raise error(f"{path}: more than {most} bytes, which is refused; is it the right file?")
+        raise error(
+            f"{_shown(path)}: more than {most} bytes, which is refused; is it the right file?"
+        )
     return data
 
 
@@ -93,7 +102,9 @@ def read_text(path: AnyPath, error: type[QuasarError] = DataError, most: int = M
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as e:
-        raise error(f"{path}: not UTF-8 text (byte {e.start} is {data[e.start]:#04x})") from None
+        raise error(
+            f"{_shown(path)}: not UTF-8 text (byte {e.start} is {data[e.start]:#04x})"
+        ) from None
 
 
 def list_files(folder: AnyPath, wanted: Callable[[str], bool]) -> Listing:
@@ -113,7 +124,7 @@ def list_files(folder: AnyPath, wanted: Callable[[str], bool]) -> Listing:
     for here, folders, files in os.walk(folder, onerror=unlisted):
         folders[:] = sorted(f for f in folders if not f.startswith("."))
         links = (Path(here, f) for f in folders if os.path.islink(f"{here}/{f}"))
-        skipped += [Skipped(p, "a link to a folder, not followed") for p in links]
+        skipped += [Skipped(p, "a link to a folder, not followed", False) for p in links]
         for name in files:
             path = Path(here, name)
             if name.startswith("."):
@@ -156,19 +167,20 @@ def check_output(
     target = Path(path)
     try:
         if target.is_dir():
-            raise error(f"{path}: a folder; give the name of a file in it")
-        for source in inputs:
-            if os.path.exists(source) and target.exists() and os.path.samefile(source, target):
-                raise error(f"{path}: is also read by this command; give another name to write to")
+            raise error(f"{_shown(path)}: a folder; give the name of a file in it")
+        if target.exists():
+            _refuse_input(target, inputs, error)
         folder = target.parent
         if not folder.is_dir():
             what = "not a folder" if folder.exists() else "no such folder"
-            raise error(f"{path}: cannot be written: {folder} is {what}; make it first")
+            raise error(
+                f"{_shown(path)}: cannot be written: {_shown(folder)} is {what}; make it first"
+            )
         writable = target if target.exists() else folder
         if not os.access(writable, os.W_OK):
-            raise error(f"{path}: cannot be written: no permission for {writable}")
+            raise error(f"{_shown(path)}: cannot be written: no permission for {_shown(writable)}")
     except (OSError, ValueError) as e:
-        raise error(f"{path}: cannot be written ({_reason(e)})") from None
+        raise error(f"{_shown(path)}: cannot be written ({_reason(e)})") from None
 
 
 @contextmanager
@@ -198,13 +210,24 @@ def replacing(path: AnyPath, error: type[QuasarError] = DataError) -> Iterator[I
             with suppress(OSError):
                 partial.unlink()
         if isinstance(e, OSError):
-            raise error(f"{path}: cannot be written ({_reason(e)})") from None
+            raise error(f"{_shown(path)}: cannot be written ({_reason(e)})") from None
         raise
+
+
+def _refuse_input(target: Path, inputs: Iterable[AnyPath], error: type[QuasarError]) -> None:
+    """Raise `error` when writing to `target` would overwrite one of `inputs`."""
+    found = target.stat()
+    for source in inputs:
+        with suppress(OSError, ValueError):
+            if os.path.samestat(os.stat(source), found) and stat.S_ISREG(found.st_mode):
+                raise error(
+                    f"{_shown(target)}: is also read by this command; give another name to write to"
+                )
 
 
 def _require_regular(path: AnyPath, found: os.stat_result, error: type[QuasarError]) -> None:
     if not stat.S_ISREG(found.st_mode):
-        raise error(f"{path}: {kind_of(found.st_mode)}, not a regular file")
+        raise error(f"{_shown(path)}: {kind_of(found.st_mode)}, not a regular file")
 
 
 def _missing(path: AnyPath) -> str:
@@ -213,9 +236,16 @@ def _missing(path: AnyPath) -> str:
         return "a link to nowhere"
     folder = os.path.dirname(path) or "."
     known: list[str] = []
-    with suppress(OSError):
-        known = os.listdir(folder)
-    return "no such file" + (did_you_mean(os.path.basename(path), known) or "; check the path")
+    with suppress(OSError), os.scandir(folder) as entries:
+        known = [entry.name for entry in islice(entries, MOST_NEIGHBOURS + 1)]
+    if len(known) > MOST_NEIGHBOURS:
+        known = []
+    hint = did_you_mean(os.fsdecode(os.path.basename(path)), known)
+    return "no such file" + (printable(hint) or "; check the path")
+
+
+def _shown(path: AnyPath) -> str:
+    return printable(os.fsdecode(path))
 
 
 def _reason(e: Exception) -> str:

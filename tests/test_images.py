@@ -9,7 +9,7 @@ from PIL import Image
 
 from quasar_runtime import images
 from quasar_runtime.errors import ImageError
-from quasar_runtime.images import decode, expand, folder_images, load_image, resize_and_crop
+from quasar_runtime.images import decode, expand, list_pictures, load_image, resize_and_crop
 from quasar_runtime.model import Preprocessing
 
 HOW = Preprocessing(resize=48, crop=32)
@@ -289,7 +289,7 @@ def test_folders_are_listed_sorted_with_subfolders_and_without_hidden_files(tmp_
     (tmp_path / ".cache").mkdir()
     for name in ("z.JPG", "b/a.webp", ".hidden.png", ".cache/x.png", "notes.txt"):
         (tmp_path / name).write_bytes(b"")
-    found = [p.relative_to(tmp_path).as_posix() for p in folder_images(tmp_path)]
+    found = [p.relative_to(tmp_path).as_posix() for p in list_pictures(tmp_path).found]
     assert found == ["b/a.webp", "z.JPG"]
 
 

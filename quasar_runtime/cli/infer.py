@@ -17,6 +17,7 @@ from quasar_runtime.cli.options import (
     output_options,
 )
 from quasar_runtime.cli.output import Output
+from quasar_runtime.cli.streams import standard_input
 from quasar_runtime.cli.verb import BAD_INPUT, HELP_OPTIONS, Verb, print_error
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def _standard_input() -> io.BytesIO:
     """The picture on standard input, read here: a thread waiting for it cannot be interrupted."""
     from quasar_runtime.images import MAX_BYTES
 
-    picture = io.BytesIO(sys.stdin.buffer.read(MAX_BYTES + 1))
+    picture = io.BytesIO(standard_input().read(MAX_BYTES + 1))
     picture.name = "<stdin>"
     return picture
 

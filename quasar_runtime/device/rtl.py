@@ -32,6 +32,7 @@ from quasar_runtime.errors import (
 )
 from quasar_runtime.interface import Control, Status
 from quasar_runtime.overlay import Overlay
+from quasar_runtime.process import Owner
 from quasar_runtime.program import Program, check
 from quasar_runtime.resources import data_folder
 
@@ -121,6 +122,7 @@ class RtlDevice(Device):
         sources: Path | None = None,
         report: Callable[[str], None] | None = None,
     ) -> None:
+        self._owner = Owner("rtl device")
         self.overlay = overlay
         self.tick_hz = overlay.clock_mhz * 1e6
         self.memory = memory or MemoryModel()
@@ -326,6 +328,8 @@ class RtlDevice(Device):
             waited += 100
 
     def close(self) -> None:
+        if not self._owner.is_here():
+            return  # the waves' file is the parent's to finish
         handle, self._handle = self._handle, None
         if handle is not None:
             self.waves_recorded = self._library.sim_close_trace(handle)
@@ -362,6 +366,7 @@ class RtlDevice(Device):
         return result
 
     def _require_open(self) -> int:
+        self._owner.require()
         if self._handle is None:
             raise DeviceClosed("the rtl device is closed; open a new one")
         return self._handle
