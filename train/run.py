@@ -23,6 +23,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from quasar_runtime.errors import DataError, QuasarError
+from quasar_runtime.files import replacing
 from quasar_runtime.model import Preprocessing
 from train import integer
 from train.checkpoint import Checkpoint, load_checkpoint
@@ -134,13 +135,17 @@ def sentinels(space: Space) -> dict[str, Subnet]:
 
 
 class Log:
-    """Metrics as JSON lines; a resumed run drops the lines after the step it goes on from."""
+    """Metrics as JSON lines; a resumed run drops the lines after the step it goes on from, and one
+    that was being written when the run was killed. `evaluated` says whether an evaluation of that
+    step is among those kept."""
 
     def __init__(self, path: Path, step: int) -> None:
-        kept = []
-        if path.exists():
-            kept = [x for x in path.read_text().splitlines() if json.loads(x)["step"] <= step]
-        path.write_text("".join(x + "\n" for x in kept))
+        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+        whole = [(x, json.loads(x)) for x in lines if x.endswith(b"\n")]
+        kept = [(x, entry) for x, entry in whole if entry["step"] <= step]
+        with replacing(path) as file:
+            file.writelines(x for x, _ in kept)
+        self.evaluated = any(e["step"] == step and "divergence" in e for _, e in kept)
         self.path = path
 
     def write(self, **entry: Any) -> None:
@@ -245,8 +250,8 @@ def train(
     """Take the steps that are left."""
     recipe, place = trainer.recipe, trainer.place
     log = Log(folder / "metrics.jsonl", trainer.done) if place.rank == 0 else None
-    if log and not trainer.done:
-        evaluate(trainer, held_out, log)
+    if log and evaluation_due(recipe, trainer.done) and not log.evaluated:
+        evaluate(trainer, held_out, log)  # also where a run was killed after it had saved a step
     batches = Batches(
         len(views), recipe.batch, recipe.seed, trainer.done, recipe.steps, place.rank, place.world
     )
@@ -268,9 +273,14 @@ def train(
         last = trainer.done == recipe.steps
         if trainer.done % recipe.save == 0 or last:
             save(folder, trainer)
-        if trainer.done % recipe.evaluate == 0 or last:
+        if evaluation_due(recipe, trainer.done):
             evaluate(trainer, held_out, log)
             began, busy = time.perf_counter(), time.process_time()
+
+
+def evaluation_due(recipe: TrainRecipe, step: int) -> bool:
+    """Whether the log has an evaluation after so many steps."""
+    return step % recipe.evaluate == 0 or step == recipe.steps
 
 
 def evaluate(trainer: Trainer, held_out: Tensor, log: Log) -> None:

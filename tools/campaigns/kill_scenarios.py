@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import multiprocessing
 import os
 import shutil
 from collections.abc import Callable
@@ -316,10 +317,36 @@ def build_stub() -> None:
         print("right" if np.array_equal(image, output) else "wrong")
 
 
+def apart(function: Callable[[], Any]) -> Any:
+    """What a function returns in a fork: PyTorch's threads must never run in this process, or the
+    forks after it wait for them for ever."""
+    fork = multiprocessing.get_context("fork")
+    here, there = fork.Pipe(duplex=False)
+
+    def run() -> None:
+        try:
+            there.send((True, function()))
+        except Exception as e:
+            there.send((False, e if isinstance(e, Wrong) else Wrong("check", repr(e))))
+
+    process = fork.Process(target=run)
+    process.start()
+    there.close()
+    good, value = here.recv()
+    process.join()
+    if not good:
+        raise value
+    return value
+
+
 class Forked(Scenario):
     """A command of train/: run in a fork of this process, which has PyTorch imported."""
 
     def prepare(self) -> None:
+        self.load()
+        apart(self._prepare)
+
+    def _prepare(self) -> None:
         from export_cases import CLASSES, SIZE, random_images, random_tensors, write_tar
         from safetensors.torch import save_file
 
@@ -389,14 +416,20 @@ class Train(Forked):
             raise Wrong("half file", f"last.pt cannot be read: {e}") from None
         return saved
 
-    def check_killed(self) -> None:
+    def _step(self) -> int:
         saved = self._state()
-        step = -1 if saved is None else saved["step"]
+        return -1 if saved is None else int(saved["step"])
+
+    def check_killed(self) -> None:
+        step = apart(self._step)
         if step < self.step:
             raise Wrong("state", f"at step {step}, was at {self.step}")
         self.step = step
 
     def result(self) -> Any:
+        return apart(self._result)
+
+    def _result(self) -> Any:
         saved = self._state()
         if saved is None:
             raise Wrong("result", "no last.pt")

@@ -159,7 +159,9 @@ def sessions(campaign: Campaign, model: Model, count: int) -> None:
 
 @click.command()
 @campaign_options(13_824_000, "pictures")
-@click.option("--sessions", "opened", default=SESSIONS, show_default=True, help="Opened and closed.")
+@click.option(
+    "--sessions", "opened", default=SESSIONS, show_default=True, help="Opened and closed."
+)
 def main(bounds: Bounds, opened: int) -> int:
     """Stream pictures and open sessions; memory must stay flat."""
     campaign = Campaign("stream", "pictures", bounds)
