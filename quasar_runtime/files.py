@@ -30,6 +30,8 @@ KINDS = (
     (stat.S_ISBLK, "a block device"),
 )
 """What else than a regular file a path can name, and how messages call it."""
+PART = 2**20
+"""Bytes read at once of a file whose size is not known."""
 MOST_TEXT = 2**26
 """Bytes of the largest text file (labels, recipes, JSON) that is read."""
 MOST_NEIGHBOURS = 1000
@@ -85,7 +87,10 @@ def read_bytes(path: AnyPath, most: int, error: type[QuasarError] = DataError) -
     """The bytes of a regular file. Raises `error` as `open_regular` does, and beyond `most`."""
     with open_regular(path, error) as file:
         try:
-            data = file.read(most + 1)
+            # read(n) takes n bytes of memory before it knows how many there are.
+            data = file.read(min(os.fstat(file.fileno()).st_size, most) + 1)
+            while len(data) <= most and (part := file.read(min(PART, most + 1 - len(data)))):
+                data += part  # it has grown, or is of a kind whose size is not known
         except OSError as e:
             raise error(f"{_shown(path)}: cannot be read ({_reason(e)})") from None
     if len(data) > most:

@@ -3,6 +3,7 @@
 import os
 import socket
 import stat
+import tracemalloc
 
 import pytest
 
@@ -144,3 +145,19 @@ def _write_half(path):
     with replacing(path) as file:
         file.write(b"half")
         file.write(bytes(1 // 0))
+
+
+def test_reading_takes_no_more_memory_than_the_file_has(tmp_path):
+    (tmp_path / "small").write_bytes(b"small")
+    tracemalloc.start()
+    try:
+        assert read_bytes(tmp_path / "small", 2**28) == b"small"
+        assert tracemalloc.get_traced_memory()[1] < 2**22
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_file_whose_size_is_not_known_is_read_to_its_end():
+    assert read_bytes("/proc/self/status", 2**20).endswith(b"\n")
+    with pytest.raises(DataError, match="more than 10 bytes"):
+        read_bytes("/proc/self/status", 10)
