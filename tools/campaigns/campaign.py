@@ -162,8 +162,7 @@ class Campaign:
                 kept.write_bytes(finding.data)
             entry["input"] = str(kept)
             tqdm.write(f"{self.name}: {finding.kind}: {finding.message}\n  {kept}", sys.stderr)
-        state.findings.append(entry)
-        self._write(self._path)
+        state.findings.append(entry)  # written with the part that it is of
 
     def finish(self) -> int:
         """Write the result and print its line; the exit code."""
