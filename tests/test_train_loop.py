@@ -36,7 +36,7 @@ from train.loop import (
     sandwich,
 )
 from train.recipe import TrainRecipe
-from train.run import Log, answers, check_same, load_run, nearness
+from train.run import answers, check_same, load_run, nearness
 from train.space import Subnet
 from train.supernet import Answer
 from train.views import Augmentation, Batches, Views, split, view
@@ -231,40 +231,6 @@ def test_a_run_goes_on_with_the_same_recipe_only(tmp_path: Path) -> None:
         check_same(path, changed)
 
 
-def test_a_resumed_log_has_every_line_once_and_whole(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.jsonl"
-    lines = [{"step": 0, "divergence": {}}, {"step": 1}, {"step": 2}, {"step": 3}]
-    text = "".join(json.dumps(x) + "\n" for x in lines)
-    path.write_text(text + '{"step": 4, "lo')
-    assert not Log(path, 2).evaluated
-    assert [json.loads(x) for x in path.read_text().splitlines()] == lines[:3]
-    assert Log(path, 0).evaluated
-    assert path.read_text() == text.splitlines(keepends=True)[0]
-
-
-def test_a_run_killed_before_an_evaluation_makes_it_when_it_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def log_evaluation(trainer: Trainer, held_out: Tensor, log: Log) -> None:
-        log.write(step=trainer.done, divergence={})
-
-    monkeypatch.setattr(run, "evaluate", log_evaluation)
-    write_tar(tmp_path / "mix.tar", random_images(16, size=64))
-    source = Source(tmp_path / "mix.tar")
-    recipe = replace(RECIPE, views=16, evaluate=1, save=1, workers=0)
-    views = Views(source, source.names, SIZE, Augmentation(), 0)
-    begun = small_start()
-    trainer = Trainer(begun.supernet, begun.teacher, recipe)
-    run.train(trainer, views, random_images(8), tmp_path)
-    path = tmp_path / "metrics.jsonl"
-    lines = path.read_bytes().splitlines(keepends=True)
-    assert [b"divergence" in x for x in lines] == [True, False, True, False, True]
-    path.write_bytes(b"".join(lines[:4]))
-    for _ in range(2):  # the second time nothing is missing
-        run.train(trainer, views, random_images(8), tmp_path)
-        assert path.read_bytes().splitlines(keepends=True) == lines
-
-
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no training run"):
         load_run(tmp_path)
@@ -342,7 +308,8 @@ def test_a_view_follows_from_seed_epoch_and_picture(tmp_path: Path) -> None:
     write_tar(tmp_path / "mix.tar", random_images(4, size=64))
     source = Source(tmp_path / "mix.tar")
     views = Views(source, source.names, SIZE, Augmentation(), 7)
-    first, folder = views[(0, 1)]
+    first, folder, left_out = views[(0, 1)]
+    assert left_out == ()
     assert first.shape == (SIZE, SIZE, 3)
     assert first.dtype == torch.uint8
     assert folder == source.names[1].split("/")[0]
