@@ -3,7 +3,7 @@
     pip install atheris      # Python 3.11; into an environment of its own, if you like
     python -m tools.campaigns.coverage_guided --python /path/to/that/python
 
-The count is of seconds of fuzzing. Inputs that reached something new are kept in the campaign's
+The count is of CPU seconds of fuzzing. Inputs that reached something new are kept in the campaign's
 corpus/, from which the next call goes on.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import subprocess
 import sys
 from collections import Counter
@@ -29,11 +30,12 @@ TARGET = "tools.campaigns.coverage_target"
 
 
 def fuzz(campaign: Campaign, python: str, seconds: int) -> None:
-    """Fuzz for so long, and keep what ended it."""
+    """Fuzz for so long, and keep what ended it. What counts is the processor time that it got."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     corpus, found = campaign.folder / "corpus", campaign.folder / "found"
     for folder in (corpus, found):
         folder.mkdir(exist_ok=True)
-    seed = campaign.state.seed * 100_000 + campaign.state.done // PART
+    seed = campaign.state.seed * 100_000 + campaign.state.done
     command = [
         python, "-m", TARGET, str(corpus), f"-max_total_time={seconds}", f"-seed={seed}",
         f"-artifact_prefix={found}/", f"-rss_limit_mb={MEMORY_MB}", f"-timeout={CASE_SECONDS}",
@@ -57,11 +59,13 @@ def fuzz(campaign: Campaign, python: str, seconds: int) -> None:
         path.unlink()
     if done.returncode and not inputs:
         raise DataError(f"the fuzzer ended with {done.returncode}: {done.stderr[-800:]}")
-    campaign.add(seconds, Counter({"runs": int(runs[1]) if runs else 0}))
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    took = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    campaign.add(max(round(took), 1), Counter({"runs": int(runs[1]) if runs else 0}))
 
 
 @click.command()
-@campaign_options(3600, "seconds")
+@campaign_options(3600, "CPU seconds")
 @click.option("--python", default=sys.executable, show_default=True, help="One that has atheris.")
 def main(bounds: Bounds, python: str) -> int:
     """Fuzz the model file's reader, guided by coverage."""
@@ -72,7 +76,7 @@ def main(bounds: Bounds, python: str) -> int:
             f"{python} cannot import atheris; install it (pip install atheris, Python 3.11) or "
             "name another interpreter: --python"
         ) from None
-    campaign = Campaign("coverage_guided", "seconds", bounds)
+    campaign = Campaign("coverage_guided", "cpu_seconds", bounds)
     while not campaign.ended:
         fuzz(campaign, str(Path(python)), min(PART, campaign.left))
     return campaign.finish()
