@@ -19,6 +19,7 @@ from quasar_runtime.errors import DataError
 from tools.campaigns import (
     ROOT,
     coverage_guided,
+    engine,
     kills,
     labels,
     models,
@@ -36,6 +37,7 @@ COMMANDS = {
     "stream": stream.main,
     "kills": kills.main,
     "coverage_guided": coverage_guided.main,
+    "engine": engine.main,
 }
 
 
