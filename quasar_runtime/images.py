@@ -30,7 +30,7 @@ from PIL import Image
 
 from quasar_runtime.decoders import FORMATS, decode_bytes, upright_rgb
 from quasar_runtime.errors import ImageError, printable
-from quasar_runtime.files import Listing, list_files, read_bytes
+from quasar_runtime.files import PART, Listing, list_files, read_bytes
 from quasar_runtime.image_arrays import array_name, array_pixels, is_array, is_batch, picture_of
 
 if TYPE_CHECKING:
@@ -248,7 +248,7 @@ def _read_file(file: Any, name: str) -> bytes:
     data = bytearray()
     while len(data) <= MAX_BYTES:
         try:
-            part = file.read(MAX_BYTES + 1 - len(data))
+            part = file.read(min(PART, MAX_BYTES + 1 - len(data)))
         except Exception as e:  # a file object is whatever has a method `read`
             if isinstance(e, MemoryError) or _is_closed(file, e):
                 raise

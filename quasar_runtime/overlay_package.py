@@ -11,13 +11,18 @@ are changed afterwards, the package no longer verifies.
 
 from __future__ import annotations
 
+import ctypes
+import fcntl
 import hashlib
+import os
 import re
 import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -32,6 +37,8 @@ MAX_FILE_BYTES = 256 << 20
 MAX_ARCHIVE_BYTES = 4 * MAX_FILE_BYTES
 """All that an archive unpacks to: no decompression bomb fills the disk."""
 STDERR = 2
+SCRATCH = ".new-"
+AT_FDCWD, RENAME_EXCHANGE = -100, 2
 VIVADO_FOLDER = PACKAGE.parent / "hw_src" / "vivado"
 """Of a source checkout; an installed package has none."""
 
@@ -95,17 +102,22 @@ def install_package(source: Path, *, replace: bool = False) -> Package:
     """Copy a built package, a folder or a `.tar.gz` of one, into the overlays' folder.
 
     It is verified before anything is copied, and takes the place of an overlay of that name in one
-    step. Raises OverlayError when it does not verify, or when an overlay of that name with a
-    bitstream or with other parameters is there and `replace` is not set.
+    step: an installation that is killed leaves the old overlay or the new one, and what else it
+    leaves the next one removes. Raises OverlayError when it does not verify, or when an overlay of
+    that name with a bitstream or with other parameters is there and `replace` is not set.
     """
-    with tempfile.TemporaryDirectory(prefix="quasar-overlay-") as scratch:
-        folder = source if source.is_dir() else _unpack(source, Path(scratch))
+    overlays = data_folder("overlays")
+    with _scratch(overlays) as scratch:
+        folder = source if source.is_dir() else _unpack(source, scratch / "archive")
         found = _source_package(folder, source)
         verify_package(found)
-        target = data_folder("overlays") / found.name
+        target = overlays / found.name
         if not replace:
             _refuse_to_replace(found, target)
-        _copy(found, target)
+        try:
+            _copy(found, target, scratch)
+        except OSError as e:
+            raise _unwritable(target, e) from None
     return load_package(found.name)
 
 
@@ -205,11 +217,12 @@ def _source_package(folder: Path, source: Path) -> Package:
     return _package(folder, overlay)
 
 
-def _unpack(source: Path, scratch: Path) -> Path:
+def _unpack(source: Path, folder: Path) -> Path:
     """The folder of an archive's package; only its plain files are taken, whatever their folder."""
     if not source.exists():
         raise OverlayError(f"no such file or folder: {printable(str(source))}")
     try:
+        folder.mkdir()
         with (
             open_regular(source, OverlayError) as file,
             tarfile.open(fileobj=file, mode="r:*") as archive,
@@ -232,13 +245,13 @@ def _unpack(source: Path, scratch: Path) -> Path:
                     )
                 stream = archive.extractfile(member)
                 assert stream is not None, "a plain file has content"
-                with stream, (scratch / name).open("xb") as target:
+                with stream, (folder / name).open("xb") as target:
                     shutil.copyfileobj(stream, target)
     except FileExistsError:
         raise OverlayError(f"{source} holds a file twice; pack one overlay's folder") from None
     except (tarfile.TarError, EOFError, OSError) as e:
         raise OverlayError(f"{source} is no readable .tar.gz ({e}); fetch it again") from None
-    return scratch
+    return folder
 
 
 def _refuse_to_replace(found: Package, target: Path) -> None:
@@ -256,22 +269,57 @@ def _refuse_to_replace(found: Package, target: Path) -> None:
         )
 
 
-def _copy(package: Package, target: Path) -> None:
-    """Copy to a folder beside the target, then swap: no half package is ever seen."""
+@contextmanager
+def _scratch(overlays: Path) -> Iterator[Path]:
+    """A folder beside the overlays for the time of an installation; a second one waits. What lies
+    there of one that was killed goes first."""
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".new-", dir=target.parent) as scratch:
-            fresh, old = Path(scratch) / "new", Path(scratch) / "old"
-            if target.is_dir():  # keeps what else lies there, such as reports
-                shutil.copytree(target, fresh)
-            fresh.mkdir(exist_ok=True)
-            for file in (*_files(package.name), CHECKSUMS):
-                shutil.copyfile(package.folder / file, fresh / file)
-            if target.is_dir():
-                target.rename(old)
-            fresh.rename(target)
+        overlays.mkdir(parents=True, exist_ok=True)
+        lock = os.open(overlays, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as e:
-        raise OverlayError(
-            f"{target} cannot be written ({e.strerror or e}); set QUASAR_OVERLAYS to a folder "
-            "that can, with a copy of the overlays in it"
-        ) from None
+        raise _unwritable(overlays, e) from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # of the folder itself; gone with the process
+        for stale in overlays.glob(f"{SCRATCH}*"):
+            shutil.rmtree(stale, ignore_errors=True)
+        try:
+            scratch = tempfile.mkdtemp(prefix=SCRATCH, dir=overlays)
+        except OSError as e:
+            raise _unwritable(overlays, e) from None
+        try:
+            yield Path(scratch)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    finally:
+        os.close(lock)
+
+
+def _copy(package: Package, target: Path, scratch: Path) -> None:
+    """Copy to a folder beside the target, then swap: no half package is ever seen."""
+    fresh = scratch / "new"
+    if target.is_dir():  # keeps what else lies there, such as reports
+        shutil.copytree(target, fresh)
+    fresh.mkdir(exist_ok=True)
+    for file in (*_files(package.name), CHECKSUMS):
+        shutil.copyfile(package.folder / file, fresh / file)
+    if not target.is_dir():
+        fresh.rename(target)
+    elif not _exchange(fresh, target):
+        target.rename(scratch / "old")
+        fresh.rename(target)
+
+
+def _exchange(one: Path, two: Path) -> bool:
+    """Swap two folders at once (Linux' renameat2); False where the file system cannot."""
+    renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)
+    paths = os.fsencode(one), os.fsencode(two)
+    return renameat2 is not None and not renameat2(
+        AT_FDCWD, paths[0], AT_FDCWD, paths[1], RENAME_EXCHANGE
+    )
+
+
+def _unwritable(path: Path, e: OSError) -> OverlayError:
+    return OverlayError(
+        f"{path} cannot be written ({e.strerror or e}); set QUASAR_OVERLAYS to a folder "
+        "that can, with a copy of the overlays in it"
+    )
