@@ -6,7 +6,7 @@ import json
 import os
 from dataclasses import dataclass
 
-from quasar_runtime.errors import OverlayError, did_you_mean
+from quasar_runtime.errors import OverlayError, did_you_mean, printable
 from quasar_runtime.files import read_text
 from quasar_runtime.resources import data_folder
 
@@ -106,7 +106,8 @@ def load_overlay(name: str) -> Overlay:
         if not known:
             raise _no_overlays()
         raise OverlayError(
-            f"no overlay named '{name}'{did_you_mean(name, known) or '.'} Known: {', '.join(known)}"
+            f"no overlay named '{printable(name)}'{did_you_mean(name, known) or '.'} "
+            f"Known: {', '.join(known)}"
         )
     overlay = parse_overlay(read_text(path, OverlayError), str(path))
     if overlay.name != name:

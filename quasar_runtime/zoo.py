@@ -22,8 +22,9 @@ from quasar_runtime.errors import (
     ModelNotFound,
     QuasarError,
     did_you_mean,
+    printable,
 )
-from quasar_runtime.files import read_text
+from quasar_runtime.files import read_text, replacing
 from quasar_runtime.manifest import strict_json
 from quasar_runtime.model import Model
 from quasar_runtime.model_file import read_model
@@ -188,13 +189,8 @@ def build_index(folder: str | os.PathLike[str]) -> list[ZooEntry]:
         entries.append(describe(model, path.name, sha256))
     models = [asdict(entry) for entry in entries]
     text = json.dumps({"models": models}, indent=2, ensure_ascii=False)
-    partial = root / f".{INDEX}.{os.getpid()}.partial"
-    try:
-        partial.write_text(text + "\n", encoding="utf-8")
-        partial.replace(root / INDEX)
-    except OSError as e:
-        partial.unlink(missing_ok=True)
-        raise ModelFileError(f"{root / INDEX} cannot be written ({e.strerror})") from None
+    with replacing(root / INDEX, ModelFileError) as file:
+        file.write(text.encode() + b"\n")
     return entries
 
 
@@ -206,7 +202,7 @@ def _own_file(name_or_path: str | os.PathLike[str]) -> Path | None:
     if is_name:
         return None
     if not os.path.lexists(path):
-        raise ModelNotFound(f"no such file: {text}{_hint(path.stem)}")
+        raise ModelNotFound(f"no such file: {printable(text)}{_hint(path.stem)}")
     return path
 
 

@@ -17,6 +17,7 @@ from quasar_runtime.errors import DataError, QuasarError
 
 if TYPE_CHECKING:
     from quasar_runtime.device.rtl_watch import Waves
+    from quasar_runtime.model import Model
     from quasar_runtime.session import Session
 
 WINDOW = (0, 2_000)
@@ -27,7 +28,7 @@ FULL = 1 << 16
 
 @contextmanager
 def open_session(
-    model: str,
+    model: str | Model,
     on: DeviceOptions,
     out: Output,
     *,
@@ -42,7 +43,8 @@ def open_session(
     """
     from quasar_runtime.session import Session
 
-    _check_outputs([path for path in (*writes, on.vcd, on.fst) if path], [model, *reads])
+    named = [model] if isinstance(model, str) else []
+    _check_outputs([path for path in (*writes, on.vcd, on.fst) if path], [*named, *reads])
     if on.device == "rtl":
         with _simulated(model, on, out) as session:
             yield session
@@ -58,7 +60,7 @@ def open_session(
 
 
 @contextmanager
-def _simulated(model: str, on: DeviceOptions, out: Output) -> Iterator[Session]:
+def _simulated(model: str | Model, on: DeviceOptions, out: Output) -> Iterator[Session]:
     from quasar_runtime.device import DEFAULT_OVERLAY
     from quasar_runtime.device.rtl import RtlDevice
     from quasar_runtime.overlay import load_overlay
@@ -66,7 +68,8 @@ def _simulated(model: str, on: DeviceOptions, out: Output) -> Iterator[Session]:
     from quasar_runtime.zoo import load_model
 
     waves = _waves(on)
-    loaded = load_model(model)  # a wrong name is known before a build of minutes
+    # A wrong name is known before a build of minutes.
+    loaded = load_model(model) if isinstance(model, str) else model
     overlay = load_overlay(DEFAULT_OVERLAY if on.overlay is None else on.overlay)
     with out.cycles() as progress:
         device = RtlDevice(

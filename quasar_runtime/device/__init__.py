@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import os
 import platform
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,6 +160,9 @@ def _board_reason() -> str | None:
     if b"zynqmp" not in compatible and not os.environ.get(SIMULATED_BOARD):
         return f"this machine ({platform.machine()}) is not a Zynq UltraScale+ board"
     if importlib.util.find_spec("pynq") is None:
+        if sys.version_info >= (3, 13):
+            version = ".".join(map(str, sys.version_info[:2]))
+            return f"pynq is not installed: PYNQ needs Python 3.12 or older, this is {version}"
         return "pynq is not installed; pip install quasar-vit[board]"
     return None
 

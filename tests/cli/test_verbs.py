@@ -31,7 +31,7 @@ def test_infer_prints_a_table_of_the_best_classes(call, pictures):
 
 def test_infer_json_holds_wnid_label_and_probability(call, pictures):
     found = json.loads(call("infer", pictures, "--json", "--top", 3, *REFERENCE).stdout)
-    assert set(found) == {"model", "device", "overlay", "results"}
+    assert set(found) == {"model", "device", "overlay", "results", "skipped", "error"}
     assert found["model"] == "q-vit-160fps"
     assert [Path(r["source"]).name for r in found["results"]] == ["a.png", "b.jpg"]
     for result in found["results"]:
@@ -205,7 +205,10 @@ def labelled(pictures):
 
 def test_eval_json_has_top1_top5_and_images(call, labelled):
     found = json.loads(call("eval", labelled, "--json", *REFERENCE).stdout)
-    assert set(found) == {"model", "device", "overlay", "images", "top1", "top5", "failed"}
+    assert set(found) == {
+        *("model", "device", "overlay", "images", "top1", "top5"),
+        *("failed", "skipped", "notes", "error"),
+    }
     assert found["images"] == 2
     assert found["top1"] in (0, 50, 100)
     assert found["failed"] == []
