@@ -88,7 +88,7 @@ def list_models() -> list[ZooEntry]:
     try:
         text = read_text(path, ModelFileError)
     except ModelFileError as e:
-        raise ModelFileError(f"{e}; {REBUILD}") from None
+        raise ModelFileError(f"{e}; set QUASAR_MODEL_ZOO to a zoo's folder or {REBUILD}") from None
     values = strict_json(str(path), text)
     models = values.get("models") if isinstance(values, dict) else None
     if not isinstance(models, list):

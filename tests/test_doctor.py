@@ -1,5 +1,6 @@
 """`quasar doctor` finds what is missing on a made-up board, and wrong bytes on a made-up device."""
 
+import io
 import json
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from quasar_runtime import device as device_module
-from quasar_runtime import doctor, doctor_accelerator
+from quasar_runtime import doctor, doctor_accelerator, doctor_environment
 from quasar_runtime import reference as reference_module
 from quasar_runtime.cli.app import quasar
 from quasar_runtime.device.reference import ReferenceDevice
@@ -153,6 +154,96 @@ def test_the_bitstream_that_is_there_is_verified(tree, pynq, alone, tmp_path_fac
     (folder / "b64" / "b64.hwh").write_bytes(b"damaged")
     assert findings(tree)["bitstream"].status == Status.FAILED
     assert "b64.hwh has the SHA-256" in findings(tree)["bitstream"].found
+
+
+# --- the environment
+
+
+def environment(**variables: str) -> dict[str, Finding]:
+    """What is found of the environment alone."""
+    machine = Machine(Path("/"), variables, 1000)
+    return {check.__name__: check(machine) for check in doctor_environment.CHECKS}
+
+
+def test_the_environment_of_these_tests_is_well(monkeypatch, tmp_path):
+    monkeypatch.setenv("QUASAR_CACHE", str(tmp_path))
+    found = environment()
+    for name in ("packages", "models", "variables", "temporary"):
+        assert found[name].status == Status.OK, found[name]
+    assert f"{tmp_path}, 0 simulations of 0 MB" in found["cache"].found
+
+
+def test_packages_that_are_missing_or_too_old_fail(monkeypatch):
+    monkeypatch.setattr(
+        doctor_environment.metadata,
+        "requires",
+        lambda name: ["numpy>=99,<100", "nonesuch>=1", 'torch; extra == "train"', "click"],
+    )
+    found = environment()["packages"]
+    assert found.status == Status.FAILED
+    assert "numpy is" in found.found
+    assert "needed is 99 or later; nonesuch is missing" in found.found
+    assert "torch" not in found.found
+
+
+def test_a_misspelt_variable_is_told():
+    found = environment(QUASAR_CASHE="/x", QUASAR_CACHE="/y")["variables"]
+    assert found.status == Status.WARNING
+    assert "QUASAR_CASHE: not read by Quasar; did you mean 'QUASAR_CACHE'?" in found.found
+
+
+@pytest.mark.parametrize("cache", ["/proc/x", "FILE"])
+def test_a_cache_that_cannot_be_written_is_a_warning(monkeypatch, tmp_path, cache):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("QUASAR_CACHE", cache.replace("FILE", str(tmp_path / "file")))
+    found = environment()["cache"]
+    assert found.status == Status.WARNING
+    assert "set QUASAR_CACHE" in found.remedy
+
+
+def test_a_temporary_folder_that_is_not_used_is_told():
+    found = environment(TMPDIR="/nonexistent")["temporary"]
+    assert found.status == Status.WARNING
+    assert "TMPDIR is /nonexistent, which cannot be written" in found.found
+
+
+def test_an_output_without_all_letters_is_told(monkeypatch):
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    found = environment()["letters"]
+    assert found.status == Status.WARNING
+    assert "output ascii" in found.found
+
+
+def test_models_that_are_missing_are_named(zoo, tmp_path):
+    (tmp_path / "tiny.safetensors").unlink()
+    assert "lacks tiny.safetensors" in environment()["models"].found
+    (tmp_path / "index.json").unlink()
+    assert "QUASAR_MODEL_ZOO" in environment()["models"].remedy
+
+
+def test_an_engine_older_than_its_sources_is_a_warning(monkeypatch, alone, tmp_path):
+    monkeypatch.setattr(doctor_environment, "stale_engine", lambda: "linear.c")
+    found = {f.name: f for f in examine(Machine(tmp_path, {}, 1000))}["engine"]
+    assert found.status == Status.WARNING
+    assert "built before linear.c was changed" in found.found
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("no such thing"), ModuleNotFoundError("No module named 'numpy'")]
+)
+def test_a_check_that_goes_wrong_is_a_finding_and_not_the_end(monkeypatch, tmp_path, error):
+    def wrong(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr(doctor_environment, "CHECKS", (wrong,))
+    monkeypatch.setattr(doctor_accelerator, "examine_accelerator", wrong)
+    monkeypatch.setattr(device_module, "available_devices", wrong)
+    found = {f.name: f for f in examine(Machine(tmp_path, {}, 1000))}
+    for name in ("wrong", "accelerator"):
+        assert found[name].status == Status.FAILED
+        assert str(error) in found[name].found
+        assert found[name].remedy
+    assert found["machine"].status == Status.OK
 
 
 # --- the accelerator

@@ -51,18 +51,16 @@ def evaluate(
     """
     from quasar_runtime.datasets import read_dataset
     from quasar_runtime.evaluate import Evaluation
-    from quasar_runtime.files import check_output
     from quasar_runtime.zoo import load_model
 
     # All that the user gives is checked before the device is opened, which may take minutes.
     loaded = load_model(model)
     dataset = read_dataset(folder, loaded.labels, labels)
-    if resume is not None:
-        check_output(resume, [labels] if labels else [])
     for note in dataset.notes:
         out.warn(note)
     stopped: QuasarError | None = None
-    with open_session(loaded, on, out) as session:
+    reads = [model, folder, *([labels] if labels else [])]
+    with open_session(loaded, on, out, reads=reads, writes=[resume]) as session:
         evaluation = Evaluation(session, dataset, resume)
         with out.bar(len(dataset.samples), "images", evaluation.done) as step:
             try:

@@ -42,7 +42,11 @@ PICTURE_SUFFIXES = frozenset(
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @model_option
 @click.option(
-    "--top", type=click.IntRange(min=1), default=5, show_default=True, help="Classes to print."
+    "--top",
+    type=click.IntRange(min=1, max=4096),
+    default=5,
+    show_default=True,
+    help="Classes to print.",
 )
 @click.option("--profile", is_flag=True, help="Also print the time of every operation.")
 @device_options
@@ -66,7 +70,7 @@ def infer(
     # On a terminal the answers themselves show the progress.
     watched = replace(out, quiet=out.quiet or sys.stdout.isatty())
     with (
-        open_session(model, on, out) as session,
+        open_session(model, on, out, reads=images) as session,
         watched.bar(None, "images") as step,
     ):
         try:
