@@ -391,7 +391,9 @@ def test_eval_refuses_to_overwrite_its_inputs(call, pictures):
 
 
 def test_eval_checks_its_labels_before_it_opens_the_device(call, pictures, monkeypatch):
-    monkeypatch.setattr("quasar_runtime.cli.evaluate.open_session", pytest.fail)
+    monkeypatch.setattr(
+        "quasar_runtime.session.Session.__init__", lambda *a, **k: pytest.fail("opened")
+    )
     (pictures / "labels.txt").write_text("a.png nothing\n")
     result = call("eval", pictures, "--labels", pictures / "labels.txt", *REFERENCE, code=1)
     assert "the label 'nothing'" in result.stderr
