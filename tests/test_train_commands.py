@@ -69,8 +69,9 @@ RECIPE = "views: 16\nbatch: 8\nheld_out: 8\ncalibration: 16\nevaluate: 1\nsave: 
 
 
 @pytest.fixture(autouse=True)
-def _restored() -> Iterator[None]:
-    """Commands change how PyTorch multiplies, and warn once."""
+def _restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Commands change how PyTorch multiplies, and warn once. Small networks want one thread."""
+    monkeypatch.setattr("train.export.THREADS", 1)
     before = torch.backends.mkldnn.matmul.fp32_precision
     command._said.clear()
     yield
