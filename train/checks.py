@@ -13,7 +13,7 @@ from quasar_runtime import fit
 from quasar_runtime.datasets import read_dataset
 from quasar_runtime.errors import DataError, ModelValueError, QuasarError
 from quasar_runtime.interface import HEAD_DIM
-from quasar_runtime.overlay import load_overlay
+from quasar_runtime.overlay import load_overlay, overlay_names
 from quasar_runtime.validate import REMEDY, Geometry, check_facts, check_geometry
 from train.checkpoint import Checkpoint
 from train.command import check_words, warn
@@ -70,9 +70,10 @@ def overlay_for(subnet: Subnet, image_size: int, classes: int, named: str | None
     takes = fit.overlays_that_take(dimensions)
     if PREFERRED_OVERLAY in takes:
         return PREFERRED_OVERLAY
-    why = fit.misfit(dimensions, load_overlay(PREFERRED_OVERLAY))
     if not takes:
+        why = fit.misfit(dimensions, load_overlay(overlay_names()[-1]))  # the largest
         raise DataError(f"no overlay takes this model: {why}; make it smaller")
+    why = fit.misfit(dimensions, load_overlay(PREFERRED_OVERLAY))
     warn(f"{why}; the model is made for {takes[0]}: run it with --overlay {takes[0]}")
     return takes[0]
 
