@@ -30,6 +30,8 @@ KINDS = (
     (stat.S_ISBLK, "a block device"),
 )
 """What else than a regular file a path can name, and how messages call it."""
+PART = 2**20
+"""Bytes read at once of a file whose size is not known."""
 MOST_TEXT = 2**26
 """Bytes of the largest text file (labels, recipes, JSON) that is read."""
 MOST_NEIGHBOURS = 1000
@@ -85,9 +87,18 @@ def read_bytes(path: AnyPath, most: int, error: type[QuasarError] = DataError) -
     """The bytes of a regular file. Raises `error` as `open_regular` does, and beyond `most`."""
     with open_regular(path, error) as file:
         try:
-            data = file.read(most + 1)
+            # read(n) takes n bytes of memory before it knows how many there are.
+            data = file.read(min(os.fstat(file.fileno()).st_size, most) + 1)
+            while (
+                data is not None
+                and len(data) <= most
+                and (part := file.read(min(PART, most + 1 - len(data))))
+            ):
+                data += part  # it has grown, or is of a kind whose size is not known
         except OSError as e:
             raise error(f"{_shown(path)}: cannot be read ({_reason(e)})") from None
+    if data is None:  # files of the kernel that would wait, such as /proc/kmsg
+        raise error(f"{_shown(path)}: has nothing to read, no regular file's way")
     if len(data) > most:
         raise error(
             f"{_shown(path)}: more than {most} bytes, which is refused; is it the right file?"
@@ -186,7 +197,8 @@ def check_output(
 @contextmanager
 def replacing(path: AnyPath, error: type[QuasarError] = DataError) -> Iterator[IO[bytes]]:
     """A binary file that takes the place of `path` when the block ends, and leaves nothing behind
-    when it raises or the disk is full. Written in place where `path` is a device or a pipe.
+    when it raises or the disk is full; nor when the process is killed, where the file system knows
+    files without a name. Written in place where `path` is a device or a pipe.
 
     Raises `error` when it cannot be written.
     """
@@ -195,12 +207,19 @@ def replacing(path: AnyPath, error: type[QuasarError] = DataError) -> Iterator[I
         target = Path(os.path.realpath(target))  # the link stays, what it names is replaced
     direct = target.exists() and not target.is_file()
     partial = target if direct else target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    nameless = None if direct else _nameless(target.parent)
     try:
-        with partial.open("wb" if direct else "xb") as file:
+        with (
+            partial.open("wb" if direct else "xb")
+            if nameless is None
+            else os.fdopen(nameless, "wb")
+        ) as file:
             yield file
             file.flush()
             if not direct:
                 os.fsync(file.fileno())
+            if nameless is not None:  # named for the moment that the exchange takes
+                os.link(f"/proc/self/fd/{nameless}", partial, src_dir_fd=nameless)
         if not direct:
             if target.exists():
                 os.chmod(partial, stat.S_IMODE(target.stat().st_mode))
@@ -212,6 +231,17 @@ def replacing(path: AnyPath, error: type[QuasarError] = DataError) -> Iterator[I
         if isinstance(e, OSError):
             raise error(f"{_shown(path)}: cannot be written ({_reason(e)})") from None
         raise
+
+
+def _nameless(folder: Path) -> int | None:
+    """A file in `folder` that has no name and goes with the process (O_TMPFILE), opened for
+    writing; None where there is no such thing."""
+    if not hasattr(os, "O_TMPFILE") or not os.path.isdir("/proc/self/fd"):
+        return None
+    try:
+        return os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o666)
+    except OSError:  # the other way says what is wrong, if anything is
+        return None
 
 
 def _refuse_input(target: Path, inputs: Iterable[AnyPath], error: type[QuasarError]) -> None:
@@ -245,7 +275,7 @@ def _missing(path: AnyPath) -> str:
 
 
 def _shown(path: AnyPath) -> str:
-    return printable(os.fsdecode(path))
+    return printable(os.fsdecode(path)) or "''"
 
 
 def _reason(e: Exception) -> str:

@@ -16,6 +16,7 @@ How other kinds of picture become RGB:
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from PIL import Image
 
 from quasar_runtime.decoders import FORMATS, decode_bytes, upright_rgb
 from quasar_runtime.errors import ImageError, printable
-from quasar_runtime.files import Listing, list_files, read_bytes
+from quasar_runtime.files import PART, Listing, list_files, read_bytes
 from quasar_runtime.image_arrays import array_name, array_pixels, is_array, is_batch, picture_of
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ MAX_BYTES = 2**28
 """Largest encoded picture."""
 MOST_KINDS = 6
 """Suffixes that a message counts by name."""
+OPENED_AS_TEXT = "opened as text; open it in binary mode ('rb')"
 RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
 
@@ -246,13 +248,17 @@ def _read_file(file: Any, name: str) -> bytes:
     data = bytearray()
     while len(data) <= MAX_BYTES:
         try:
-            part = file.read(MAX_BYTES + 1 - len(data))
-        except OSError as e:
-            raise ImageError(f"{name}: cannot be read ({_one_line(e)})") from None
+            part = file.read(min(PART, MAX_BYTES + 1 - len(data)))
+        except Exception as e:  # a file object is whatever has a method `read`
+            if isinstance(e, MemoryError) or _is_closed(file, e):
+                raise
+            text = isinstance(e, UnicodeDecodeError)
+            why = OPENED_AS_TEXT if text else f"cannot be read ({_one_line(e)})"
+            raise ImageError(f"{name}: {why}") from None
         if part is None:
             raise ImageError(f"{name}: has nothing to read yet; open it as a blocking file")
         if not isinstance(part, (bytes, bytearray, memoryview)):
-            raise ImageError(f"{name}: opened as text; open it in binary mode ('rb')")
+            raise ImageError(f"{name}: {OPENED_AS_TEXT}")
         if not part:
             break
         data += part
@@ -270,6 +276,8 @@ def _rewind(source: object) -> str:
 def _read_path(path: str, name: str) -> bytes:
     if os.path.isdir(path):
         raise ImageError(f"{name}: {_what_folder(path)}")
+    if re.match(r"[a-z]+://", path) and not os.path.exists(path):
+        raise ImageError(f"{name}: an address, and nothing is downloaded; give a file or its bytes")
     return read_bytes(path, MAX_BYTES, ImageError)
 
 

@@ -3,12 +3,17 @@
 For environments that take the checkout as it is, its engine built: requirements.py rtl ...
 """
 
-import re
 import sys
-from importlib.metadata import requires
+from importlib.metadata import PackageNotFoundError, requires
 
-for line in requires("quasar-vit") or []:
-    requirement, _, condition = line.partition("; ")
-    extra = re.fullmatch(r'extra == "(.*)"', condition)
-    if extra is None or extra[1] in sys.argv[1:]:
+from packaging.requirements import Requirement
+
+try:
+    lines = requires("quasar-vit") or []
+except PackageNotFoundError:
+    sys.exit("Error: Quasar is not installed for this Python; pip install -e . first")
+for line in lines:
+    requirement = Requirement(line)
+    marker, requirement.marker = requirement.marker, None
+    if marker is None or any(marker.evaluate({"extra": name}) for name in ["", *sys.argv[1:]]):
         print(requirement)

@@ -28,11 +28,13 @@ class Parsed(click.Command):
 
 
 class Verb(Parsed):
-    """A command whose errors a user can cause are printed as `Error: ...`, in one line."""
+    """A command whose errors a user can cause are printed as `Error: ...`, in one line, and whose
+    warnings as `Warning: ...`."""
 
     def invoke(self, ctx: click.Context) -> None:
         # Pillow warns of odd metadata and of large pictures; what matters is an error or nothing.
         warnings.filterwarnings("ignore", module="PIL")
+        warnings.showwarning = _print_warning
         with reported():
             super().invoke(ctx)
 
@@ -78,6 +80,10 @@ def reported() -> Iterator[None]:
 def print_error(message: str) -> None:
     """One line on stderr."""
     streams.complain("Error: " + " ".join(message.split()))
+
+
+def _print_warning(message: Warning | str, *_where: Any, **_options: Any) -> None:
+    streams.complain("Warning: " + " ".join(str(message).split()))
 
 
 def _message(e: Exception) -> str | None:

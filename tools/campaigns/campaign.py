@@ -35,8 +35,8 @@ FORMAT = "quasar-campaign-1"
 RUNS = ROOT / "runs" / "campaigns"
 KEPT = 3
 """Inputs kept of findings that look alike."""
-MOST = 20
-"""Different findings after which a campaign ends."""
+MOST, MOST_ALIKE = 20, 200
+"""Different findings, and findings in all, after which a campaign ends."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,8 @@ class Campaign:
     @property
     def ended(self) -> bool:
         """Whether there is nothing more to do in this call."""
-        too_many = len({f["signature"] for f in self.state.findings}) >= MOST
+        found = [f["signature"] for f in self.state.findings]
+        too_many = len(set(found)) >= MOST or len(found) >= MOST_ALIKE
         return not self.left or self.out_of_time or too_many
 
     def add(self, cases: int, counts: Counter[str] | None = None) -> None:
@@ -161,8 +162,7 @@ class Campaign:
                 kept.write_bytes(finding.data)
             entry["input"] = str(kept)
             tqdm.write(f"{self.name}: {finding.kind}: {finding.message}\n  {kept}", sys.stderr)
-        state.findings.append(entry)
-        self._write(self._path)
+        state.findings.append(entry)  # written with the part that it is of
 
     def finish(self) -> int:
         """Write the result and print its line; the exit code."""

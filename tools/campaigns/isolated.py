@@ -39,8 +39,11 @@ class Wrong(Exception):
     """What a judge raises for an answer that breaks a promise. `kind` names the promise."""
 
     def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
+        super().__init__(kind, message)
         self.kind = kind
+
+    def __str__(self) -> str:
+        return str(self.args[1])
 
 
 @dataclass(frozen=True)

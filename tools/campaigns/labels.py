@@ -59,6 +59,8 @@ SEEDS = {
     "tsv": [_lines([f"{p}\t{i}\t{n}" for p, i, _, n in PAIRS])],
 }
 SUFFIXES = list(SEEDS)
+LONGEST = 2**22
+"""Bytes of a mutated file."""
 ENCODINGS = ("utf-16", "latin-1", "utf-8-sig", "utf-32", "cp1252")
 
 
@@ -83,7 +85,7 @@ def mutated_labels(rng: np.random.Generator) -> bytes:
     if rng.random() < 0.03:
         encoding = ENCODINGS[int(rng.integers(len(ENCODINGS)))]
         raw = raw.decode(errors="ignore").encode(encoding, errors="replace")
-    return suffix.encode().ljust(4) + raw
+    return suffix.encode().ljust(4) + raw[:LONGEST]
 
 
 def _token(rng: np.random.Generator) -> bytes:
