@@ -30,7 +30,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning"),
 ]
 MODEL = random_model(0)
-PATIENCE = 60
+PATIENCE = 120
 """Seconds until a child hangs: it takes well below one."""
 
 
@@ -266,7 +266,7 @@ def test_preforking_servers(tmp_path):
         expected = application.classify(image).logits.tolist()
 
         def worker(number):
-            signal.alarm(60)
+            signal.alarm(120)
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
             if number % 2:
                 try:

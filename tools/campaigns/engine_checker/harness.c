@@ -1,8 +1,8 @@
 /* libFuzzer's target for the checks of a program: what they accept is run.
 
    An input is a header (input_header below) and the beginning of a program; the rest of the program
-   is zero. The areas of the job are exactly as large as the header says, so AddressSanitizer reports
-   whatever an accepted program reads or writes outside them. The engine's own memories have slack
+   is zero. The areas of a program that is accepted are made as small as the checks still accept, so
+   AddressSanitizer reports whatever it reads or writes outside them. The engine's own memories have slack
    behind them that kernels may read; that nothing is written there is checked after the run.
 
    The mutator knows descriptors: half of its mutations set a field to an end of its legal range, to
@@ -144,6 +144,39 @@ static void run(q_engine *e, uint64_t most) {
     q_engine_reset(e);
 }
 
+/* Bytes of the areas of a job. */
+enum { PROGRAM, IMAGE, OUTPUT, AREAS };
+
+static q_violation check(const q_descriptor *table, uint32_t count, const q_overlay *overlay,
+                         const uint64_t *sizes) {
+    if ((uint64_t)count * Q_DESCRIPTOR_BYTES > sizes[PROGRAM])
+        return (q_violation){Q_CAUSE_BAD_RANGE, 0, 0};
+    return q_check(table, count, overlay, sizes[PROGRAM], sizes[IMAGE], sizes[OUTPUT]);
+}
+
+/* The smallest sizes, one after the other, with which the table is accepted. */
+static void tighten(const q_descriptor *table, uint32_t count, const q_overlay *overlay,
+                    uint64_t *sizes) {
+    for (int i = 0; i < AREAS; i++) {
+        uint64_t low = 0, high = sizes[i]; /* high is accepted */
+        while (low < high) {
+            sizes[i] = low + (high - low) / 2;
+            if (check(table, count, overlay, sizes).cause == Q_CAUSE_NONE)
+                high = sizes[i];
+            else
+                low = sizes[i] + 1;
+        }
+        sizes[i] = high;
+    }
+}
+
+static uint32_t number_of_sets(void) {
+    uint32_t sets = 0;
+    while (q_kernels_name(sets))
+        sets++;
+    return sets;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     input_header h;
     if (size < sizeof h)
@@ -151,29 +184,31 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     memcpy(&h, data, sizeof h);
     data += sizeof h;
     size -= sizeof h;
-    uint32_t sets = 0, count = h.count | (uint32_t)h.count_above << 8;
-    while (q_kernels_name(sets))
-        sets++;
-    const char *kernels = q_kernels_name(h.kernels % sets);
+    uint32_t count = h.count | (uint32_t)h.count_above << 8;
     const q_overlay *overlay = &OVERLAYS[h.overlay % (sizeof OVERLAYS / sizeof *OVERLAYS)];
-    uint64_t program_bytes = h.program_bytes % MOST_BYTES;
-    uint8_t *program = area(program_bytes);
-    memset(program, 0, program_bytes);
-    memcpy(program, data, size < program_bytes ? size : program_bytes);
-    q_job job = {.count = count,
-                 .program = program,
-                 .program_bytes = program_bytes,
-                 .image_bytes = h.image_bytes % MOST_BYTES,
-                 .output_bytes = h.output_bytes % MOST_BYTES,
-                 .profile_bytes = h.profile_bytes % MOST_BYTES};
-    uint8_t *image = area(job.image_bytes);
-    job.image = image;
-    job.output = area(job.output_bytes);
-    job.profile = area(job.profile_bytes);
+    uint64_t sizes[AREAS] = {h.program_bytes % MOST_BYTES, h.image_bytes % MOST_BYTES,
+                             h.output_bytes % MOST_BYTES};
+    uint64_t profile_bytes = h.profile_bytes % MOST_BYTES;
+    uint8_t *whole = calloc(1, MOST_BYTES);
+    expect(whole != NULL, "no memory");
+    memcpy(whole, data, size < MOST_BYTES ? size : MOST_BYTES);
+    q_violation found = check((const void *)whole, count, overlay, sizes);
+    if (found.cause == Q_CAUSE_NONE) {
+        tighten((const void *)whole, count, overlay, sizes);
+        if (profile_bytes > (found.descriptor + 1) * Q_PROFILE_BYTES)
+            profile_bytes = (found.descriptor + 1) * Q_PROFILE_BYTES;
+    }
+    uint8_t *program = area(sizes[PROGRAM]), *image = area(sizes[IMAGE]);
+    uint8_t *output = area(sizes[OUTPUT]), *profile = area(profile_bytes);
+    memcpy(program, whole, sizes[PROGRAM]);
+    free(whole);
+    q_job job = {count,  program,       sizes[PROGRAM], image,        sizes[IMAGE],
+                 output, sizes[OUTPUT], profile,        profile_bytes};
 
+    const char *kernels = q_kernels_name(h.kernels % number_of_sets());
     q_engine *e = q_engine_new(overlay, kernels, h.threads % 16 ? 1 : 2);
     expect(e != NULL, "no engine");
-    int cause = q_engine_load(e, program, program_bytes, count);
+    int cause = q_engine_load(e, program, sizes[PROGRAM], count);
     expect(cause >= 0, "no memory for a small program");
     expect(!cause == !(q_engine_register(e, Q_REG_STATUS) & Q_STATUS_ERROR), "cause and status");
     if (!cause && !q_engine_start(e, &job))
@@ -181,7 +216,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     q_engine_free(e);
     free(program);
     free(image);
-    free(job.output);
-    free(job.profile);
+    free(output);
+    free(profile);
     return 0;
 }
