@@ -34,6 +34,13 @@ pynq: $(VENV)-pynq3/installed $(VENV)-pynq4/installed
 	PYTHONPATH=. $(VENV)-pynq3/bin/python -m pytest -n 2 tests/board
 	PYTHONPATH=. $(VENV)-pynq4/bin/python -m pytest -n 2 tests/board
 
+# The board's processor, and the board, emulated: as root, for an hour or more. docs/emulation.md.
+.PHONY: arm64 zcu102
+arm64: $(VENV)/installed
+	PYTHON="$(abspath $(BIN)/python)" tools/board/arm64.sh
+zcu102: $(VENV)/installed
+	PYTHON="$(abspath $(BIN)/python)" tools/board/zcu102.sh --output docs/zcu102_transcript.txt
+
 interface: $(VENV)/installed
 	$(BIN)/python -m quasar_runtime.interface_emit
 
