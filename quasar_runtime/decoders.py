@@ -1,8 +1,8 @@
 """Encoded pictures and Pillow images to upright 8-bit RGB.
 
 A file's first bytes choose the decoder; no other one gets to see it. What lies beside the pixels
-(text, colour profiles, thumbnails) never costs a picture: a PNG or JPEG that Pillow refuses is
-tried once more without it.
+(text, colour profiles, thumbnails) never costs a picture: a PNG that Pillow refuses is tried once
+more without it.
 """
 
 from __future__ import annotations
@@ -95,10 +95,9 @@ def decode_bytes(data: bytes, name: str) -> Image.Image:
         except (ImageError, MemoryError, Image.DecompressionBombError):
             raise
         except Exception:
-            bare = _without_metadata(data, found)
-            if bare is None:
+            if found != "PNG":  # others' decoders pass over what is beside the pixels
                 raise
-            return _decode(bare, found, name)
+            return _decode(b"".join(_png_chunks(memoryview(data))), found, name)
     except Image.DecompressionBombError:
         raise ImageError(_too_large(name)) from None
     except UnidentifiedImageError:
@@ -179,15 +178,6 @@ def _to_rgb(picture: Image.Image, name: str) -> Image.Image:
     return picture.convert("RGB")
 
 
-def _without_metadata(data: bytes, kind: str) -> bytes | None:
-    """The file without what does not make its pixels; None where there is nothing to leave out."""
-    walk = {"PNG": _png_chunks, "JPEG": _jpeg_segments}.get(kind)
-    if walk is None:
-        return None
-    bare = b"".join(walk(memoryview(data)))
-    return None if bare == data else bare
-
-
 def _png_chunks(data: memoryview) -> Iterator[bytes | memoryview]:
     """The signature and the chunks that make the pixels and their orientation."""
     yield data[:8]
@@ -195,7 +185,7 @@ def _png_chunks(data: memoryview) -> Iterator[bytes | memoryview]:
     while at + 12 <= len(data):
         (size,) = struct.unpack_from(">I", data, at)
         kind, body = bytes(data[at + 4 : at + 8]), data[at + 8 : at + 8 + size]
-        if kind[:1].isupper() or kind == b"tRNS":
+        if kind[:1].isupper():  # transparency is dropped in any case
             yield data[at : at + 12 + size]
         elif kind == b"eXIf":
             yield _png_chunk(kind, body)
@@ -228,21 +218,3 @@ def _png_text(kind: bytes, body: bytes) -> tuple[bytes, bytes] | None:
 def _png_chunk(kind: bytes, body: bytes | memoryview) -> bytes:
     whole = kind + bytes(body)
     return struct.pack(">I", len(body)) + whole + struct.pack(">I", zlib.crc32(whole))
-
-
-def _jpeg_segments(data: memoryview) -> Iterator[memoryview]:
-    """The segments that make the pixels: without comments and application data but for JFIF's,
-    Adobe's (it names the colours) and EXIF."""
-    yield data[:2]
-    at = 2
-    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != 0xDA:
-        kind, size = data[at + 1], 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-        if kind == 0xFF:  # a fill byte
-            at += 1
-            continue
-        segment = data[at : at + size]
-        about = kind == 0xFE or 0xE0 <= kind <= 0xEF
-        if not about or kind in (0xE0, 0xEE) or bytes(segment[4:8]) == b"Exif":
-            yield segment
-        at += size
-    yield data[at:]

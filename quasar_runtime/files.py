@@ -88,6 +88,8 @@ def read_bytes(path: AnyPath, most: int, error: type[QuasarError] = DataError) -
             data = file.read(most + 1)
         except OSError as e:
             raise error(f"{_shown(path)}: cannot be read ({_reason(e)})") from None
+    if data is None:  # files of the kernel that would wait, such as /proc/kmsg
+        raise error(f"{_shown(path)}: has nothing to read, no regular file's way")
     if len(data) > most:
         raise error(
             f"{_shown(path)}: more than {most} bytes, which is refused; is it the right file?"
@@ -245,7 +247,7 @@ def _missing(path: AnyPath) -> str:
 
 
 def _shown(path: AnyPath) -> str:
-    return printable(os.fsdecode(path))
+    return printable(os.fsdecode(path)) or "''"
 
 
 def _reason(e: Exception) -> str:

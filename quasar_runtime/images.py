@@ -16,6 +16,7 @@ How other kinds of picture become RGB:
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -47,6 +48,7 @@ MAX_BYTES = 2**28
 """Largest encoded picture."""
 MOST_KINDS = 6
 """Suffixes that a message counts by name."""
+OPENED_AS_TEXT = "opened as text; open it in binary mode ('rb')"
 RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
 
@@ -247,12 +249,16 @@ def _read_file(file: Any, name: str) -> bytes:
     while len(data) <= MAX_BYTES:
         try:
             part = file.read(MAX_BYTES + 1 - len(data))
-        except OSError as e:
-            raise ImageError(f"{name}: cannot be read ({_one_line(e)})") from None
+        except Exception as e:  # a file object is whatever has a method `read`
+            if isinstance(e, MemoryError) or _is_closed(file, e):
+                raise
+            text = isinstance(e, UnicodeDecodeError)
+            why = OPENED_AS_TEXT if text else f"cannot be read ({_one_line(e)})"
+            raise ImageError(f"{name}: {why}") from None
         if part is None:
             raise ImageError(f"{name}: has nothing to read yet; open it as a blocking file")
         if not isinstance(part, (bytes, bytearray, memoryview)):
-            raise ImageError(f"{name}: opened as text; open it in binary mode ('rb')")
+            raise ImageError(f"{name}: {OPENED_AS_TEXT}")
         if not part:
             break
         data += part
@@ -270,6 +276,8 @@ def _rewind(source: object) -> str:
 def _read_path(path: str, name: str) -> bytes:
     if os.path.isdir(path):
         raise ImageError(f"{name}: {_what_folder(path)}")
+    if re.match(r"[a-z]+://", path) and not os.path.exists(path):
+        raise ImageError(f"{name}: an address, and nothing is downloaded; give a file or its bytes")
     return read_bytes(path, MAX_BYTES, ImageError)
 
 

@@ -226,7 +226,7 @@ NUMBERED, NAMED, WNIDS = 1, 2, 3
 
 
 def _rank(labels: list[Label | None]) -> int:
-    """How much a column looks like labels: wnids are unmistakable, others have to fit all through."""
+    """How much a column looks like labels. wnids are unmistakable; others have to fit in all."""
     kinds = Counter(label.kind for label in labels if label)
     if kinds["wnid"] * 2 >= len(labels):
         return WNIDS
@@ -308,8 +308,6 @@ def _split(line: str, names: PictureNames, classes: Classes) -> list[str]:
     """A line's name and label, whichever comes first; either may hold spaces."""
     if quoted := re.match(r'"([^"]+)"\s+(.+)', line):
         return [quoted[1], quoted[2]]
-    if not line or classes.whole(line):
-        return [line]
     gaps = list(islice(re.finditer(r"\s+", line), MOST_GAPS))
     parts = [(line[: gap.start()], line[gap.end() :]) for gap in gaps]
     for left, right in parts:
@@ -317,7 +315,7 @@ def _split(line: str, names: PictureNames, classes: Classes) -> list[str]:
             return [left, right]
         if names.score(right) and classes.find(left):
             return [left, right]
-    if not parts:
+    if not parts or classes.whole(line):
         return [line]
     left, right = parts[0]  # a picture that is not there, or no picture at all
     if classes.whole(left) and not SUFFIX.search(right):

@@ -21,13 +21,16 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from quasar_runtime.errors import OverlayError
+from quasar_runtime.errors import OverlayError, printable
+from quasar_runtime.files import open_regular, read_text
 from quasar_runtime.overlay import Overlay, load_overlay, parse_overlay
 from quasar_runtime.resources import PACKAGE, data_folder
 
 PARAMETERS, CHECKSUMS = "overlay.json", "SHA256SUMS"
 MAX_FILE_BYTES = 256 << 20
 """A bitstream of the ZCU102's device has 26 MB."""
+MAX_ARCHIVE_BYTES = 4 * MAX_FILE_BYTES
+"""All that an archive unpacks to: no decompression bomb fills the disk."""
 STDERR = 2
 VIVADO_FOLDER = PACKAGE.parent / "hw_src" / "vivado"
 """Of a source checkout; an installed package has none."""
@@ -132,7 +135,7 @@ def build_overlay(name: str) -> Package:
 
 def write_checksums(folder: Path) -> None:
     """Write SHA256SUMS of the package in `folder`; the build's last step."""
-    overlay = parse_overlay((folder / PARAMETERS).read_text(), str(folder / PARAMETERS))
+    overlay = parse_overlay(read_text(folder / PARAMETERS, OverlayError), str(folder / PARAMETERS))
     lines = [f"{_sha256(folder / file)}  {file}\n" for file in _files(overlay.name)]
     (folder / CHECKSUMS).write_text("".join(lines))
 
@@ -153,7 +156,7 @@ def _package(folder: Path, overlay: Overlay) -> Package:
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
+    with open_regular(path, OverlayError) as stream:
         digest = hashlib.sha256()
         while block := stream.read(1 << 20):
             digest.update(block)
@@ -166,7 +169,7 @@ def _read_checksums(package: Package) -> dict[str, str]:
         raise OverlayError(
             f"{path} is missing, so the bitstream cannot be verified: {how_to_get(package.name)}"
         )
-    lines = path.read_text(errors="replace").splitlines()
+    lines = read_text(path, OverlayError).splitlines()
     sums = {m[2]: m[1] for line in lines if (m := re.fullmatch(r"([0-9a-f]{64}) [ *](\S+)", line))}
     missing = [file for file in _files(package.name) if file not in sums]
     if missing:
@@ -193,7 +196,7 @@ def _source_package(folder: Path, source: Path) -> Package:
             f"{source} holds no {PARAMETERS}; a package is a folder with overlay.json, NAME.bit, "
             "NAME.hwh and SHA256SUMS, or a .tar.gz of one"
         )
-    overlay = parse_overlay(path.read_text(), str(path))
+    overlay = parse_overlay(read_text(path, OverlayError), str(path))
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", overlay.name):
         raise OverlayError(
             f"{path}: the name {overlay.name!r} is no folder's name; "
@@ -204,11 +207,21 @@ def _source_package(folder: Path, source: Path) -> Package:
 
 def _unpack(source: Path, scratch: Path) -> Path:
     """The folder of an archive's package; only its plain files are taken, whatever their folder."""
-    if not source.is_file():
-        raise OverlayError(f"no such file or folder: {source}")
+    if not source.exists():
+        raise OverlayError(f"no such file or folder: {printable(str(source))}")
     try:
-        with tarfile.open(source, "r:*") as archive:
+        with (
+            open_regular(source, OverlayError) as file,
+            tarfile.open(fileobj=file, mode="r:*") as archive,
+        ):
+            taken = 0
             for member in archive:
+                taken += member.size
+                if taken > MAX_ARCHIVE_BYTES:
+                    raise OverlayError(
+                        f"{source}: unpacks to more than {MAX_ARCHIVE_BYTES} bytes, which is "
+                        "refused; is it an overlay's package?"
+                    )
                 name = PurePosixPath(member.name).name
                 if not member.isfile() or name.startswith("."):
                     continue

@@ -30,6 +30,7 @@ class PictureNames:
     def __init__(self, root: Path, pictures: Iterable[str]) -> None:
         self.root = root
         self.pictures = frozenset(pictures)
+        self._last: tuple[str, tuple[list[str], str]] = "", ([], "")
         self._roots = {_slashes(str(root)), _slashes(os.path.abspath(root)), _real(root)}
 
     def score(self, written: str) -> int:
@@ -52,6 +53,12 @@ class PictureNames:
         return Match(names[0], how) if names else None
 
     def _candidates(self, written: str) -> tuple[list[str], str]:
+        if self._last[0] != written:  # asked for its score before it is found
+            known = not written.isascii() or any(k in self._stems for k in _last_stems(written))
+            self._last = written, self._overlooking(written) if known else ([], "")
+        return self._last[1]
+
+    def _overlooking(self, written: str) -> tuple[list[str], str]:
         for text in _spellings(written):
             inside = self._inside(text)
             if inside in self.pictures:
@@ -92,6 +99,11 @@ class PictureNames:
         return table
 
     @cached_property
+    def _stems(self) -> frozenset[str]:
+        """One of these is in every name that means a picture: spares the other looks."""
+        return frozenset(stem for name in self.pictures for stem in _last_stems(name)[1:])
+
+    @cached_property
     def _without_suffix(self) -> dict[str, list[str]]:
         return self._table(lambda name: name.rpartition(".")[0])
 
@@ -120,6 +132,12 @@ def _spellings(written: str) -> list[str]:
         with suppress(UnicodeEncodeError):
             found.append(os.fsdecode(text.encode("latin-1")))
     return found
+
+
+def _last_stems(name: str) -> tuple[str, str]:
+    """The last part of a name, whole and without its suffix, in lower case."""
+    last = re.split(r"[\\/]", name.strip(" \t\"'"))[-1].casefold()
+    return last, last.rpartition(".")[0] or last
 
 
 def _slashes(text: str) -> str:

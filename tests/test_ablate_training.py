@@ -6,9 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-
-pytest.importorskip("torch")
-
 import torch
 from export_cases import random_checkpoint, random_images, write_tar
 

@@ -1,5 +1,6 @@
 """`quasar doctor` finds what is missing on a made-up board, and wrong bytes on a made-up device."""
 
+import io
 import json
 from pathlib import Path
 
@@ -8,15 +9,14 @@ import pytest
 from click.testing import CliRunner
 
 from quasar_runtime import device as device_module
-from quasar_runtime import doctor, doctor_accelerator
+from quasar_runtime import doctor, doctor_accelerator, doctor_environment
 from quasar_runtime import reference as reference_module
 from quasar_runtime.cli.app import quasar
-from quasar_runtime.device import BoardNotUsed, open_device
 from quasar_runtime.device.reference import ReferenceDevice
 from quasar_runtime.device.rtl_build import unavailable
 from quasar_runtime.doctor import Finding, Machine, Status, examine
 from quasar_runtime.doctor_accelerator import examine_accelerator, loopback
-from quasar_runtime.errors import DeviceError, DeviceFault, DeviceNotFound, OverlayError
+from quasar_runtime.errors import DeviceError, DeviceFault, OverlayError
 from quasar_runtime.model import random_model
 from quasar_runtime.model_file import write_model
 from quasar_runtime.overlay import load_overlay, overlay_names
@@ -169,79 +169,94 @@ def test_the_bitstream_that_is_there_is_verified(tree, pynq, alone, tmp_path_fac
     assert "b64.hwh has the SHA-256" in findings(tree)["bitstream"].found
 
 
-# --- a board that lacks something, and 'auto'
+# --- the environment
 
 
-@pytest.fixture
-def zynqmp(tmp_path, monkeypatch):
-    """This machine is a board, with PYNQ; as far as `lacks` says not."""
-    (tmp_path / "compatible").write_bytes(b"xlnx,zynqmp-zcu102-rev1.0\0xlnx,zynqmp\0")
-    monkeypatch.setattr(device_module, "COMPATIBLE", tmp_path / "compatible")
-    monkeypatch.setitem(device_module._REASONS, "board", lambda: None)
+def environment(**variables: str) -> dict[str, Finding]:
+    """What is found of the environment alone."""
+    machine = Machine(Path("/"), variables, 1000)
+    return {check.__name__: check(machine) for check in doctor_environment.CHECKS}
+
+
+def test_the_environment_of_these_tests_is_well(monkeypatch, tmp_path):
+    monkeypatch.setenv("QUASAR_CACHE", str(tmp_path))
+    found = environment()
+    for name in ("packages", "models", "variables", "temporary"):
+        assert found[name].status == Status.OK, found[name]
+    assert f"{tmp_path}, 0 simulations of 0 MB" in found["cache"].found
+
+
+def test_packages_that_are_missing_or_too_old_fail(monkeypatch):
+    monkeypatch.setattr(
+        doctor_environment.metadata,
+        "requires",
+        lambda name: ["numpy>=99,<100", "nonesuch>=1", 'torch; extra == "train"', "click"],
+    )
+    found = environment()["packages"]
+    assert found.status == Status.FAILED
+    assert "numpy is" in found.found
+    assert "needed is 99 or later; nonesuch is missing" in found.found
+    assert "torch" not in found.found
+
+
+def test_a_misspelt_variable_is_told():
+    found = environment(QUASAR_CASHE="/x", QUASAR_CACHE="/y")["variables"]
+    assert found.status == Status.WARNING
+    assert "QUASAR_CASHE: not read by Quasar; did you mean 'QUASAR_CACHE'?" in found.found
+
+
+@pytest.mark.parametrize("cache", ["/proc/x", "FILE"])
+def test_a_cache_that_cannot_be_written_is_a_warning(monkeypatch, tmp_path, cache):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("QUASAR_CACHE", cache.replace("FILE", str(tmp_path / "file")))
+    found = environment()["cache"]
+    assert found.status == Status.WARNING
+    assert "set QUASAR_CACHE" in found.remedy
+
+
+def test_a_temporary_folder_that_is_not_used_is_told():
+    found = environment(TMPDIR="/nonexistent")["temporary"]
+    assert found.status == Status.WARNING
+    assert "TMPDIR is /nonexistent, which cannot be written" in found.found
+
+
+def test_an_output_without_all_letters_is_told(monkeypatch):
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    found = environment()["letters"]
+    assert found.status == Status.WARNING
+    assert "output ascii" in found.found
+
+
+def test_models_that_are_missing_are_named(zoo, tmp_path):
+    (tmp_path / "tiny.safetensors").unlink()
+    assert "lacks tiny.safetensors" in environment()["models"].found
+    (tmp_path / "index.json").unlink()
+    assert "QUASAR_MODEL_ZOO" in environment()["models"].remedy
+
+
+def test_an_engine_older_than_its_sources_is_a_warning(monkeypatch, alone, tmp_path):
+    monkeypatch.setattr(doctor_environment, "stale_engine", lambda: "linear.c")
+    found = {f.name: f for f in examine(Machine(tmp_path, {}, 1000))}["engine"]
+    assert found.status == Status.WARNING
+    assert "built before linear.c was changed" in found.found
 
 
 @pytest.mark.parametrize(
-    ("overlay", "lacks"),
-    [(None, "no overlay has a bitstream"), ("b64", "overlay 'b64' has no bitstream")],
+    "error", [RuntimeError("no such thing"), ModuleNotFoundError("No module named 'numpy'")]
 )
-def test_auto_says_in_one_line_that_it_takes_the_cpu_of_a_board(zynqmp, overlay, lacks):
-    with pytest.warns(BoardNotUsed, match=lacks) as noticed, open_device(overlay=overlay) as opened:
-        assert opened.name == "native"
-    assert len(noticed) == 1
-    assert "\n" not in str(noticed[0].message)
-    assert "quasar overlays install" in str(noticed[0].message)
+def test_a_check_that_goes_wrong_is_a_finding_and_not_the_end(monkeypatch, tmp_path, error):
+    def wrong(*arguments, **options):
+        raise error
 
-
-def test_auto_takes_the_cpu_where_pynq_finds_no_board(zynqmp, monkeypatch):
-    original = open_device
-
-    def without_xrt(name="auto", **options):
-        if name == "board":
-            raise DeviceNotFound("PYNQ finds no board; source xrt_setup.sh")
-        return original(name, **options)
-
-    monkeypatch.setattr(device_module, "open_device", without_xrt)
-    monkeypatch.setattr(device_module, "_bitstream_reason", lambda overlay: None)
-    with pytest.warns(BoardNotUsed, match="PYNQ finds no board"), original() as opened:
-        assert opened.name == "native"
-
-
-def test_auto_does_not_hide_what_is_wrong_with_a_board(zynqmp, monkeypatch):
-    original = open_device
-
-    def busy(name="auto", **options):
-        if name == "board":
-            raise DeviceError("the board is busy, held by PID 4711; wait")
-        return original(name, **options)
-
-    monkeypatch.setattr(device_module, "open_device", busy)
-    monkeypatch.setattr(device_module, "_bitstream_reason", lambda overlay: None)
-    with pytest.raises(DeviceError, match="held by PID 4711"):
-        original()
-
-
-def test_auto_says_nothing_on_a_laptop(tmp_path, monkeypatch, recwarn):
-    monkeypatch.setattr(device_module, "COMPATIBLE", tmp_path / "none")
-    monkeypatch.setattr(device_module, "SIMULATED_BOARD", "QUASAR_NO_SIMULATION")
-    with open_device() as opened:
-        assert opened.name == "native"
-    assert not [w for w in recwarn if isinstance(w.message, BoardNotUsed)]
-
-
-def test_the_doctor_says_that_the_board_was_not_taken(zynqmp, zoo):
-    found = {f.name: f for f in examine_accelerator("auto", None, "tiny")}
-    assert found["board"].status == Status.FAILED
-    assert found["board"].found == "no overlay has a bitstream"
-    assert found["accelerator"].found.startswith("native, ")
-    assert found["answer"].status == Status.OK
-
-
-def test_a_command_prints_the_fallback_as_one_warning(zynqmp, zoo):
-    picture = Path(__file__).parent.parent / "examples" / "chelsea.jpg"
-    result = CliRunner().invoke(quasar, ["infer", "-m", "tiny", "-q", str(picture)])
-    assert result.exit_code == 0, result.output
-    (warning,) = (line for line in result.output.splitlines() if "Warning" in line)
-    assert warning.startswith("Warning: this board's accelerator cannot be used: no overlay has")
+    monkeypatch.setattr(doctor_environment, "CHECKS", (wrong,))
+    monkeypatch.setattr(doctor_accelerator, "examine_accelerator", wrong)
+    monkeypatch.setattr(device_module, "available_devices", wrong)
+    found = {f.name: f for f in examine(Machine(tmp_path, {}, 1000))}
+    for name in ("wrong", "accelerator"):
+        assert found[name].status == Status.FAILED
+        assert str(error) in found[name].found
+        assert found[name].remedy
+    assert found["machine"].status == Status.OK
 
 
 # --- the accelerator

@@ -52,6 +52,8 @@ def test_accuracy_is_in_percent(session, dataset):
         "top1": 50.0,
         "top5": 75.0,
         "failed": [],
+        "skipped": [],
+        "notes": [],
     }
 
 

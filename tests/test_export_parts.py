@@ -44,7 +44,7 @@ from train.rows import choose_rows, row_effects
         (lambda t: t.update({"norm.bias": torch.zeros(63)}), r"shape \(63,\), expected \(64,\)"),
         (lambda t: t.update(dist_token=torch.zeros(1)), r"dist_token .*not part of a plain"),
         (lambda t: t["head.bias"].fill_(torch.nan), r"head\.bias is not all finite"),
-        (lambda t: t.update({"pos_embed": torch.zeros(1, 9, 64)}), r"9 tokens, expected a square"),
+        (lambda t: t.update({"pos_embed": torch.zeros(1, 8, 64)}), r"8 tokens, expected a square"),
         (
             lambda t: t.update({"cls_token": torch.zeros(1, 1, 65)}),
             r"width is 65, .*multiple of 32",

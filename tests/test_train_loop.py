@@ -308,7 +308,8 @@ def test_a_view_follows_from_seed_epoch_and_picture(tmp_path: Path) -> None:
     write_tar(tmp_path / "mix.tar", random_images(4, size=64))
     source = Source(tmp_path / "mix.tar")
     views = Views(source, source.names, SIZE, Augmentation(), 7)
-    first, folder = views[(0, 1)]
+    first, folder, left_out = views[(0, 1)]
+    assert left_out == ()
     assert first.shape == (SIZE, SIZE, 3)
     assert first.dtype == torch.uint8
     assert folder == source.names[1].split("/")[0]

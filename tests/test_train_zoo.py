@@ -5,9 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-pytest.importorskip("torch")
-
 from export_cases import CLASSES, SIZE, random_checkpoint, random_images, write_tar
 
 from quasar_runtime.model_file import write_model

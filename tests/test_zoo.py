@@ -245,7 +245,6 @@ def test_a_model_is_as_fast_as_it_says_and_as_its_name_promises(path):
 
 
 def test_the_models_that_are_shipped_are_those_that_the_training_makes():
-    pytest.importorskip("torch")
     from train.finetune import settings
     from train.recipe import TrainRecipe
     from train.space import Subnet

@@ -3,12 +3,13 @@
 For environments that take the checkout as it is, its engine built: requirements.py rtl ...
 """
 
-import re
 import sys
 from importlib.metadata import requires
 
+from packaging.requirements import Requirement
+
 for line in requires("quasar-vit") or []:
-    requirement, _, condition = line.partition("; ")
-    extra = re.fullmatch(r'extra == "(.*)"', condition)
-    if extra is None or extra[1] in sys.argv[1:]:
+    requirement = Requirement(line)
+    marker, requirement.marker = requirement.marker, None
+    if marker is None or any(marker.evaluate({"extra": name}) for name in ["", *sys.argv[1:]]):
         print(requirement)

@@ -45,9 +45,10 @@ def infer_main() -> NoReturn:
 def _run(name: str, load: Callable[[], click.Command]) -> NoReturn:
     """Run a command and exit. Nothing that a user has ends in a traceback or in click's own exit
     codes: help into a closed pipe, Ctrl-C during an import, a package that is missing."""
-    from quasar_runtime.cli import streams
+    from quasar_runtime.cli import limits, streams
 
     streams.complete()
+    limits.respect()
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) == signal.SIG_DFL:  # not under nohup
             signal.signal(number, _terminate)
@@ -71,10 +72,11 @@ def _invoke(name: str, load: Callable[[], click.Command]) -> int:
         import click
 
         command = load()
-    except ImportError as e:
+    except (ImportError, OSError) as e:
         from quasar_runtime.cli import streams
 
-        streams.complain(f"Error: {missing_package(e)}")
+        said = missing_package(e) if isinstance(e, ImportError) else str(e)
+        streams.complain(f"Error: {said}")
         return 1
     from quasar_runtime.cli.verb import reported
 

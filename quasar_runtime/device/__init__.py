@@ -6,13 +6,14 @@ import importlib
 import importlib.util
 import os
 import platform
+import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from quasar_runtime.errors import DeviceNotFound, did_you_mean
+from quasar_runtime.errors import DeviceNotFound, QuasarError, did_you_mean
 
 if TYPE_CHECKING:
     from quasar_runtime.device.base import Device
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 NAMES = ("board", "native", "rtl", "reference")
 """Every device, in the order in which 'auto' prefers them; the last two only when asked for."""
 DEFAULT_OVERLAY = "b1024"
+BUILD_ENGINE = "pip install . (in a checkout: pip install -e .), which needs a C compiler"
 COMPATIBLE = Path("/proc/device-tree/compatible")
 """Where Linux has the name of a board."""
 SIMULATED_BOARD = "QUASAR_SIMULATED_BOARD"
@@ -88,7 +90,7 @@ def open_device(
         known = ("auto", *NAMES)
         hint = did_you_mean(name, known) or "."
         raise DeviceNotFound(f"no device named '{name}'{hint} Known: {', '.join(known)}")
-    reason = _REASONS[name]()
+    reason = _reason(name)
     if reason:
         raise DeviceNotFound(f"device '{name}' cannot be used: {reason}")
     if name == "board":
@@ -117,7 +119,7 @@ def _open_best(overlay: str | Overlay | None, threads: int | None, kernels: str 
     A board that something is wrong with (busy, another bitstream, no root) is an error all the
     same: whoever has one wants to know.
     """
-    lacks = _REASONS["board"]() or _bitstream_reason(overlay)
+    lacks = _reason("board") or _bitstream_reason(overlay)
     if lacks is None:
         try:
             return open_device("board", overlay=overlay)
@@ -141,18 +143,42 @@ def build_simulation(overlay: str, report: Callable[[str], None]) -> None:
 
 def available_devices() -> list[DeviceInfo]:
     """Every device that Quasar knows, and why it cannot be used where it cannot."""
-    found = []
-    for name in NAMES:
-        reason = _REASONS[name]()
-        facts = _FACTS[name]() if name in _FACTS and reason is None else {}
-        found.append(DeviceInfo(name, _DESCRIPTIONS[name], reason, facts))
-    return found
+    return [device_info(name) for name in NAMES]
+
+
+def device_info(name: str) -> DeviceInfo:
+    """One of NAMES, as `available_devices` lists it. Never fails: what is wrong is the reason."""
+    reason, facts = _reason(name), {}
+    if reason is None and name in _FACTS:
+        try:
+            facts = _FACTS[name]()
+        except Exception as e:
+            reason = _unexpected(e)
+    return DeviceInfo(name, _DESCRIPTIONS[name], reason, facts)
+
+
+def _reason(name: str) -> str | None:
+    """Why a device cannot be used, None when it can."""
+    try:
+        return _REASONS[name]()
+    except Exception as e:
+        return _unexpected(e)
+
+
+def _unexpected(e: Exception) -> str:
+    """What is wrong with this machine, where nothing more is known."""
+    said = " ".join(str(e).split())
+    return said if isinstance(e, QuasarError) else f"{type(e).__name__}: {said}"
 
 
 def _overlay(overlay: str | Overlay | None) -> Overlay:
     from quasar_runtime.overlay import Overlay, load_overlay
 
-    return overlay if isinstance(overlay, Overlay) else load_overlay(overlay or DEFAULT_OVERLAY)
+    return (
+        overlay
+        if isinstance(overlay, Overlay)
+        else load_overlay(DEFAULT_OVERLAY if overlay is None else overlay)
+    )
 
 
 def _board_reason() -> str | None:
@@ -162,6 +188,9 @@ def _board_reason() -> str | None:
     if not _is_board() and not os.environ.get(SIMULATED_BOARD):
         return f"this machine ({platform.machine()}) is not a Zynq UltraScale+ board"
     if importlib.util.find_spec("pynq") is None:
+        if sys.version_info >= (3, 13):
+            version = ".".join(map(str, sys.version_info[:2]))
+            return f"pynq is not installed: PYNQ needs Python 3.12 or older, this is {version}"
         return "pynq is not installed; pip install quasar-vit[board]"
     return None
 
@@ -193,10 +222,22 @@ def _bitstream_reason(overlay: str | Overlay | None) -> str | None:
 
 
 def _native_reason() -> str | None:
+    if reason := _numpy_reason():
+        return reason
     try:
-        importlib.import_module("quasar_runtime.device.native")
+        importlib.import_module("quasar_runtime.device.native").available_kernels()
+    except (ImportError, AttributeError) as e:  # not built, for another Python, or an older one
+        said = " ".join(str(e).split())
+        return f"the C engine is not built for this Python ({said}); {BUILD_ENGINE}"
+    return None
+
+
+def _numpy_reason() -> str | None:
+    try:
+        importlib.import_module("numpy")
     except ImportError as e:
-        return f"the C engine is not built ({e}); pip install . needs a C compiler"
+        first = next(iter(str(e).strip().splitlines()), "")
+        return f"numpy cannot be imported ({first}); pip install numpy"
     return None
 
 
@@ -208,9 +249,12 @@ def _native_facts() -> dict[str, str]:
 
 def _rtl_facts() -> dict[str, str]:
     """Looks which simulations are built; builds none."""
-    from quasar_runtime.device.rtl_build import cached, standard, version
+    from quasar_runtime.cache import cache_folder
+    from quasar_runtime.device.rtl_build import cached, standard
+    from quasar_runtime.device.rtl_tools import version
     from quasar_runtime.overlay import load_overlay, overlay_names
 
+    cache_folder()  # without one nothing can be built
     built = [name for name in overlay_names() if cached(standard(load_overlay(name)))]
     return {"verilator": version(), "built": ", ".join(built) or "none"}
 
@@ -218,11 +262,7 @@ def _rtl_facts() -> dict[str, str]:
 def _rtl_reason() -> str | None:
     from quasar_runtime.device.rtl_build import unavailable
 
-    return unavailable()
-
-
-def _always() -> str | None:
-    return None
+    return _numpy_reason() or unavailable()
 
 
 _DESCRIPTIONS = {
@@ -235,6 +275,6 @@ _REASONS = {
     "board": _board_reason,
     "native": _native_reason,
     "rtl": _rtl_reason,
-    "reference": _always,
+    "reference": _numpy_reason,
 }
 _FACTS = {"native": _native_facts, "rtl": _rtl_facts}

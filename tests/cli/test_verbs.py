@@ -1,5 +1,6 @@
 """The command line: every verb's answers, its JSON, its errors and exit codes."""
 
+import errno
 import json
 import os
 import re
@@ -30,7 +31,7 @@ def test_infer_prints_a_table_of_the_best_classes(call, pictures):
 
 def test_infer_json_holds_wnid_label_and_probability(call, pictures):
     found = json.loads(call("infer", pictures, "--json", "--top", 3, *REFERENCE).stdout)
-    assert set(found) == {"model", "device", "overlay", "results"}
+    assert set(found) == {"model", "device", "overlay", "results", "skipped", "error"}
     assert found["model"] == "q-vit-160fps"
     assert [Path(r["source"]).name for r in found["results"]] == ["a.png", "b.jpg"]
     for result in found["results"]:
@@ -204,7 +205,10 @@ def labelled(pictures):
 
 def test_eval_json_has_top1_top5_and_images(call, labelled):
     found = json.loads(call("eval", labelled, "--json", *REFERENCE).stdout)
-    assert set(found) == {"model", "device", "overlay", "images", "top1", "top5", "failed"}
+    assert set(found) == {
+        *("model", "device", "overlay", "images", "top1", "top5"),
+        *("failed", "skipped", "notes", "error"),
+    }
     assert found["images"] == 2
     assert found["top1"] in (0, 50, 100)
     assert found["failed"] == []
@@ -249,10 +253,55 @@ def test_bench_prints_latency_throughput_and_operations(call, tmp_path):
     assert found["infer"]["runs"] == 2
 
 
-def test_bench_reports_a_trace_that_cannot_be_written(call, tmp_path):
+BENCH = ["bench", "-n", 1, "--warmup", 0, *REFERENCE]
+
+
+def test_a_trace_that_cannot_be_written_is_told_first_and_costs_no_figures(call, tmp_path):
     trace = tmp_path / "none" / "out.json"
-    result = call("bench", "-n", 1, "--warmup", 0, "--trace", trace, *REFERENCE, code=1)
-    assert "out.json: No such file or directory" in result.stderr
+    result = call(*BENCH, "--trace", trace, code=1)
+    assert "inferences/s" in result.stdout
+    (line,) = result.stderr.splitlines()
+    assert "out.json: cannot be written: " in line
+    assert "the figures come without a trace" in line
+
+
+def test_a_trace_that_fails_late_costs_no_figures_and_leaves_nothing(call, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    result = call(*BENCH, "--trace", tmp_path / "out.json", code=1)
+    assert "inferences/s" in result.stdout
+    assert "out.json: cannot be written (No space left on device)" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_figures_that_cannot_be_printed_cost_no_trace(shell, tmp_path):
+    process = shell(*BENCH, "--trace", tmp_path / "out.json", via=">&- 1</dev/null")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "standard output cannot be written" in err
+    assert json.loads((tmp_path / "out.json").read_text())["traceEvents"]
+
+
+@pytest.mark.parametrize("option", ["--trace", "--vcd"])
+@pytest.mark.parametrize("what", ["picture", "picture of the folder", "model"])
+def test_an_output_never_overwrites_an_input(call, zoo, pictures, option, what):
+    model = zoo / "tiny-w8.safetensors"
+    taken = model if what == "model" else pictures / "a.png"
+    before = taken.read_bytes()
+    read = pictures if "folder" in what else pictures / "a.png"
+    device = REFERENCE if option == "--trace" else ["-d", "rtl", "--overlay", "b64"]
+    for name in (model, "tiny-w8"):
+        result = call("bench", read, "-m", name, option, taken, *device, code=1)
+        assert "is also read by this command" in result.stderr
+        assert taken.read_bytes() == before
+
+
+def test_two_outputs_are_two_files(call, pictures):
+    both = ["--trace", pictures / "x", "--vcd", f"{pictures}/./x"]
+    result = call("bench", *both, "-d", "rtl", "--overlay", "b64", code=1)
+    assert "two things would be written to it" in result.stderr
 
 
 def test_models_list_names_every_model(call):
