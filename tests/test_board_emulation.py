@@ -67,48 +67,27 @@ def test_the_mirror_is_this_machines_own(emulated_root):
         emulated_root.mirrors("", "bookworm")
 
 
-def test_pips_settings_travel_with_the_files_that_they_name(emulated_root, tmp_path):
-    wheels, index = tmp_path / "wheels", tmp_path / "pypi" / "simple"
-    wheels.mkdir()
-    index.mkdir(parents=True)
-    certificate = tmp_path / "ca.crt"
+def test_a_command_inside_gets_the_registries_and_the_cpu_and_nothing_else(
+    emulated_root, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    monkeypatch.setenv("https_proxy", "proxy")
+    inside = emulated_root.environment_inside({"PYTHONPATH": "/here", "PATH": "/here", "TERM": "x"})
+    assert inside["PIP_FIND_LINKS"] == str(tmp_path)
+    assert (inside["https_proxy"], inside["TERM"], inside["HOME"]) == ("proxy", "x", "/root")
+    assert inside["QEMU_CPU"] == "cortex-a53"
+    assert "/here" not in inside.values()
+
+
+def test_a_root_gets_the_files_that_pips_settings_name(emulated_root, monkeypatch, tmp_path):
+    certificate = tmp_path / "authorities.crt"
     certificate.write_text("certificate")
-    listing = (
-        f":env:.find-links='{wheels}'\n"
-        f"global.extra-index-url='file://{index} https://index.example/simple'\n"
-        f"global.cert='{certificate}'\ninstall.no-deps='false'\n"
-    )
-    settings = emulated_root.pip_settings(listing)
-    assert settings == (
-        f"[global]\nextra-index-url = file://{index}\n    https://index.example/simple\n"
-        f"cert = {certificate}\n[install]\nno-deps = false\n"
-    )
-    environment = {"PIP_FIND_LINKS": str(wheels), "HOME": str(tmp_path), "PIP_CERT": "/none"}
-    paths = emulated_root.named_paths(settings, environment)
-    # Of an index also what its pages link to: the files beside it.
-    assert paths == sorted([certificate, tmp_path / "pypi", wheels])
-    assert emulated_root.folders_to_bind(paths) == [str(tmp_path / "pypi"), str(wheels)]
-    assert emulated_root.folders_to_bind([tmp_path, wheels]) == [str(tmp_path)]
-
-
-def test_a_command_inside_gets_the_networks_variables_and_no_others(emulated_root):
-    given = {
-        "PIP_CERT": "/c",
-        "https_proxy": "p",
-        "NO_PROXY": "n",
-        "SSL_CERT_FILE": "/s",
-        "PYTHONPATH": "/here",
-        "SECRET": "x",
-        "HOME": "/home/me",
-        "PATH": "/here",
-    }
-    inside = emulated_root.environment_inside(given)
-    assert {name for name in inside if name in given} == {
-        *("PIP_CERT", "https_proxy", "NO_PROXY", "SSL_CERT_FILE"),
-        *("HOME", "PATH"),
-    }
-    assert (inside["HOME"], inside["QEMU_CPU"]) == ("/root", "cortex-a53")
-    assert "/here" not in inside["PATH"]
+    (tmp_path / "wheels").mkdir()
+    monkeypatch.setenv("PIP_CERT", str(certificate))
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "wheels"))
+    assert str(tmp_path / "wheels") in emulated_root.prepare(tmp_path / "root")
+    named = Path(emulated_root.environment_inside({})["PIP_CERT"])
+    assert (tmp_path / "root" / named.relative_to("/")).read_text() == "certificate"
 
 
 def run(*command, **environment):
