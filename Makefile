@@ -48,6 +48,13 @@ numpy1 pynq: $(TESTED)
 	then $(MAKE) --no-print-directory $@-tests; \
 	else echo "make $@: left out, needs Python 3.12 or older; $(VENV) has $$($(BIN)/python -V)"; fi
 
+# The board's processor, and the board, emulated: as root, for an hour or more. docs/emulation.md.
+.PHONY: arm64 zcu102
+arm64: $(VENV)/installed
+	PYTHON="$(abspath $(BIN)/python)" tools/board/arm64.sh
+zcu102: $(VENV)/installed
+	PYTHON="$(abspath $(BIN)/python)" tools/board/zcu102.sh --output docs/zcu102_transcript.txt
+
 interface: $(VENV)/installed
 	$(BIN)/python -m quasar_runtime.interface_emit
 

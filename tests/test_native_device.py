@@ -229,4 +229,4 @@ def test_describe_names_kernels_and_threads() -> None:
 def test_peak_is_measured_where_a_set_has_a_dot_product() -> None:
     for kernels in available_kernels():
         peak = peak_macs(kernels, 0.01)
-        assert peak == 0.0 if kernels == "scalar" else peak > 1e6  # emulated, too
+        assert peak == 0.0 if kernels in ("scalar", "neon") else peak > 1e8

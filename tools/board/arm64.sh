@@ -67,6 +67,7 @@ step_logits() {
 
 pytest_for() { # the folder of an environment: pytest and what the tests need, but torch
     inside "cd /quasar
+        .venv/bin/python -m pip install --quiet packaging
         .venv/bin/python tools/requirements.py test | grep -Ev '^(ruff|mypy)' > $1/requirements.txt
         $1/bin/python -m pip install --quiet -r $1/requirements.txt"
 }
@@ -96,10 +97,13 @@ step_cli() {
     inside "cd /quasar; .venv/bin/python -m pytest tests/cli"
 }
 
-# PYNQ's environment as its images have it.
+# PYNQ's environment where its images have it, without the libraries for video and audio, which would
+# be built for this processor: nothing here uses them.
 pynq_environment() {
     inside "[ -x $environment/bin/pip ] || python3 -m venv $environment
-        $environment/bin/pip install --quiet pynq==4.0.0 numpy==1.26.4 'pycparser<3' 'setuptools<=80'
+        $environment/bin/pip install --quiet wheel
+        PYNQ_BUILD_ARCH=none $environment/bin/pip install --quiet pynq==4.0.0 numpy==1.26.4 \
+            'pycparser<3' 'setuptools<=80'
         printf '#!/bin/bash\nsource $environment/bin/activate\n' > /etc/profile.d/pynq_venv.sh"
 }
 

@@ -4,9 +4,8 @@
     emulated_root.py apt RELEASE           # the lines of /etc/apt/sources.list for a Debian release
     emulated_root.py run ROOT COMMAND      # a shell command in ROOT, as root; ends with its code
 
-Mirrors and pip's settings are this machine's own: apt's sources, pip's configuration files, PIP_*
-and the proxy variables. Folders that pip's settings name are bound into the root, read-only, and
-certificates copied. MIRROR=URL takes another mirror, CPU=NAME another of QEMU's processors.
+Mirrors and pip's settings are this machine's own, as for tools/bare_system.py. MIRROR=URL takes
+another mirror, CPU=NAME another of QEMU's processors.
 """
 
 from __future__ import annotations
@@ -20,14 +19,16 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from bare_system import CARRIED, PATH, carried
+
 QEMU = "/usr/bin/qemu-aarch64-static"
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
 MAGIC = "7f454c460201010000000000000000000200b700"
 """The first 20 bytes of an ELF program for 64-bit ARM: class, byte order, type and machine."""
 MASK = "ffffffffffffff00fffffffffffffffffeffffff"
 """Which of their bits must match: any ABI, executables and position-independent ones."""
-KEPT = re.compile(r"(PIP_\w+|(https?|ftp|all|no)_proxy|SSL_CERT_FILE|\w+_CA_BUNDLE|TERM)", re.I)
-"""Variables that a command in the root gets from this environment."""
+NAMES = (Path("/etc/resolv.conf"), Path("/etc/hosts"))
 ENTER = """
 set -eu
 root=$1 command=$2
@@ -75,70 +76,29 @@ def mirrors(targets: str, release: str) -> list[str]:
     return found
 
 
-def pip_settings(listing: str) -> str:
-    """A pip.conf, from the answer of `pip config list`; variables travel by themselves."""
-    sections: dict[str, list[str]] = {}
-    for section, key, value in re.findall(r"^([\w-]+)\.([\w-]+)='(.*)'$", listing, re.M):
-        value = value.encode().decode("unicode_escape")
-        lines = "\n    ".join(value.split()) if key in MANY else value
-        sections.setdefault(section, []).append(f"{key} = {lines}")
-    return "".join(
-        "\n".join([f"[{name}]", *settings]) + "\n" for name, settings in sections.items()
-    )
-
-
-MANY = ("extra-index-url", "find-links", "constraint", "trusted-host")
-"""Settings of pip that hold several values."""
-
-
-def named_paths(settings: str, environment: Mapping[str, str]) -> list[Path]:
-    """The files and folders of this machine that settings and variables name.
-
-    Of an index the folder around it: its pages link to files beside it.
-    """
-    kept = [value for name, value in environment.items() if KEPT.fullmatch(name)]
-    words = re.split(r"[\s=]+", "\n".join([settings, *kept]))
-    paths = {Path(word) for word in words if word.startswith("/")}
-    paths |= {Path(word[7:]).parent for word in words if word.startswith("file:///")}
-    return sorted(path for path in paths if path.exists() and path != Path("/"))
-
-
 def environment_inside(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a command in the root: its own, and what reaches the network."""
+    """The environment of a command in the root: its own, and what reaches the registries."""
     return {
-        **{name: value for name, value in environment.items() if KEPT.fullmatch(name)},
+        **carried()[0],
         "HOME": "/root",
-        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "PATH": PATH,
         "LANG": "C.UTF-8",
+        "TERM": environment.get("TERM", "dumb"),
         "DEBIAN_FRONTEND": "noninteractive",
         "QEMU_CPU": environment.get("CPU", "cortex-a53"),
     }
 
 
-def folders_to_bind(paths: list[Path]) -> list[str]:
-    """Folders of wheels and indexes; a folder's part need not be bound when the folder is."""
-    folders = [path if path.is_dir() else None for path in paths]
-    found: list[Path] = []
-    for folder in filter(None, folders):
-        if not any(folder.is_relative_to(other) for other in found):
-            found.append(folder)
-    return [str(folder) for folder in found]
-
-
-def prepare(root: Path, environment: Mapping[str, str]) -> list[str]:
-    """Give a root this machine's names and pip's settings. Returns the folders to bind."""
-    listing = _output([sys.executable, "-m", "pip", "config", "list"])
-    settings = pip_settings(listing)
-    (root / "etc/pip.conf").write_text(settings)
-    for name in ("resolv.conf", "hosts"):
+def prepare(root: Path) -> list[str]:
+    """Give a root this machine's names and the files of pip's settings. The folders to bind."""
+    _, folders, files = carried()
+    places = {path: root / CARRIED[1:] / path.name for path in files}
+    places |= {path: root / path.relative_to("/") for path in NAMES}
+    for path, place in places.items():
+        place.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
-            shutil.copyfile(Path("/etc") / name, root / "etc" / name)
-    paths = named_paths(settings, environment)
-    for path in paths:
-        if path.is_file():
-            (root / path.relative_to("/")).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, root / path.relative_to("/"))
-    return folders_to_bind(paths)
+            shutil.copyfile(path, place)
+    return [str(folder) for folder in folders]
 
 
 @contextlib.contextmanager
@@ -164,8 +124,10 @@ def emulation() -> Iterator[None]:
 
 
 def _starts_arm64() -> bool:
-    """Whether something is registered that starts arm64 programs in any root."""
-    texts = (p.read_text() for p in BINFMT.iterdir() if p.name not in ("register", "status"))
+    """Whether the system starts arm64 programs in any root; what another of these commands
+    registered does not count, since it goes with that one."""
+    ours = ("register", "status", "quasar-")
+    texts = (p.read_text() for p in BINFMT.iterdir() if not p.name.startswith(ours))
     return any(
         text.startswith("enabled") and f"magic {MAGIC}" in text and "flags: F" in text
         for text in texts
@@ -174,7 +136,7 @@ def _starts_arm64() -> bool:
 
 def run(root: Path, command: str, environment: Mapping[str, str]) -> int:
     """Run a shell command in the root, with processes and mounts of its own that end with it."""
-    folders = prepare(root, environment)
+    folders = prepare(root)
     outer = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
     with emulation():
         arguments = [*outer, "sh", "-c", ENTER, "sh", str(root), command, *folders]

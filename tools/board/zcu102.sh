@@ -37,8 +37,8 @@ while [ $# -gt 0 ]; do
 done
 [ "$(id -u)" = 0 ] || fail "it makes a root file system and mounts; run it as root"
 for tool in qemu-system-aarch64 dtc fdtoverlay fdtput cpio dpkg-deb; do
-    command -v "$tool" > /dev/null || fail "$tool is missing; apt-get install qemu-system-arm" \
-        "device-tree-compiler cpio dpkg"
+    command -v "$tool" > /dev/null ||
+        fail "$tool is missing; apt-get install qemu-system-arm device-tree-compiler cpio"
 done
 PYTHON=$python "$here/arm64.sh" --folder "$folder" root source infer install
 folder=$(cd "$folder" && pwd)
@@ -60,15 +60,17 @@ step_kernel() {
 # that belongs to it.
 step_module() {
     version=$(release)
+    name=uio_pdrv_genirq
     inside "apt-get install -qq -y --no-install-recommends linux-headers-$version
-        cd /root; apt-get download linux-source-6.1
-        rm -rf uio; mkdir uio; dpkg-deb --fsys-tarfile linux-source-6.1_*.deb |
-            tar -xO ./usr/src/linux-source-6.1.tar.xz |
-            tar -xJO linux-source-6.1/drivers/uio/uio_pdrv_genirq.c > uio/uio_pdrv_genirq.c
-        echo 'obj-m := uio_pdrv_genirq.o' > uio/Makefile
-        make -C /usr/src/linux-headers-$version M=/root/uio modules
-        rm -f linux-source-6.1_*.deb"
-    cp "$root/root/uio/uio_pdrv_genirq.ko" "$board/"
+        cd /root; [ -e linux-source-6.1_*.deb ] || apt-get download linux-source-6.1"
+    rm -rf "$root/root/uio"
+    mkdir "$root/root/uio"
+    dpkg-deb --fsys-tarfile "$root"/root/linux-source-6.1_*.deb |
+        tar -xO ./usr/src/linux-source-6.1.tar.xz |
+        tar -xJO "linux-source-6.1/drivers/uio/$name.c" > "$root/root/uio/$name.c"
+    echo "obj-m := $name.o" > "$root/root/uio/Makefile"
+    inside "make -C /usr/src/linux-headers-$version M=/root/uio modules"
+    cp "$root/root/uio/$name.ko" "$board/"
 }
 
 # Quasar by the board's own script, in a root file system that fits into the emulated memory.
