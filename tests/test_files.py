@@ -9,7 +9,7 @@ import tracemalloc
 import pytest
 
 from quasar_runtime import files
-from quasar_runtime.errors import DataError, ImageError
+from quasar_runtime.errors import DataError, ImageError, printable
 from quasar_runtime.files import (
     check_output,
     list_files,
@@ -61,6 +61,28 @@ def test_a_file_is_read_up_to_its_bound(tmp_path):
         read_bytes(path, 4)
 
 
+def test_closest_name_is_not_looked_for_in_a_large_folder(tmp_path, monkeypatch):
+    """Thousands of missing files must not cost a listing of thousands of names each."""
+    for i in range(6):
+        (tmp_path / f"a{i}.jpg").write_bytes(b"")
+    monkeypatch.setattr("quasar_runtime.files.MOST_NEIGHBOURS", 6)
+    with pytest.raises(DataError, match=r"did you mean 'a3\.jpg'"):
+        open_regular(tmp_path / "a3.jpeg")
+    monkeypatch.setattr("quasar_runtime.files.MOST_NEIGHBOURS", 5)
+    with pytest.raises(DataError, match="no such file; check the path"):
+        open_regular(tmp_path / "a3.jpeg")
+
+
+def test_only_control_characters_and_bytes_that_are_no_text_are_escaped_in_messages():
+    harmless = "at\u202f3\xa0PM \u732b\u3000\u200d\xe9 'x'"
+    assert printable(harmless) == harmless
+    assert printable("a\nb\x1b[31m\x7f\x85\u2028") == "a\\nb\\x1b[31m\\x7f\\x85\\u2028"
+    assert printable(os.fsdecode(b"\xff.jpg")) == "\\udcff.jpg"
+    with pytest.raises(DataError, match=r"a\\nb: no such file") as e:
+        open_regular("a\nb")
+    assert "\n" not in str(e.value)
+
+
 def test_text_is_utf8_without_its_mark(tmp_path):
     path = tmp_path / "a"
     path.write_bytes("\ufeffä".encode())
@@ -84,6 +106,7 @@ def test_a_listing_tells_what_it_leaves_out(odd):
         "fifo.jpg": "a FIFO (named pipe), not a regular file",
         "nowhere.jpg": "a link to nowhere",
     }
+    assert [s.path.name for s in listing.skipped if not s.wanted] == ["again"]
     assert listing.others == {".heic": 1, "": 2}  # plain, socket
 
 

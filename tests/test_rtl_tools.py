@@ -15,7 +15,7 @@ import pytest
 from quasar_runtime.device import available_devices, build_simulation, open_device, rtl_tools
 from quasar_runtime.device.rtl import _open_library
 from quasar_runtime.device.rtl_build import library, standard
-from quasar_runtime.device.rtl_tools import missing_tools, toolchain
+from quasar_runtime.device.rtl_tools import missing_tools, running, toolchain
 from quasar_runtime.errors import DeviceError, DeviceNotFound
 from quasar_runtime.overlay import load_overlay
 
@@ -170,12 +170,10 @@ def test_sources_that_are_missing_are_named(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("stage", ["compiles", "is asked what it is"])
-def test_a_signal_ends_a_build_with_its_compilers(tmp_path, number, stage):
+def test_a_signal_ends_a_command_with_the_compiler_and_its_children(tmp_path, number):
     started = tmp_path / "started"
     os.mkfifo(started)
-    works = "" if "asked" in stage else 'case "$*" in *-dM*) exec g++ "$@";; esac\n'
-    text = f'#!/bin/sh\n{works}sleep 300 &\necho $! > "{started}"\nwait\n'
+    text = f'#!/bin/sh\nsleep 300 &\necho $! > "{started}"\nwait\n'
     environment = os.environ | {
         "QUASAR_CACHE": str(tmp_path / "cache"),
         "CXX": str(program(tmp_path / "c++", text)),
@@ -188,11 +186,46 @@ def test_a_signal_ends_a_build_with_its_compilers(tmp_path, number, stage):
         _, err = process.communicate(timeout=30)
     assert process.returncode == 128 + number
     assert "Traceback" not in err
+    assert ended(child)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, TimeoutError])
+def test_whatever_ends_a_block_ends_its_tool_and_the_tools_children(error):
+    def run():
+        with running(["sh", "-c", "sleep 300 & echo $!; wait"], stdout=subprocess.PIPE) as tool:
+            children.append(int(tool.stdout.readline()))
+            raise error
+
+    children: list[int] = []
+    with pytest.raises(error):
+        run()
+    assert ended(children[0])
+
+
+def test_a_signal_while_a_tool_starts_waits_until_it_is_known(monkeypatch):
+    """It comes to another thread where the main one blocks it."""
+    children: list[subprocess.Popen] = []
+    start = subprocess.Popen.__init__
+
+    def slow(process, *arguments, **options):
+        start(process, *arguments, **options)
+        children.append(process)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(subprocess.Popen, "__init__", slow)
+    with pytest.raises(KeyboardInterrupt), running(["sleep", "300"]):
+        pytest.fail("the block began")
+    assert children[0].returncode == -signal.SIGKILL
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def ended(process: int) -> bool:
+    """Whether a process ends within a few seconds."""
     for _ in range(100):
-        if not alive(child):
-            break
+        if not alive(process):
+            return True
         time.sleep(0.05)
-    assert not alive(child)
+    return False
 
 
 def alive(process: int) -> bool:

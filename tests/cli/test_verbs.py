@@ -98,6 +98,102 @@ def test_bad_pictures_keep_their_place_in_json(call, pictures):
     assert second["error"] is None
 
 
+# --- folders: nothing is left out in silence
+
+
+def test_what_looks_like_a_picture_in_a_folder_and_is_none_is_an_error_of_its_own(call, pictures):
+    os.mkfifo(pictures / "b.jpg.jpg")
+    (pictures / "c.png").symlink_to("nowhere")
+    result = call("infer", pictures, "--json", *REFERENCE, code=1)
+    found = {Path(r["source"]).name: r["error"] for r in json.loads(result.stdout)["results"]}
+    assert list(found) == ["a.png", "b.jpg", "b.jpg.jpg", "c.png"]
+    assert found["a.png"] is found["b.jpg"] is None
+    assert "a FIFO (named pipe), not a regular file" in found["b.jpg.jpg"]
+    assert "a link to nowhere" in found["c.png"]
+    assert len(result.stderr.splitlines()) == 2
+
+
+def test_pictures_of_kinds_that_are_not_read_are_told_counted_and_an_error(call, pictures):
+    for name in ("x.HEIC", "y.heic", "notes.txt"):
+        (pictures / name).write_bytes(b"")
+    result = call("infer", pictures, "--json", *REFERENCE, code=1)
+    assert "left out, no pictures: 2 .heic, 1 .txt" in result.stderr
+    assert [(s["suffix"], s["files"]) for s in json.loads(result.stdout)["skipped"]] == [
+        (".heic", 2),
+        (".txt", 1),
+    ]
+
+
+def test_other_files_and_linked_folders_are_told_and_no_error(call, pictures):
+    (pictures / "notes.txt").write_bytes(b"")
+    (pictures / "again").symlink_to(pictures)
+    result = call("infer", pictures, "--json", *REFERENCE)
+    assert "again: a link to a folder, not followed" in result.stderr
+    skipped = json.loads(result.stdout)["skipped"]
+    assert [s["why"] for s in skipped] == [
+        "a link to a folder, not followed",
+        "no kind that is read",
+    ]
+    assert Path(skipped[0]["source"]).exists()
+
+
+def test_folders_that_cannot_be_listed_are_errors(call, pictures, monkeypatch):
+    (pictures / "closed").mkdir()
+    scandir = os.scandir
+
+    def refuse(path="."):
+        if os.fspath(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    result = call("infer", pictures, "-q", *REFERENCE, code=1)
+    assert len(result.stdout.splitlines()) == 2
+    assert "closed: cannot be listed (Permission denied)" in result.stderr
+
+
+NAMES = ("a\nb.png", "at 3.04\u202fPM.png", "a\xa0b.png", "\u732b\u3000\u200d.png", b"\xff\xe9.png")
+
+
+def test_json_holds_the_path_itself_and_people_see_it_in_one_line(shell, tmp_path):
+    for name in NAMES:
+        with open(os.path.join(os.fsencode(tmp_path), os.fsencode(name)), "wb") as file:
+            Image.new("RGB", (40, 40)).save(file, "PNG")
+    out, _ = shell("infer", tmp_path, "--json", *REFERENCE).communicate(timeout=60)
+    sources = [r["source"] for r in json.loads(out)["results"]]
+    found = {os.path.basename(os.fsencode(source)) for source in sources}
+    assert found == set(map(os.fsencode, NAMES))
+    shown, _ = shell("infer", tmp_path, "-q", *REFERENCE).communicate(timeout=60)
+    lines = shown.split("\n")
+    assert len(lines) == len(NAMES) + 1
+    assert all(any(name in line for line in lines) for name in NAMES[1:4])
+    assert any("a\\nb.png" in line for line in lines)
+
+
+def test_answers_until_the_device_failed_are_kept(call, pictures, monkeypatch):
+    from quasar_runtime.device.reference import ReferenceDevice
+    from quasar_runtime.errors import DeviceFault
+
+    wait, waits = ReferenceDevice.wait, []
+
+    def fail(device, timeout):
+        waits.append(timeout)
+        if len(waits) == 2:
+            raise DeviceFault("stopped")
+        return wait(device, timeout)
+
+    monkeypatch.setattr(ReferenceDevice, "wait", fail)
+    result = call("infer", pictures, "--json", *REFERENCE, code=1)
+    found = json.loads(result.stdout)
+    assert [Path(r["source"]).name for r in found["results"]] == ["a.png"]
+    assert found["error"] == "stopped"
+    waits.clear()
+    (pictures / "l.txt").write_text("1\n1\n")
+    labels = ["--labels", pictures / "l.txt"]
+    found = json.loads(call("eval", pictures, "--json", *labels, *REFERENCE, code=1).stdout)
+    assert (found["images"], found["error"]) == (1, "stopped")
+
+
 # --- errors and exit codes
 
 
@@ -161,6 +257,44 @@ def test_interrupted_or_terminated_command_exits_in_order(shell, number, lines, 
     process.send_signal(number)
     out, err = process.communicate(timeout=30)
     assert (out, err.splitlines(), process.returncode) == ("", lines, code)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_command_that_decodes_and_reads_ends_at_a_signal(shell, pictures, number):
+    """Decoders are at work, a FIFO lies in the folder, and standard input never comes."""
+    os.mkfifo(pictures / "b.png")
+    process = shell("infer", "-q", pictures, "-", *REFERENCE, stdin=subprocess.PIPE)
+    # More than a pipe holds: once this is written, the command has begun to read.
+    process.stdin.write("x" * 2**20)
+    process.stdin.flush()
+    process.send_signal(number)
+    process.communicate(timeout=30)
+    assert process.returncode in (130, 143)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="FIFOs")
+def test_inputs_that_are_no_files_end_every_verb_at_once(shell, tmp_path):
+    os.mkfifo(tmp_path / "f")
+    os.mkfifo(tmp_path / "f.safetensors")
+    (tmp_path / "n00000001").mkdir()
+    Image.new("RGB", (40, 40)).save(tmp_path / "n00000001" / "a.png")
+    fifo = tmp_path / "f"
+    commands = [
+        ["infer", fifo, *REFERENCE],
+        ["infer", "x.jpg", "-m", tmp_path / "f.safetensors", *REFERENCE],
+        ["bench", fifo, *REFERENCE],
+        ["eval", tmp_path, "--labels", fifo, *REFERENCE],
+        ["eval", tmp_path, "--resume", fifo, *REFERENCE],
+        ["models", "verify", tmp_path / "f.safetensors"],
+        ["inspect", tmp_path / "f.safetensors"],
+        ["overlays", "install", fifo],
+    ]
+    for command in commands:
+        process = shell(*command)
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 1, command
+        assert "a FIFO (named pipe)" in out + err, command
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes")
@@ -232,6 +366,38 @@ def test_eval_reports_unreadable_pictures_and_exits_with_1(call, labelled):
     result = call("eval", labelled, "--json", *REFERENCE, code=1)
     assert json.loads(result.stdout)["images"] == 2
     assert "c.jpg: empty" in result.stderr
+
+
+def test_eval_says_what_it_assumed_and_left_out(call, pictures):
+    (pictures / "x.heic").write_bytes(b"")
+    (pictures / "labels.txt").write_text("1\nn00000002\n")
+    options = ["--labels", pictures / "labels.txt", "--json", *REFERENCE]
+    result = call("eval", pictures, *options)
+    notes = json.loads(result.stdout)["notes"]
+    assert len(notes) == 2
+    assert "order of the pictures' names" in notes[0]
+    assert "left out: 1 .heic" in notes[1]
+    assert len(result.stderr.splitlines()) == 2
+
+
+def test_eval_refuses_to_overwrite_its_inputs(call, pictures):
+    labels = pictures / "labels.txt"
+    labels.write_text("")
+    for resume in (labels, pictures / "a.png"):
+        before = resume.read_bytes()
+        options = ["--labels", labels, "--resume", resume, *REFERENCE]
+        call("eval", pictures, *options, code=1)
+        assert resume.read_bytes() == before
+
+
+def test_eval_checks_its_labels_before_it_opens_the_device(call, pictures, monkeypatch):
+    monkeypatch.setattr("quasar_runtime.cli.evaluate.open_session", pytest.fail)
+    (pictures / "labels.txt").write_text("a.png nothing\n")
+    result = call("eval", pictures, "--labels", pictures / "labels.txt", *REFERENCE, code=1)
+    assert "the label 'nothing'" in result.stderr
+    (pictures / "labels.txt").write_text("a.png 1\n")
+    options = ["--labels", pictures / "labels.txt", "--resume", pictures / "none" / "state"]
+    assert "no such folder" in call("eval", pictures, *options, *REFERENCE, code=1).stderr
 
 
 def test_eval_of_folders_that_are_no_class_is_refused(call, pictures):
