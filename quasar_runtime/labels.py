@@ -62,6 +62,8 @@ class _Notes:
     def count(self, match: Match, written: str) -> None:
         if match.how:
             self.loose[match.how] += 1
+            if len(written) > 80:
+                written = f"...{written[-80:]}"  # its end is what matched
             self.example.setdefault(match.how, f"'{printable(written)}' is {printable(match.name)}")
 
     def all(self, path: str) -> list[str]:

@@ -153,6 +153,13 @@ def test_what_is_assumed_is_said(tmp_path, what):
     assert note in " ".join(dataset.notes)
 
 
+def test_an_assumption_is_said_in_a_short_line_whatever_the_name(tmp_path):
+    text = f"{'9' * 5000}\x1f/sub/a.jpg 3\nsub/b.jpg 5\n"
+    (note,) = labelled(tmp_path, ["sub/a.jpg", "sub/b.jpg"], "l.txt", text).notes
+    assert "\\x1f/sub/a.jpg' is sub/a.jpg" in note
+    assert len(note) < 300 + len(str(tmp_path))
+
+
 def test_labels_counted_from_1_are_asked_about(tmp_path):
     dataset = labelled(tmp_path, ["a.jpg", "b.jpg"], "l.txt", "a.jpg 4\nb.jpg 10\n")
     assert pairs(dataset) == [("a.jpg", 3), ("b.jpg", 9)]

@@ -21,6 +21,7 @@ from vcd import read_vcd
 from quasar_runtime import interface as hw
 from quasar_runtime.compiler import compile_model
 from quasar_runtime.cycles import program_cycles
+from quasar_runtime.device import rtl_build
 from quasar_runtime.device.rtl import SLACK
 from quasar_runtime.device.rtl_build import Build, Tools, cached, library, missing_tools
 from quasar_runtime.device.rtl_watch import Progress, Waves
@@ -302,3 +303,13 @@ def test_a_build_that_is_interrupted_leaves_no_library(build, tmp_path, monkeypa
         with pytest.raises(DeviceError, match=r"g\+\+ exited with 1"):
             library(build, lambda line: None)
         assert files(tmp_path) == []
+
+
+def test_a_killed_builds_compiler_that_lives_on_cannot_write_into_the_next_build(tmp_path):
+    with rtl_build._work(tmp_path / "b64.build") as killed:
+        (killed / "half.o").touch()
+        with rtl_build._work(tmp_path / "b64.build") as fresh:
+            assert not killed.exists()
+            assert fresh != killed
+            assert list(fresh.iterdir()) == []
+    assert list(tmp_path.iterdir()) == []

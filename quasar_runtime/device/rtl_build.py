@@ -13,6 +13,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -150,14 +151,19 @@ def _library_path(build: Build, target: str) -> Path:
 
 @contextmanager
 def _work(folder: Path) -> Iterator[Path]:
-    """An empty folder to build in, which goes afterwards. The lock beside it is held: what lies in
-    it was left by a build that was killed."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+    """An empty folder to build in, named `folder` and something new, which goes afterwards.
+
+    The lock beside it is held: others of that name were left by builds that were killed, and go.
+    Its own is new, as such a build's compiler may live on for a while, and then writes what it has
+    compiled to the path that it was given.
+    """
+    for left in folder.parent.glob(f"{folder.name}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    work = Path(tempfile.mkdtemp(prefix=f"{folder.name}-", dir=folder.parent))
     try:
-        yield folder
+        yield work
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(work, ignore_errors=True)
 
 
 class Steps:

@@ -288,7 +288,7 @@ class Rtl(Scenario):
         import ctypes
 
         for path in (self.writes / "cache").rglob("*.so"):
-            if ".build" in path.parent.name:
+            if ".build" in str(path):
                 continue
             try:
                 ctypes.CDLL(str(path)).sim_new  # noqa: B018

@@ -18,7 +18,7 @@ from quasar_runtime.errors import DataError
 from tools.campaigns.bytes_mutations import mutate_bytes
 from tools.campaigns.campaign import Bounds, Campaign, campaign_options
 from tools.campaigns.isolated import Trial, Wrong, run_trial
-from tools.campaigns.messages import check_message
+from tools.campaigns.messages import check_message, check_text
 
 CLASSES = [(f"n{i:08d}", f"class {i}, of {i}") for i in range(12)]
 PICTURES = [f"ILSVRC2012_val_{i:08d}.JPEG" for i in range(1, 9)]
@@ -189,8 +189,7 @@ class Judge:
             if s.path != root / s.name:
                 raise Wrong("path", f"{s}")
         for note in found.notes:
-            if not note.isprintable():
-                raise Wrong("note", f"{note[:200]!r}")
+            check_text("note", note)
         return "accepted"
 
 
