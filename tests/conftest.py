@@ -1,6 +1,14 @@
 """What holds for all tests."""
 
+import os
 import signal
+import sys
+
+import pytest
+
+# One thread for the arithmetic of each test process: with two that wait for one another while two
+# processes share two cores, the training tests take twice the time. `make test-cpus` sets others.
+THREADS = int(os.environ.setdefault("OMP_NUM_THREADS", "1"))
 
 # A shell starts background jobs with SIGINT ignored, and children inherit that: the tests of Ctrl-C
 # would then wait for an interrupt that never comes.
@@ -13,3 +21,25 @@ def pytest_ignore_collect(collection_path, config):
     if config.getoption("markexpr") == "board" and collection_path.name.startswith("test_"):
         return None if collection_path.parent.name == "board" else True
     return None
+
+
+def arithmetic(torch):
+    """What PyTorch keeps for a whole process: threads, and how float32 is multiplied."""
+    product = torch.backends.mkldnn.matmul.fp32_precision
+    return torch.get_num_threads(), product, torch.get_float32_matmul_precision()
+
+
+@pytest.fixture(autouse=True)
+def pytorch_as_it_was(monkeypatch):
+    """What a command sets in this process ends with the test, so that no verdict depends on which
+    tests ran before; and a command takes no more threads than the tests may have."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        yield
+        return
+    before, set_threads = arithmetic(torch), torch.set_num_threads
+    monkeypatch.setattr(torch, "set_num_threads", lambda n: set_threads(min(n, THREADS)))
+    yield
+    set_threads(before[0])
+    torch.set_float32_matmul_precision(before[2])
+    torch.backends.mkldnn.matmul.fp32_precision = before[1]
