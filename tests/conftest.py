@@ -14,6 +14,24 @@ THREADS = int(os.environ.setdefault("OMP_NUM_THREADS", "1"))
 # would then wait for an interrupt that never comes.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+SLOW = (
+    *("test_rtl_", "test_cycles", "test_simulation", "test_vivado", "test_board_rtl"),
+    *("test_train_", "test_export", "test_search", "test_ablate_training", "test_notebooks"),
+    *("test_zoo_bytes", "test_native_builds", "test_doctor", "test_model_file_mutations"),
+)
+"""Files that `make test-quick` leaves out: they simulate, train, build, or run whole models."""
+FLOATS = ("test_train_", "test_export", "test_search_run", "test_ablate_training")
+"""Files of which some verdicts rest on float arithmetic: `make test-cpus` runs them again."""
+
+
+def pytest_collection_modifyitems(items):
+    """The markers follow from the file's name: whoever adds a test has nothing to do."""
+    for item in items:
+        if item.path.name.startswith(SLOW):
+            item.add_marker(pytest.mark.slow)
+        if item.path.name.startswith(FLOATS):
+            item.add_marker(pytest.mark.floats)
+
 
 def pytest_ignore_collect(collection_path, config):
     """`pytest -m board` looks at the driver's tests alone: on a board, what the others import is
