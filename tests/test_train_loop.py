@@ -192,10 +192,10 @@ def test_a_run_that_drops_patches_learns_too() -> None:
     images = random_images(64, seed=2)
     wanted = answers(begun.teacher, images)
     before = nearness(begun.supernet, subnet, wanted, images).divergence
-    recipe = replace(RECIPE, views=80 * 8, ema=0.9, tokens=0.6)
-    trainer = trained(Trainer(begun.supernet, begun.teacher, recipe, fixed=[subnet]), 80)
+    recipe = replace(RECIPE, views=160 * 8, ema=0.9, tokens=0.6)
+    trainer = trained(Trainer(begun.supernet, begun.teacher, recipe, fixed=[subnet]), 160)
     after = nearness(trainer.averaged(), subnet, wanted, images).divergence
-    assert after < 0.9 * before
+    assert after < 0.8 * before  # 0.5 to 0.6, by how the processor rounds
 
 
 def test_layer_scaling_can_be_left_out() -> None:
