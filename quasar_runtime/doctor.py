@@ -197,12 +197,13 @@ def _xrt(machine: Machine) -> Finding:
     folder = machine.environment.get("XILINX_XRT")
     loaded = (machine.root / "sys/module/zocl").is_dir()
     if not folder:
-        return Finding(
-            "xrt",
-            Status.FAILED,
-            "XILINX_XRT is not set",
-            "source /etc/profile.d/xrt_setup.sh, and keep it with sudo -E",
-        )
+        if machine.text("etc/profile.d/xrt_setup.sh") is None:
+            found = "XILINX_XRT is not set, and there is no /etc/profile.d/xrt_setup.sh"
+            remedy = "install XRT and its kernel module zocl, as PYNQ's images have them"
+        else:
+            found = "XILINX_XRT is not set"
+            remedy = "source /etc/profile.d/xrt_setup.sh, and keep it with sudo -E"
+        return Finding("xrt", Status.FAILED, found, remedy)
     if not (machine.root / folder.lstrip("/")).is_dir():
         remedy = "install XRT, or source /etc/profile.d/xrt_setup.sh"
         return Finding("xrt", Status.FAILED, f"XILINX_XRT is {folder}: no such folder", remedy)

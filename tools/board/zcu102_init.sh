@@ -12,7 +12,7 @@ cd /root
 
 log() { while IFS= read -r line; do printf 'quasar: %s\n' "$line" > /dev/kmsg; done; }
 show() { # print a command, what it prints, and its code where that is not 0
-    echo "root@zcu102:~# $1"
+    printf '%s\n' "root@zcu102:~# $1"
     sh -c "$1" 2>&1
     code=$?
     [ "$code" = 0 ] || echo "(exit code $code)"
