@@ -35,6 +35,8 @@ sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.
     [ -z "$packages" ] || base=yes
     [ "$kind" = test ] || return 0
     command -v g++ >/dev/null || need g++ "compiles the simulated accelerator"
+    command -v clang >/dev/null || need clang "compiles the engine a second time, for comparison"
+    command -v musl-gcc >/dev/null || need musl-tools "compiles the engine for musl"
     command -v aarch64-linux-gnu-gcc >/dev/null ||
         need gcc-aarch64-linux-gnu "compiles the engine for the board's processor"
     [ "$(uname -m)" = aarch64 ] || [ -e /usr/aarch64-linux-gnu/lib/libc.a ] ||

@@ -9,8 +9,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from quasar_runtime.cli.options import DeviceOptions
 from quasar_runtime.cli.output import Output
 from quasar_runtime.errors import DataError, QuasarError
@@ -49,10 +47,6 @@ def open_session(
         with _simulated(model, on, out) as session:
             yield session
         return
-    for name in ("max_cycles", "vcd", "fst", "window"):
-        if getattr(on, name) is not None:
-            option = "--" + name.replace("_", "-")
-            raise click.UsageError(f"{option} is for the simulation; add --device rtl")
     with Session(
         model, on.device, overlay=on.overlay, threads=on.threads, timeout=on.timeout
     ) as session:
@@ -113,13 +107,9 @@ def _waves(on: DeviceOptions) -> Waves | None:
     """What is to be recorded."""
     from quasar_runtime.device.rtl_watch import Waves
 
-    if on.vcd and on.fst:
-        raise click.UsageError("--vcd and --fst are one recording; give one of them")
     begin, end = on.window or WINDOW
     if on.vcd:
         return Waves(Path(on.vcd), begin, end, "vcd")
     if on.fst:
         return Waves(Path(on.fst), begin, end, "fst")
-    if on.window:
-        raise click.UsageError("--window says what to record; add --vcd FILE or --fst FILE")
     return None

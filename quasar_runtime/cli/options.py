@@ -84,6 +84,18 @@ class DeviceOptions:
     fst: str | None
     window: tuple[int, int] | None
 
+    def require_sense(self) -> None:
+        """click.UsageError for options that do not go together."""
+        if self.device != "rtl":
+            for name in ("max_cycles", "vcd", "fst", "window"):
+                if getattr(self, name) is not None:
+                    option = "--" + name.replace("_", "-")
+                    raise click.UsageError(f"{option} is for the simulation; add --device rtl")
+        if self.vcd and self.fst:
+            raise click.UsageError("--vcd and --fst are one recording; give one of them")
+        if self.window and not (self.vcd or self.fst):
+            raise click.UsageError("--window says what to record; add --vcd FILE or --fst FILE")
+
 
 def _window(
     ctx: click.Context, param: click.Parameter, value: str | None
@@ -174,6 +186,7 @@ def device_options(command: Callable[..., Any]) -> Callable[..., Any]:
         on = DeviceOptions(
             **{field.name: kwargs.pop(field.name) for field in fields(DeviceOptions)}
         )
+        on.require_sense()
         return command(*args, on=on, **kwargs)
 
     wrapped = _like(command, with_device)
