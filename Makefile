@@ -1,5 +1,7 @@
 # make infer   classify a picture (IMAGE=path, MODEL=name)
 # make test    everything the tests need, then lint, types and all tests (TRAIN=0: without PyTorch)
+# make test-quick  what neither simulates nor trains: a minute or two, while working
+# make test-cpus   the tests of training and export again, as other processors compute
 # Both install the system packages that are missing; DEPS=no forbids it and names them.
 PYTHON ?= python3
 DEPS   ?= yes
@@ -14,7 +16,12 @@ PIP    := $(BIN)/pip install --quiet --disable-pip-version-check
 TESTED := $(VENV)/installed-test$(if $(filter 0,$(TRAIN)),-without-torch)
 ENGINE := $(wildcard quasar_runtime/native/*.c quasar_runtime/native/*.h quasar_runtime/native/*.py)
 
-.PHONY: infer test lint unit numpy1 numpy1-tests pynq pynq-tests interface zoo notebooks clean
+# Each process begins with half of the tests, in order, so that what tests share is made once, and
+# takes half of what the other has left when it is done.
+export PYTEST_ADDOPTS := --dist worksteal
+
+.PHONY: infer test test-quick test-cpus lint unit numpy1 numpy1-tests pynq pynq-tests interface zoo
+.PHONY: notebooks clean
 
 infer: $(VENV)/installed
 	@$(BIN)/quasar-infer --model "$(MODEL)" "$(IMAGE)"
@@ -26,10 +33,24 @@ TYPES_OF := 'import sys; v = sys.version_info; print(f"--python-version 3.{v[1]}
 lint: $(TESTED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror quasar_runtime/native/*.[ch] tests/*.c tools/campaigns/*/*.c
 	$(BIN)/mypy $$($(BIN)/python -c $(TYPES_OF))
 
 unit: $(TESTED)
 	$(BIN)/python -m pytest -n 2
+
+test-quick: $(TESTED)
+	$(BIN)/python -m pytest -n 2 -m 'not slow'
+
+# As a processor without AVX computes, and as one with AVX2 but without VNNI, with two threads.
+test-cpus: $(VENV)/installed-test
+	features=$$($(BIN)/python -c \
+		'from numpy._core._multiarray_umath import __cpu_dispatch__ as d; print(*d)'); \
+	NPY_DISABLE_CPU_FEATURES="$$features" \
+	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 OPENBLAS_CORETYPE=Prescott \
+		$(BIN)/python -m pytest -n 2 -m floats
+	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 OPENBLAS_CORETYPE=Haswell OMP_NUM_THREADS=2 \
+		$(BIN)/python -m pytest -n 1 -m floats
 
 # The boards run PYNQ, which wants numpy below 2: the runtime's tests again, with numpy 1.26.
 NUMPY1_TESTS := $(addprefix tests/test_,arithmetic.py bench.py compiler.py doctor.py images.py \
@@ -48,6 +69,13 @@ numpy1 pynq: $(TESTED)
 	@if $(BIN)/python -c 'import sys; sys.exit(sys.version_info >= (3, 13))'; \
 	then $(MAKE) --no-print-directory $@-tests; \
 	else echo "make $@: left out, needs Python 3.12 or older; $(VENV) has $$($(BIN)/python -V)"; fi
+
+# The board's processor, and the board, emulated: as root, for an hour or more. docs/emulation.md.
+.PHONY: arm64 zcu102
+arm64: $(VENV)/installed
+	PYTHON="$(abspath $(BIN)/python)" tools/board/arm64.sh
+zcu102: $(VENV)/installed
+	PYTHON="$(abspath $(BIN)/python)" tools/board/zcu102.sh --output docs/zcu102_transcript.txt
 
 interface: $(VENV)/installed
 	$(BIN)/python -m quasar_runtime.interface_emit
@@ -70,12 +98,12 @@ $(VENV)/installed: setup.py pyproject.toml $(ENGINE) | $(VENV)/bin/pip
 	$(PIP) -e .
 	@touch $@
 
-$(VENV)/installed-test: $(VENV)/installed 
+$(VENV)/installed-test: $(VENV)/installed | test-tools
 	$(PIP) torch==2.13.0
 	$(PIP) -e '.[test,train,rtl,notebook]'
 	@touch $@
 
-$(VENV)/installed-test-without-torch: $(VENV)/installed 
+$(VENV)/installed-test-without-torch: $(VENV)/installed | test-tools
 	$(PIP) -e '.[test,search,rtl,notebook]'
 	@touch $@
 

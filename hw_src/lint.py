@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from quasar_runtime.device.rtl_build import Build, lint_command  # noqa: E402
+from quasar_runtime.errors import QuasarError  # noqa: E402
 from quasar_runtime.overlay import load_overlay, overlay_names  # noqa: E402
 
 RTL, STUB = ROOT / "hw_src" / "rtl", ROOT / "hw_src" / "sim" / "stub"
@@ -58,4 +59,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except QuasarError as e:
+        sys.exit(f"Error: {e}")

@@ -7,11 +7,20 @@ cell, or anything on its stderr, is an error here.
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
-import nbformat
-from nbclient import NotebookClient
-from nbformat import NotebookNode
+NEEDED = ("nbformat", "nbclient", "ipykernel", "matplotlib")
+if missing := [name for name in NEEDED if find_spec(name) is None]:
+    sys.exit(f"Error: {', '.join(missing)} not installed; pip install -e '.[notebook]'")
+
+import nbformat  # noqa: E402
+from nbclient import NotebookClient  # noqa: E402
+from nbclient.exceptions import CellExecutionError, DeadKernelError  # noqa: E402
+from nbformat import NotebookNode  # noqa: E402
+
+from quasar_runtime.errors import QuasarError  # noqa: E402
+from quasar_runtime.files import read_text, replacing  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 CELL_SECONDS = 120
@@ -47,8 +56,16 @@ def _keep_smaller_picture(data: dict[str, str]) -> None:
 
 def main() -> int:
     for path in [Path(name) for name in sys.argv[1:]] or sorted(HERE.glob("*.ipynb")):
-        notebook = execute(nbformat.read(path, as_version=4))
-        nbformat.write(notebook, path)
+        try:
+            notebook = execute(nbformat.reads(read_text(path), as_version=4))
+            with replacing(path) as file:  # an interrupted run leaves the old outputs
+                file.write((nbformat.writes(notebook) + "\n").encode())
+        except CellExecutionError as e:
+            print(f"Error: {path}: {e.ename}: {e.evalue}", file=sys.stderr)
+            return 1
+        except (QuasarError, RuntimeError, DeadKernelError, nbformat.reader.NotJSONError) as e:
+            print(f"Error: {path}: {' '.join(str(e).split())}", file=sys.stderr)
+            return 1
         print(path.name)
     return 0
 

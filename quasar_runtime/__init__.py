@@ -18,6 +18,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "quasar_runtime.session": ("Session",),
     "quasar_runtime.results": ("LayerTime", "Prediction", "Profile", "Result", "Times"),
+    "quasar_runtime.files": ("Listing", "Skipped"),
+    "quasar_runtime.images": ("list_pictures",),
     "quasar_runtime.model": ("Model",),
     "quasar_runtime.zoo": ("list_models", "load_model"),
     "quasar_runtime.device": ("available_devices", "open_device"),
@@ -62,6 +64,8 @@ if TYPE_CHECKING:
         ProgramError,
         QuasarError,
     )
+    from quasar_runtime.files import Listing, Skipped
+    from quasar_runtime.images import list_pictures
     from quasar_runtime.model import Model
     from quasar_runtime.results import LayerTime, Prediction, Profile, Result, Times
     from quasar_runtime.session import Session
@@ -78,6 +82,7 @@ __all__ = [
     "DeviceTimeout",
     "ImageError",
     "LayerTime",
+    "Listing",
     "Model",
     "ModelError",
     "ModelFileError",
@@ -90,10 +95,12 @@ __all__ = [
     "QuasarError",
     "Result",
     "Session",
+    "Skipped",
     "Times",
     "__version__",
     "available_devices",
     "list_models",
+    "list_pictures",
     "load_model",
     "open_device",
 ]

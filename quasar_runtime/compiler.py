@@ -1,11 +1,13 @@
 """Model + overlay -> program: the order of operations, on-chip regions and the memory map.
 
 Deterministic: the same model and overlay give the same bytes. The validator has proved the model's
-ranges before it comes here; what can still fail is room on the chip (CompileError).
+ranges before it comes here; what can still fail is room on the chip (CompileError), which the
+layout alone decides: `quasar_runtime.fit` asks it which overlays take a model.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -62,8 +64,7 @@ class OnChip:
         if base + words > self.overlay.act_words:
             raise CompileError(
                 f"{name} ({tokens} tokens x {channels} channels) needs the activation memory up to "
-                f"word {base + words}, overlay '{self.overlay.name}' has {self.overlay.act_words}; "
-                "choose a larger overlay or a narrower model"
+                f"word {base + words}, overlay '{self.overlay.name}' has {self.overlay.act_words}"
             )
         self.used[base] = base + words
         self.high_water = max(self.high_water, base + words)
@@ -75,11 +76,15 @@ class OnChip:
 
 @dataclass
 class Builder:
-    """Descriptors, and the sections that follow their table, in the making."""
+    """Descriptors, and the sections that follow their table, in the making.
+
+    planned: the layout only, without a section's bytes, which take nearly all of the time.
+    """
 
     overlay: Overlay
     trace: bool
     memory: OnChip
+    planned: bool = False
     descriptors: list[dict[str, int]] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     macs: list[int] = field(default_factory=list)
@@ -88,9 +93,12 @@ class Builder:
     output_bytes: int = 0
     traces: dict[str, Trace] = field(default_factory=dict)
 
-    def section(self, data: npt.NDArray[np.generic]) -> int:
-        """Append bytes; returns their offset from the end of the descriptor table."""
-        raw = np.ascontiguousarray(data).reshape(-1).view(np.uint8)
+    def section(self, data: Callable[[], npt.NDArray[np.generic]]) -> int:
+        """Append the bytes that `data` makes; returns their offset from the end of the descriptor
+        table."""
+        if self.planned:
+            return 0
+        raw = np.ascontiguousarray(data()).reshape(-1).view(np.uint8)
         offset = self.section_bytes
         padded = np.zeros(align(raw.size), np.uint8)
         padded[: raw.size] = raw
@@ -145,8 +153,8 @@ class Builder:
         table: npt.NDArray[np.int8] | None = None,
     ) -> None:
         """A weight matrix on `tokens` tokens of `source`; `destination` is its ACT region."""
-        weights = self.section(pack_weights(matrix, self.overlay))
-        parameters = self.section(pack_rows(matrix))
+        weights = self.section(lambda: pack_weights(matrix, self.overlay))
+        parameters = self.section(lambda: pack_rows(matrix))
         target = destination or self.residual(matrix.rows)
         self.emit(
             name,
@@ -164,7 +172,7 @@ class Builder:
             clamp=clamp,
             weights=weights,
             parameters=parameters,
-            lookup=0 if table is None else self.section(table),
+            lookup=0 if table is None else self.section(lambda: table),
         )
         if destination:
             self.store(name, Source.ACT, tokens, matrix.rows, destination)
@@ -184,7 +192,7 @@ class Builder:
             destination=region.base,
             destination_pitch=region.pitch,
             shift=norm.shift,
-            parameters=self.section(norm.gain.astype("<u2")),
+            parameters=self.section(lambda: norm.gain.astype("<u2")),
             epsilon=norm.epsilon,
         )
         self.store(name, Source.ACT, tokens, width, region)
@@ -244,36 +252,54 @@ def compile_model(model: Model, overlay: Overlay, *, trace: bool = False) -> Pro
     """Compile a validated model for an overlay.
 
     With trace=True every operation's result is also stored to the output area (Program.traces), for
-    comparison between devices and with the training graph. CompileError when it does not fit.
+    comparison between devices and with the training graph. CompileError when it does not fit, which
+    names the overlays that take it.
     """
-    residual_words = region_words(model.tokens, -(-model.width // overlay.depth), overlay)
-    if residual_words > overlay.res_words:
-        raise CompileError(
-            f"the residual ({model.tokens} tokens x {model.width} channels) needs {residual_words} "
-            f"words, overlay '{overlay.name}' has {overlay.res_words}; choose a larger overlay"
-        )
-    if model.classes > overlay.logits:
-        raise CompileError(
-            f"{model.classes} classes, overlay '{overlay.name}' holds {overlay.logits} logits; "
-            "choose a larger overlay"
-        )
     try:
-        b = _emit(model, overlay, trace, apart=True)
-    except CompileError:  # gaps may be what is missing; without them it is slower
-        b = _emit(model, overlay, trace, apart=False)
-    if len(b.descriptors) > hw.MAX_DESCRIPTORS:
-        raise CompileError(
-            f"the program has {len(b.descriptors)} descriptors, allowed are {hw.MAX_DESCRIPTORS}; "
-            "use a shallower model"
-        )
+        apart = plan(model, overlay, trace=trace)
+    except CompileError as e:
+        from quasar_runtime.fit import advice
+
+        raise CompileError(f"{e}; {advice(model, overlay)}") from None
+    b = _emit(model, overlay, trace, apart=apart)
     program = b.program(model, model.classes * 4)
     require(program.data, program.count, overlay, program.image_bytes, program.output_bytes)
     return program
 
 
-def _emit(model: Model, overlay: Overlay, trace: bool, *, apart: bool) -> Builder:
+def plan(model: Model, overlay: Overlay, *, trace: bool = False) -> bool:
+    """Lay a model out without its weights' bytes: whether regions can keep apart (`OnChip.apart`).
+
+    CompileError when it does not fit, with what is needed and what the overlay has.
+    """
+    residual_words = region_words(model.tokens, -(-model.width // overlay.depth), overlay)
+    if residual_words > overlay.res_words:
+        raise CompileError(
+            f"the residual ({model.tokens} tokens x {model.width} channels) needs {residual_words} "
+            f"words, overlay '{overlay.name}' has {overlay.res_words}"
+        )
+    if model.classes > overlay.logits:
+        raise CompileError(
+            f"{model.classes} classes, overlay '{overlay.name}' holds {overlay.logits} logits"
+        )
+    apart = True
+    try:
+        b = _emit(model, overlay, trace, apart=True, planned=True)
+    except CompileError:  # gaps may be what is missing; without them it is slower
+        apart = False
+        b = _emit(model, overlay, trace, apart=False, planned=True)
+    if len(b.descriptors) > hw.MAX_DESCRIPTORS:
+        raise CompileError(
+            f"the program has {len(b.descriptors)} descriptors, allowed are {hw.MAX_DESCRIPTORS}"
+        )
+    return apart
+
+
+def _emit(
+    model: Model, overlay: Overlay, trace: bool, *, apart: bool, planned: bool = False
+) -> Builder:
     """All operations of a model; CompileError when its regions do not fit."""
-    b = Builder(overlay, trace, OnChip(overlay, apart))
+    b = Builder(overlay, trace, OnChip(overlay, apart), planned)
     b.output(model.classes * 4)
     _embed(b, model)
     for number, block in enumerate(model.blocks):
@@ -293,7 +319,7 @@ def _embed(b: Builder, model: Model) -> None:
         tokens=model.tokens,
         inputs=model.width,
         destination_pitch=b.residual(model.width).pitch,
-        address=b.section(model.position.astype("<i2")),
+        address=b.section(lambda: model.position.astype("<i2")),
     )
     patches = b.memory.allocate("image", model.tokens, hw.PATCH_CHANNELS)
     b.emit(
@@ -332,7 +358,7 @@ def _block(b: Builder, name: str, block: Block, tokens: int, last: bool) -> None
         kv_pitch=kv.pitch,
         destination=mixed.base,
         destination_pitch=mixed.pitch,
-        parameters=b.section(_head_parameters(block)),
+        parameters=b.section(lambda: _head_parameters(block)),
     )
     b.store(f"{name}.attention", Source.ACT, queries, channels, mixed)
     b.memory.free(kv)

@@ -1,27 +1,29 @@
-"""Labelled pictures on disk: an ImageFolder, or a flat folder with a labels file.
+"""Labelled pictures on disk: one folder per class, or any folder with a labels file.
 
-- ImageFolder: `DIR/<wnid>/...`, one folder a class.
-- Labels file, each entry a file name and a label; the file name is relative to DIR, its suffix may
-  be missing, and a label is a wnid or a class index:
-
-      .csv    filename,label[,...]     a heading is recognised
-      .json   {"filename": label, ...} or [["filename", label], ...]
-      other   filename label           separated by white space
+- `DIR/<class>/...`: a class's folder is named by its wnid (also 'n02085620-Chihuahua'), by its
+  index (ImageNetV2), or by its name.
+- Labels file: see `labels.py`.
 """
 
 from __future__ import annotations
 
-import csv
-import json
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from quasar_runtime.errors import DataError, did_you_mean
-from quasar_runtime.images import folder_images
+from quasar_runtime.classes import COUNTED_FROM_1, Classes, Label
+from quasar_runtime.errors import DataError, printable
+from quasar_runtime.files import Listing, Skipped
+from quasar_runtime.images import count_kinds, list_pictures, pictures_of
+from quasar_runtime.labels import read_labels
+from quasar_runtime.picture_names import PictureNames
 
 Labels = list[tuple[str, str]]
+Folders = dict[Path, int]
+MOST_NOTES = 5
+"""Folders of which a note says one by one why they were left out."""
 
 
 @dataclass(frozen=True)
@@ -35,20 +37,16 @@ class Sample:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Labelled pictures, sorted by name; `notes` says what was left out."""
+    """Labelled pictures, sorted by name.
+
+    notes    what was left out, and what was assumed where the data leave it open
+    skipped  folders that could not be looked into, and may hold pictures
+    """
 
     root: Path
     samples: tuple[Sample, ...]
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A line of a labels file: where it stands, the file it names, its label as written."""
-
-    where: str
-    name: str
-    label: str
+    skipped: tuple[Skipped, ...] = ()
 
 
 def read_dataset(
@@ -59,136 +57,156 @@ def read_dataset(
     """The data set in `folder` for a model whose classes are (wnid, name) each.
 
     DataError when there are no pictures, when no folder is a class, or when the labels file is
-    malformed, names an unknown class or contradicts itself.
+    malformed, names an unknown class or contradicts itself. What looks like a picture and cannot be
+    read is a sample too: running it says why not.
     """
     root = Path(folder)
     if not root.is_dir():
         what = "not a folder" if root.exists() else "no such folder"
-        raise DataError(f"{root}: {what}; give a folder of pictures")
-    index = {wnid: i for i, (wnid, _) in enumerate(classes)}
+        raise DataError(f"{_shown(root)}: {what}; give a folder of pictures")
     if labels_file is not None:
-        return _labelled(root, Path(labels_file), index)
-    return _image_folder(root, index)
+        return _labelled(root, Path(labels_file), Classes(classes))
+    return _image_folder(root, Classes(classes))
 
 
-def _image_folder(root: Path, index: dict[str, int]) -> Dataset:
-    folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
-    known = [p for p in folders if p.name in index]
+def _image_folder(root: Path, classes: Classes) -> Dataset:
+    folders = _subfolders(root)
+    known, assumed = _class_folders(folders, classes)
     if not known:
-        if not folders:
-            raise DataError(
-                f"{root}: no class folders; expected {root.name}/<wnid>/*.jpg, or a labels file "
-                "(--labels)"
-            )
-        shown = ", ".join(p.name for p in folders[:3]) + (", ..." if len(folders) > 3 else "")
-        raise DataError(
-            f"{root}: none of its {len(folders)} folders ({shown}) is a class of the model, whose "
-            f"classes are wnids such as {next(iter(index))}; rename them or give a labels file "
-            "(--labels)"
-        )
+        raise DataError(f"{_shown(root)}: {_no_class(root, folders, classes)}")
+    listings = {path: list_pictures(path) for path in known}
     samples = [
-        Sample(path, path.relative_to(root).as_posix(), index[class_folder.name])
-        for class_folder in known
-        for path in folder_images(class_folder)
+        Sample(path, path.relative_to(root).as_posix(), known[class_folder])
+        for class_folder, listing in listings.items()
+        for path in _pictures(listing)
     ]
-    if not samples:
-        raise DataError(f"{root}: its class folders hold no pictures (JPEG, PNG, WebP or BMP)")
-    unknown = [p.name for p in folders if p.name not in index]
-    notes = [f"{root}: folders that are no class were left out: {', '.join(unknown)}"]
-    return Dataset(root, tuple(samples), tuple(notes if unknown else ()))
-
-
-def _labelled(root: Path, labels_file: Path, index: dict[str, int]) -> Dataset:
-    paths = {p.relative_to(root).as_posix(): p for p in folder_images(root)}
-    if not paths:
-        raise DataError(f"{root}: no pictures (JPEG, PNG, WebP or BMP)")
-    # Lists of some data sets leave the suffix out.
-    full = {name.rpartition(".")[0]: name for name in paths}
-    found: dict[str, int] = {}
-    absent = 0
-    for entry in _entries(labels_file, index):
-        label = _class_index(entry, index)
-        name = entry.name.removeprefix("./")
-        name = name if name in paths else full.get(name, "")
-        if not name:
-            absent += 1
-        elif found.setdefault(name, label) != label:
-            raise DataError(
-                f"{entry.where}: {name} is labelled {label}, above {found[name]}; keep one of them"
-            )
-    if not found:
+    notes = [f"{_shown(root)}: {note}" for note in assumed]
+    unknown = [printable(p.name) for p in folders if p not in known]
+    if unknown:
+        notes.append(f"{_shown(root)}: folders that are no class were left out: {_few(unknown)}")
+    left, skipped = _left_out(root, listings.values())
+    if not samples and not skipped:
         raise DataError(
-            f"{labels_file}: none of the {absent} files it names is in {root}; names are relative "
-            "to that folder"
+            f"{_shown(root)}: its class folders hold no pictures (JPEG, PNG, WebP or BMP)"
+            + "".join(f"; {note}" for note in left)
         )
-    notes = []
-    if absent:
-        notes.append(f"{labels_file}: {absent} of the files it names are not in {root}")
-    if len(found) < len(paths):
-        notes.append(f"{root}: {len(paths) - len(found)} pictures without a label were left out")
-    samples = tuple(Sample(paths[name], name, found[name]) for name in sorted(found))
-    return Dataset(root, samples, tuple(notes))
+    return Dataset(root, tuple(samples), tuple(notes + left), skipped)
 
 
-def _entries(path: Path, index: dict[str, int]) -> Iterator[Entry]:
-    """The entries of a labels file, without its heading."""
+def _subfolders(root: Path) -> list[Path]:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
     except OSError as e:
-        raise DataError(f"{path}: cannot be read ({e.strerror}); give a labels file") from None
-    except UnicodeDecodeError:
-        raise DataError(f"{path}: not text; expected .csv, .json or .txt in UTF-8") from None
-    if path.suffix.lower() == ".json":
-        yield from _json_entries(path, text)
-        return
-    is_csv = path.suffix.lower() == ".csv"
-    rows = csv.reader(text.splitlines()) if is_csv else map(_words, text.splitlines())
-    first = True
-    for number, row in enumerate(rows, 1):
-        if not any(cell.strip() for cell in row):
-            continue
-        where = f"{path} line {number}"
-        if len(row) < 2 or not row[1].strip():
-            raise DataError(f"{where}: {' '.join(row)!r}, expected a file name and a label")
-        # A label may be followed by other words, such as bounding boxes.
-        entry = Entry(where, row[0].strip(), row[1].split()[0])
-        heading = first and is_csv and not entry.label.isdigit() and entry.label not in index
-        first = False
-        if not (heading and "." not in entry.name):
-            yield entry
+        raise DataError(f"{_shown(root)}: cannot be listed ({e.strerror})") from None
 
 
-def _words(line: str) -> list[str]:
-    """A file name, which may hold spaces, and the last word of a line."""
-    return line.strip().rsplit(maxsplit=1)
+def _class_folders(folders: list[Path], classes: Classes) -> tuple[Folders, list[str]]:
+    """The folders that are classes, all named in one way: by wnid, else by index, else by name."""
+    labels = {path: label for path in folders if (label := classes.whole(path.name))}
+    for kind in ("wnid", "index", "name"):
+        found = {path: label for path, label in labels.items() if label.kind == kind}
+        if found and kind == "index":
+            return _by_index(found, classes)
+        if found:
+            notes = [f"its folders were taken as the names of classes, {_example(found, classes)}"]
+            return _indices(found), notes if kind == "name" else []
+    return {}, []
 
 
-def _json_entries(path: Path, text: str) -> Iterator[Entry]:
-    try:
-        data = json.loads(text)
-    except ValueError as e:
-        raise DataError(f"{path}: not JSON ({e})") from None
-    pairs = list(data.items()) if isinstance(data, dict) else data
-    if not isinstance(pairs, list):
-        raise DataError(f"{path}: holds a {type(data).__name__}, expected an object or a list")
-    for number, pair in enumerate(pairs, 1):
-        where = f"{path} entry {number}"
-        if not (isinstance(pair, (list, tuple)) and len(pair) == 2 and isinstance(pair[0], str)):
-            raise DataError(f"{where}: {pair!r}, expected a file name and a label")
-        name, label = pair
-        if isinstance(label, bool) or not isinstance(label, (str, int)):
-            raise DataError(f"{where}: the label is {label!r}, expected a wnid or an index")
-        yield Entry(where, name, str(label))
-
-
-def _class_index(entry: Entry, index: dict[str, int]) -> int:
-    label = entry.label
-    if label in index:
-        return index[label]
-    if label.isascii() and label.isdigit() and int(label) < len(index):
-        return int(label)
-    hint = did_you_mean(label, index)
-    raise DataError(
-        f"{entry.where}: the label {label!r} is neither a wnid of the model nor an index from 0 to "
-        f"{len(index) - 1}{hint}"
+def _by_index(found: dict[Path, Label], classes: Classes) -> tuple[Folders, list[str]]:
+    values = [label.value for label in found.values()]
+    base = int(max(values) == len(classes) and min(values) > 0)
+    used = {path: label.value - base for path, label in found.items()}
+    used = {path: index for path, index in used.items() if index < len(classes)}
+    start = "1 (the last one is not in a count from 0)" if base else "0"
+    first = min(used, key=lambda path: used[path])
+    note = (
+        f"its folders were taken as the indices of classes, counted from {start}: "
+        f"{printable(first.name)} as {classes.shown(used[first])}. {COUNTED_FROM_1}"
     )
+    return used, [note]
+
+
+def _indices(found: dict[Path, Label]) -> Folders:
+    return {path: label.value for path, label in found.items()}
+
+
+def _example(found: dict[Path, Label], classes: Classes) -> str:
+    path, label = next(iter(found.items()))
+    return f"{printable(path.name)} as {classes.shown(label.value)}"
+
+
+def _no_class(root: Path, folders: list[Path], classes: Classes) -> str:
+    """Why a folder is no data set, and which of its folders is one."""
+    if not folders:
+        expected = f"{printable(root.name)}/<wnid>/*.jpg"
+        return f"no class folders; expected {expected}, or a labels file (--labels)"
+    for path in folders[:100]:
+        try:
+            inner = _class_folders(_subfolders(path), classes)[0]
+        except DataError:
+            continue
+        if inner:
+            return f"no class folders, but {_shown(path)} has {len(inner)}; give that one"
+    shown = _few([printable(p.name) for p in folders])
+    return (
+        f"none of its {len(folders)} folders ({shown}) is a class of the model, whose classes are "
+        f"wnids such as {classes.example}; rename them or give a labels file (--labels)"
+    )
+
+
+def _labelled(root: Path, labels_file: Path, classes: Classes) -> Dataset:
+    listing = list_pictures(root)
+    paths = {p.relative_to(root).as_posix(): p for p in _pictures(listing)}
+    own = labels_file.suffix.lower()
+    if os.path.realpath(labels_file).startswith(os.path.realpath(root) + os.sep):
+        others = Counter(listing.others)
+        others[own] -= 1  # the labels themselves
+        listing = Listing(listing.found, listing.skipped, dict(+others))
+    left, skipped = _left_out(root, [listing])
+    if not paths:
+        raise DataError(
+            f"{_shown(root)}: no pictures (JPEG, PNG, WebP or BMP)"
+            + "".join(f"; {note}" for note in left)
+        )
+    labels = read_labels(labels_file, PictureNames(root, paths), classes)
+    notes = list(labels.notes)
+    if len(labels.classes) < len(paths):
+        without = len(paths) - len(labels.classes)
+        notes.append(f"{_shown(root)}: {without} pictures without a label were left out")
+    samples = tuple(
+        Sample(paths[name], name, labels.classes[name]) for name in sorted(labels.classes)
+    )
+    return Dataset(root, samples, tuple(notes + left), skipped)
+
+
+def _pictures(listing: Listing) -> list[Path]:
+    """Pictures, and what looks like one and is none, without folders."""
+    folders = {s.path for s in listing.skipped if s.path.is_dir()}
+    return [path for path in pictures_of(listing) if path not in folders]
+
+
+def _left_out(root: Path, listings: Iterable[Listing]) -> tuple[list[str], tuple[Skipped, ...]]:
+    """What the folders hold besides pictures, in notes, and those that could not be looked into."""
+    others: Counter[str] = Counter()
+    folders: list[Skipped] = []
+    for listing in listings:
+        others.update(listing.others)
+        folders += [s for s in listing.skipped if s.path.is_dir()]
+    notes = [f"{_shown(s.path)}: {s.why}" for s in folders[:MOST_NOTES]]
+    if len(folders) > MOST_NOTES:
+        notes.append(f"{_shown(root)}: {len(folders) - MOST_NOTES} more folders like these")
+    if others:
+        notes.append(
+            f"{_shown(root)}: files that are no pictures (JPEG, PNG, WebP or BMP) were left out: "
+            + count_kinds(others)
+        )
+    return notes, tuple(s for s in folders if s.wanted)
+
+
+def _few(names: list[str], most: int = 3) -> str:
+    return ", ".join(names[:most]) + (f", ... ({len(names)})" if len(names) > most else "")
+
+
+def _shown(path: Path) -> str:
+    return printable(str(path))

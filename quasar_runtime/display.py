@@ -7,8 +7,10 @@ Everything that comes from files (names, labels, paths) is escaped.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from html import escape
+from html import escape as escape_html
 from typing import TYPE_CHECKING
+
+from quasar_runtime.errors import printable
 
 if TYPE_CHECKING:
     from quasar_runtime.model import Linear, Model
@@ -28,6 +30,11 @@ PRECISION = {8: ORANGE, 4: BLUE}
 
 _STYLE = "font-family:system-ui,sans-serif;font-size:13px;line-height:1.45"
 _CELL = "padding:1px 10px 1px 0;border:none;text-align:{};background:transparent"
+
+
+def escape(text: str) -> str:
+    """Text for HTML; control characters and bytes that no encoding holds as Python escapes them."""
+    return escape_html(printable(text))
 
 
 def operation_kind(name: str) -> str:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import enum
 import os
 import platform
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -81,17 +82,45 @@ def examine(
     overlay  its build, by default b1024, or the one that the board's bitstream is of
     model    of the zoo, for the answer that is compared; by default q-vit-160fps
     """
-    from quasar_runtime.doctor_accelerator import examine_accelerator
+    from quasar_runtime import doctor_environment
 
-    for check in (_machine, _python, _engine, _simulation):
-        yield check(machine)
+    for check in (_machine, _python, *doctor_environment.CHECKS, _engine, _simulation):
+        yield _checked(check, machine)
     for check in (_root, _pynq, _xrt, _fabric, _contiguous, _interrupts, _sensors):
         if machine.is_board:
-            yield check(machine)
+            yield _checked(check, machine)
         else:
             yield Finding(check.__name__.strip("_"), Status.SKIPPED, "this machine is no board")
-    yield _bitstream(machine, overlay)
-    yield from examine_accelerator(device, overlay, model)
+    yield _checked(lambda m: _bitstream(m, overlay), machine, "bitstream")
+    try:
+        from quasar_runtime.doctor_accelerator import examine_accelerator
+
+        yield from examine_accelerator(device, overlay, model)
+    except Exception as e:  # a diagnosis that ends in a traceback is none
+        yield _unforeseen("accelerator", e)
+
+
+def _checked(
+    check: Callable[[Machine], Finding], machine: Machine, name: str | None = None
+) -> Finding:
+    """What a check finds; on a machine that it was not made for, that it could not look."""
+    try:
+        return check(machine)
+    except Exception as e:
+        return _unforeseen(name or check.__name__.strip("_"), e)
+
+
+def _unforeseen(name: str, e: Exception) -> Finding:
+    if isinstance(e, QuasarError):
+        return failed(name, e)
+    first = next(iter(str(e).strip().splitlines()), "")
+    if isinstance(e, ImportError):
+        remedy = "pip install quasar-vit (in a checkout: pip install -e .) brings what is needed"
+    else:
+        remedy = "see whether another finding explains it; else report it with quasar doctor --json"
+    return Finding(
+        name, Status.FAILED, f"could not be examined: {type(e).__name__}: {first}", remedy
+    )
 
 
 def failed(name: str, error: QuasarError) -> Finding:
@@ -107,7 +136,8 @@ def _machine(machine: Machine) -> Finding:
 
 def _python(machine: Machine) -> Finding:
     numpy = _version("numpy") or "?"
-    found = f"{platform.python_version()}, numpy {numpy}, pillow {_version('pillow')}"
+    versions = f"{platform.python_version()}, numpy {numpy}, pillow {_version('pillow')}"
+    found = f"{versions} ({sys.executable})"
     if _version("pynq") and not numpy.startswith("1."):
         remedy = 'pynq needs numpy below 2: pip install "numpy<2"'
         return Finding("python", Status.FAILED, found, remedy)
@@ -115,21 +145,26 @@ def _python(machine: Machine) -> Finding:
 
 
 def _engine(machine: Machine) -> Finding:
-    from quasar_runtime.device import available_devices
+    from quasar_runtime.device import BUILD_ENGINE, device_info
+    from quasar_runtime.doctor_environment import stale_engine
 
-    native = next(d for d in available_devices() if d.name == "native")
+    native = device_info("native")
     if native.reason:
         found, _, remedy = native.reason.partition("; ")
-        return Finding("engine", Status.FAILED, found, remedy)
+        return Finding("engine", Status.FAILED, found, remedy or BUILD_ENGINE)
+    if source := stale_engine():
+        found = f"kernels {native.facts['kernels']}, built before {source} was changed"
+        return Finding("engine", Status.WARNING, found, BUILD_ENGINE)
     return Finding("engine", Status.OK, f"kernels {native.facts['kernels']}")
 
 
 def _simulation(machine: Machine) -> Finding:
-    from quasar_runtime.device import available_devices
+    from quasar_runtime.device import device_info
 
-    rtl = next(d for d in available_devices() if d.name == "rtl")
+    rtl = device_info("rtl")
     if rtl.reason:
-        return Finding("simulation", Status.SKIPPED, rtl.reason)
+        found, _, remedy = rtl.reason.partition("; ")
+        return Finding("simulation", Status.SKIPPED, found, remedy or None)
     return Finding("simulation", Status.OK, ", ".join(f"{k} {v}" for k, v in rtl.facts.items()))
 
 
@@ -162,12 +197,13 @@ def _xrt(machine: Machine) -> Finding:
     folder = machine.environment.get("XILINX_XRT")
     loaded = (machine.root / "sys/module/zocl").is_dir()
     if not folder:
-        return Finding(
-            "xrt",
-            Status.FAILED,
-            "XILINX_XRT is not set",
-            "source /etc/profile.d/xrt_setup.sh, and keep it with sudo -E",
-        )
+        if machine.text("etc/profile.d/xrt_setup.sh") is None:
+            found = "XILINX_XRT is not set, and there is no /etc/profile.d/xrt_setup.sh"
+            remedy = "install XRT and its kernel module zocl, as PYNQ's images have them"
+        else:
+            found = "XILINX_XRT is not set"
+            remedy = "source /etc/profile.d/xrt_setup.sh, and keep it with sudo -E"
+        return Finding("xrt", Status.FAILED, found, remedy)
     if not (machine.root / folder.lstrip("/")).is_dir():
         remedy = "install XRT, or source /etc/profile.d/xrt_setup.sh"
         return Finding("xrt", Status.FAILED, f"XILINX_XRT is {folder}: no such folder", remedy)
@@ -212,15 +248,28 @@ def _contiguous(machine: Machine) -> Finding:
 
 
 def _interrupts(machine: Machine) -> Finding:
-    names = [p.parent.name for p in machine.root.glob("sys/class/uio/uio*/name")]
-    if not names:
-        return Finding(
-            "interrupts",
-            Status.WARNING,
-            "no UIO devices: the end of a run is polled for",
-            "boot with uio_pdrv_genirq.of_id=generic-uio on the kernel's command line",
+    """UIO devices, or why there are none: no node in the device tree, or nothing that takes it."""
+    uio = {
+        p.parent.name: machine.text(str(p.relative_to(machine.root)))
+        for p in sorted(machine.root.glob("sys/class/uio/uio*/name"))
+    }
+    if uio:
+        return Finding("interrupts", Status.OK, ", ".join(f"{k} ({v})" for k, v in uio.items()))
+    nodes = [
+        p.parent.name
+        for p in sorted((machine.root / "proc/device-tree").rglob("compatible"))
+        if b"generic-uio" in p.read_bytes()
+    ]
+    if nodes:
+        found = f"{', '.join(nodes)} of the device tree has no driver"
+        remedy = (
+            "boot with uio_pdrv_genirq.of_id=generic-uio on the kernel's command line, and a "
+            "kernel that has CONFIG_UIO_PDRV_GENIRQ"
         )
-    return Finding("interrupts", Status.OK, f"{len(names)} UIO devices")
+    else:
+        found = "the device tree has no generic-uio node"
+        remedy = "add the node of docs/board.md to the device tree"
+    return Finding("interrupts", Status.WARNING, f"{found}: the end of a run is polled for", remedy)
 
 
 def _sensors(machine: Machine) -> Finding:
@@ -245,7 +294,7 @@ def _bitstream(machine: Machine, overlay: str | None) -> Finding:
     from quasar_runtime.overlay_package import how_to_get, load_package, verify_package
 
     try:
-        name = overlay or _carried()
+        name = _carried() if overlay is None else overlay
         package = load_package(name)
         if package.bitstream is None:
             status = Status.FAILED if machine.is_board else Status.SKIPPED

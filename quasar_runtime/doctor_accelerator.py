@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -23,14 +24,20 @@ DEADLINE = 60.0
 
 def examine_accelerator(device: str, overlay: str | None, model: str | None) -> Iterator[Finding]:
     """Open a device, and let it run; see `quasar_runtime.doctor.examine`."""
-    from quasar_runtime.device import open_device
+    from quasar_runtime.device import BoardNotUsed, open_device
 
     try:
-        opened = open_device(device, overlay=overlay)
+        with warnings.catch_warnings(record=True) as noticed:
+            warnings.simplefilter("always")
+            opened = open_device(device, overlay=overlay)
     except QuasarError as e:
         yield failed("accelerator", e)
         return
     with opened:
+        for message in (notice.message for notice in noticed):
+            if isinstance(message, BoardNotUsed):
+                found, _, remedy = message.lacks.partition("; ")
+                yield Finding("board", Status.FAILED, found, remedy or None)
         yield _identity(opened)
         if clock := opened.describe().get("pl_clk0"):
             yield Finding("clock", Status.OK, f"pl_clk0 {clock}")

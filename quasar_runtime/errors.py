@@ -24,6 +24,7 @@ one line and exits with 1.
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable, Mapping
 
 
@@ -99,3 +100,16 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A hint such as `; did you mean 'b1024'?`, or an empty string when nothing is close."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def printable(text: str) -> str:
+    """`text` as people can be shown it in one line: control characters, line separators and bytes
+    that no encoding holds (lone surrogates) escaped as Python does, everything else as it is.
+
+    For messages only: what programs read holds the values themselves.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        ascii(c)[1:-1] if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") else c for c in text
+    )

@@ -2,6 +2,7 @@
 
 With a state file, the answer for each picture is appended to it as it comes: one JSON object a
 line, the first one naming model, program and data. A run that was stopped goes on where it ended.
+Names in it are the files' own; bytes that are no text are JSON's \\udcXX, as Python reads them.
 """
 
 from __future__ import annotations
@@ -9,16 +10,20 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from quasar_runtime.datasets import Dataset, Sample
-from quasar_runtime.errors import DataError
+from quasar_runtime.errors import DataError, printable
+from quasar_runtime.files import check_output, read_bytes
 from quasar_runtime.session import Session
 
 STATE_FORMAT = "quasar-eval-1"
 TOP = 5
+MOST_STATE = 2**30
+"""Bytes of the largest state file: ten million pictures."""
 
 
 @dataclass(frozen=True)
@@ -34,15 +39,19 @@ class Evaluation:
     """Counts of right answers; `run` fills them.
 
     `done` pictures come from the state file, `remaining` are still to be run. Pictures that cannot
-    be read do not count; they are in `failed`.
+    be read do not count; they are in `failed`. `problem` is why answers could not be kept any more
+    (the disk is full): the evaluation goes on without.
 
-    DataError when the state file belongs to another model or data set, or is damaged.
+    DataError when the state file belongs to another model or data set, is damaged, is one of the
+    pictures or cannot be written.
     """
 
     def __init__(
         self, session: Session, dataset: Dataset, resume: str | os.PathLike[str] | None = None
     ) -> None:
         self._session = session
+        self._dataset = dataset
+        self.problem: DataError | None = None
         self._state = None if resume is None else Path(resume)
         self._header = {
             "format": STATE_FORMAT,
@@ -52,6 +61,8 @@ class Evaluation:
         }
         self.failed: list[Outcome] = []
         self._right: dict[int, list[int]] = {}  # class -> [images, top-1, top-5]
+        if self._state is not None:
+            check_output(self._state, [sample.path for sample in dataset.samples])
         known = self._read_state()
         self.remaining = [s for s in dataset.samples if s.name not in known]
         for sample in dataset.samples:
@@ -86,12 +97,13 @@ class Evaluation:
                 else:
                     outcome = Outcome(sample, tuple(p.index for p in result.predictions))
                     self._count(outcome)
-                    if state is not None:
-                        _write_line(state, {"file": sample.name, "top": outcome.top})
+                    if state is not None and self.problem is None:
+                        self._keep(state, outcome)
                 yield outcome
         finally:
             if state is not None:
-                state.close()
+                with suppress(OSError):  # told by `problem`
+                    state.close()
 
     def as_dict(self, per_class: bool = False) -> dict[str, Any]:
         """What `quasar eval --json` prints; see docs/cli.md."""
@@ -103,6 +115,8 @@ class Evaluation:
             "top1": self.top1,
             "top5": self.top5,
             "failed": [{"file": o.sample.name, "error": o.error} for o in self.failed],
+            "skipped": [{"folder": str(s.path), "why": s.why} for s in self._dataset.skipped],
+            "notes": list(self._dataset.notes),
         }
         if per_class:
             answer["classes"] = self.per_class()
@@ -133,10 +147,7 @@ class Evaluation:
         path = self._state
         if path is None or not path.exists():
             return {}
-        try:
-            raw = path.read_bytes()
-        except OSError as e:
-            raise DataError(f"{path}: cannot be read ({e.strerror}); give another file") from None
+        raw = read_bytes(path, MOST_STATE)
         if not raw:
             return {}
         whole = raw.rfind(b"\n") + 1
@@ -145,7 +156,8 @@ class Evaluation:
         for key, wanted in self._header.items():
             if header.get(key) != wanted:
                 raise DataError(
-                    f"{path}: holds results of {key} {header.get(key)!r}, not of {wanted!r}; "
+                    f"{_shown(path)}: holds results of {key} {header.get(key)!r}, not of "
+                    f"{wanted!r}; "
                     "remove it or give another file"
                 )
         if whole < len(raw):  # only now is it certain that the file is ours
@@ -165,11 +177,27 @@ class Evaluation:
             return None
         try:
             state = open(self._state, "a", encoding="utf-8")  # noqa: SIM115 - run closes it
+            if state.tell() == 0:
+                _write_line(state, self._header)
         except OSError as e:
-            raise DataError(f"{self._state}: cannot be written ({e.strerror})") from None
-        if state.tell() == 0:
-            _write_line(state, self._header)
+            raise self._unwritten(e) from None
         return state
+
+    def _keep(self, state: IO[str], outcome: Outcome) -> None:
+        try:
+            _write_line(state, {"file": outcome.sample.name, "top": outcome.top})
+        except OSError as e:
+            self.problem = self._unwritten(e)
+
+    def _unwritten(self, e: OSError) -> DataError:
+        return DataError(
+            f"{_shown(self._state)}: cannot be written ({e.strerror}); answers from here on are "
+            "not kept in it"
+        )
+
+
+def _shown(path: Path | None) -> str:
+    return printable(str(path))
 
 
 def _percent(part: int, whole: int) -> float | None:
@@ -194,5 +222,6 @@ def _parse_line(path: Path, number: int, line: bytes) -> dict[str, Any]:
 
 def _damaged(path: Path, number: int) -> DataError:
     return DataError(
-        f"{path} line {number}: not a result of an evaluation; remove the file or give another one"
+        f"{_shown(path)} line {number}: not a result of an evaluation; remove the file or give "
+        "another one"
     )

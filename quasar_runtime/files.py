@@ -14,10 +14,11 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import IO, BinaryIO
 
-from quasar_runtime.errors import DataError, QuasarError, did_you_mean
+from quasar_runtime.errors import DataError, QuasarError, did_you_mean, printable
 
 AnyPath = str | os.PathLike[str]
 
@@ -29,16 +30,24 @@ KINDS = (
     (stat.S_ISBLK, "a block device"),
 )
 """What else than a regular file a path can name, and how messages call it."""
+PART = 2**20
+"""Bytes read at once of a file whose size is not known."""
 MOST_TEXT = 2**26
 """Bytes of the largest text file (labels, recipes, JSON) that is read."""
+MOST_NEIGHBOURS = 1000
+"""Largest folder in which the closest name is looked for: a missing file must not cost seconds."""
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """Something in a folder that was left out, and why, in words for people."""
+    """Something in a folder that was left out, and why, in words for people.
+
+    `wanted`: it looked like what was asked for, or may hold some of it. False for a linked folder.
+    """
 
     path: Path
     why: str
+    wanted: bool = True
 
 
 @dataclass(frozen=True)
@@ -63,9 +72,9 @@ def open_regular(path: AnyPath, error: type[QuasarError] = DataError) -> BinaryI
         _require_regular(path, found, error)
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
-        raise error(f"{path}: {_missing(path)}") from None
+        raise error(f"{_shown(path)}: {_missing(path)}") from None
     except (OSError, ValueError) as e:  # ValueError: a NUL in the name
-        raise error(f"{path}: cannot be read ({_reason(e)})") from None
+        raise error(f"{_shown(path)}: cannot be read ({_reason(e)})") from None
     try:
         _require_regular(path, os.fstat(file), error)  # exchanged in between
     except BaseException:
@@ -78,11 +87,22 @@ def read_bytes(path: AnyPath, most: int, error: type[QuasarError] = DataError) -
     """The bytes of a regular file. Raises `error` as `open_regular` does, and beyond `most`."""
     with open_regular(path, error) as file:
         try:
-            data = file.read(most + 1)
+            # read(n) takes n bytes of memory before it knows how many there are.
+            data = file.read(min(os.fstat(file.fileno()).st_size, most) + 1)
+            while (
+                data is not None
+                and len(data) <= most
+                and (part := file.read(min(PART, most + 1 - len(data))))
+            ):
+                data += part  # it has grown, or is of a kind whose size is not known
         except OSError as e:
-            raise error(f"{path}: cannot be read ({_reason(e)})") from None
+            raise error(f"{_shown(path)}: cannot be read ({_reason(e)})") from None
+    if data is None:  # files of the kernel that would wait, such as /proc/kmsg
+        raise error(f"{_shown(path)}: has nothing to read, no regular file's way")
     if len(data) > most:
-        raise error(f"{path}: more than {most} bytes, which is refused; is it the right file?")
+        raise error(
+            f"{_shown(path)}: more than {most} bytes, which is refused; is it the right file?"
+        )
     return data
 
 
@@ -93,7 +113,9 @@ def read_text(path: AnyPath, error: type[QuasarError] = DataError, most: int = M
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as e:
-        raise error(f"{path}: not UTF-8 text (byte {e.start} is {data[e.start]:#04x})") from None
+        raise error(
+            f"{_shown(path)}: not UTF-8 text (byte {e.start} is {data[e.start]:#04x})"
+        ) from None
 
 
 def list_files(folder: AnyPath, wanted: Callable[[str], bool]) -> Listing:
@@ -113,7 +135,7 @@ def list_files(folder: AnyPath, wanted: Callable[[str], bool]) -> Listing:
     for here, folders, files in os.walk(folder, onerror=unlisted):
         folders[:] = sorted(f for f in folders if not f.startswith("."))
         links = (Path(here, f) for f in folders if os.path.islink(f"{here}/{f}"))
-        skipped += [Skipped(p, "a link to a folder, not followed") for p in links]
+        skipped += [Skipped(p, "a link to a folder, not followed", False) for p in links]
         for name in files:
             path = Path(here, name)
             if name.startswith("."):
@@ -156,25 +178,27 @@ def check_output(
     target = Path(path)
     try:
         if target.is_dir():
-            raise error(f"{path}: a folder; give the name of a file in it")
-        for source in inputs:
-            if os.path.exists(source) and target.exists() and os.path.samefile(source, target):
-                raise error(f"{path}: is also read by this command; give another name to write to")
+            raise error(f"{_shown(path)}: a folder; give the name of a file in it")
+        if target.exists():
+            _refuse_input(target, inputs, error)
         folder = target.parent
         if not folder.is_dir():
             what = "not a folder" if folder.exists() else "no such folder"
-            raise error(f"{path}: cannot be written: {folder} is {what}; make it first")
+            raise error(
+                f"{_shown(path)}: cannot be written: {_shown(folder)} is {what}; make it first"
+            )
         writable = target if target.exists() else folder
         if not os.access(writable, os.W_OK):
-            raise error(f"{path}: cannot be written: no permission for {writable}")
+            raise error(f"{_shown(path)}: cannot be written: no permission for {_shown(writable)}")
     except (OSError, ValueError) as e:
-        raise error(f"{path}: cannot be written ({_reason(e)})") from None
+        raise error(f"{_shown(path)}: cannot be written ({_reason(e)})") from None
 
 
 @contextmanager
 def replacing(path: AnyPath, error: type[QuasarError] = DataError) -> Iterator[IO[bytes]]:
     """A binary file that takes the place of `path` when the block ends, and leaves nothing behind
-    when it raises or the disk is full. Written in place where `path` is a device or a pipe.
+    when it raises or the disk is full; nor when the process is killed, where the file system knows
+    files without a name. Written in place where `path` is a device or a pipe.
 
     Raises `error` when it cannot be written.
     """
@@ -183,12 +207,19 @@ def replacing(path: AnyPath, error: type[QuasarError] = DataError) -> Iterator[I
         target = Path(os.path.realpath(target))  # the link stays, what it names is replaced
     direct = target.exists() and not target.is_file()
     partial = target if direct else target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    nameless = None if direct else _nameless(target.parent)
     try:
-        with partial.open("wb" if direct else "xb") as file:
+        with (
+            partial.open("wb" if direct else "xb")
+            if nameless is None
+            else os.fdopen(nameless, "wb")
+        ) as file:
             yield file
             file.flush()
             if not direct:
                 os.fsync(file.fileno())
+            if nameless is not None:  # named for the moment that the exchange takes
+                os.link(f"/proc/self/fd/{nameless}", partial, src_dir_fd=nameless)
         if not direct:
             if target.exists():
                 os.chmod(partial, stat.S_IMODE(target.stat().st_mode))
@@ -198,13 +229,35 @@ def replacing(path: AnyPath, error: type[QuasarError] = DataError) -> Iterator[I
             with suppress(OSError):
                 partial.unlink()
         if isinstance(e, OSError):
-            raise error(f"{path}: cannot be written ({_reason(e)})") from None
+            raise error(f"{_shown(path)}: cannot be written ({_reason(e)})") from None
         raise
+
+
+def _nameless(folder: Path) -> int | None:
+    """A file in `folder` that has no name and goes with the process (O_TMPFILE), opened for
+    writing; None where there is no such thing."""
+    if not hasattr(os, "O_TMPFILE") or not os.path.isdir("/proc/self/fd"):
+        return None
+    try:
+        return os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o666)
+    except OSError:  # the other way says what is wrong, if anything is
+        return None
+
+
+def _refuse_input(target: Path, inputs: Iterable[AnyPath], error: type[QuasarError]) -> None:
+    """Raise `error` when writing to `target` would overwrite one of `inputs`."""
+    found = target.stat()
+    for source in inputs:
+        with suppress(OSError, ValueError):
+            if os.path.samestat(os.stat(source), found) and stat.S_ISREG(found.st_mode):
+                raise error(
+                    f"{_shown(target)}: is also read by this command; give another name to write to"
+                )
 
 
 def _require_regular(path: AnyPath, found: os.stat_result, error: type[QuasarError]) -> None:
     if not stat.S_ISREG(found.st_mode):
-        raise error(f"{path}: {kind_of(found.st_mode)}, not a regular file")
+        raise error(f"{_shown(path)}: {kind_of(found.st_mode)}, not a regular file")
 
 
 def _missing(path: AnyPath) -> str:
@@ -213,9 +266,16 @@ def _missing(path: AnyPath) -> str:
         return "a link to nowhere"
     folder = os.path.dirname(path) or "."
     known: list[str] = []
-    with suppress(OSError):
-        known = os.listdir(folder)
-    return "no such file" + (did_you_mean(os.path.basename(path), known) or "; check the path")
+    with suppress(OSError), os.scandir(folder) as entries:
+        known = [entry.name for entry in islice(entries, MOST_NEIGHBOURS + 1)]
+    if len(known) > MOST_NEIGHBOURS:
+        known = []
+    hint = did_you_mean(os.fsdecode(os.path.basename(path)), known)
+    return "no such file" + (printable(hint) or "; check the path")
+
+
+def _shown(path: AnyPath) -> str:
+    return printable(os.fsdecode(path)) or "''"
 
 
 def _reason(e: Exception) -> str:

@@ -15,9 +15,10 @@ How other kinds of picture become RGB:
 
 from __future__ import annotations
 
-import io
 import os
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -25,9 +26,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, Union, cast
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from quasar_runtime.errors import ImageError, did_you_mean
+from quasar_runtime.decoders import FORMATS, decode_bytes, upright_rgb
+from quasar_runtime.errors import ImageError, printable
+from quasar_runtime.files import PART, Listing, list_files, read_bytes
+from quasar_runtime.image_arrays import array_name, array_pixels, is_array, is_batch, picture_of
 
 if TYPE_CHECKING:
     from quasar_runtime.model import Preprocessing
@@ -42,47 +46,10 @@ ImageSources: TypeAlias = ImageSource | Iterable[Any]
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp")
 MAX_BYTES = 2**28
 """Largest encoded picture."""
-MAX_PIXELS = 2**27
-"""Largest decoded picture: 134 million pixels, 400 MB as RGB."""
-MAX_ASPECT = 256
-"""Most elongated picture: the resize multiplies the long side as much as the short one."""
-
-# Orientation tag -> what turns the picture upright. 1 is upright already.
-EXIF_ORIENTATION = 0x0112
-UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+MOST_KINDS = 6
+"""Suffixes that a message counts by name."""
+OPENED_AS_TEXT = "opened as text; open it in binary mode ('rb')"
 RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
-
-# (offset, bytes there, what it is): only the four formats below are ever decoded.
-SIGNATURES = (
-    (0, b"\xff\xd8\xff", "JPEG"),
-    (0, b"\x89PNG\r\n\x1a\n", "PNG"),
-    (8, b"WEBP", "WEBP"),
-    (0, b"BM", "BMP"),
-)
-FOREIGN = (
-    (0, b"GIF8", "a GIF file"),
-    (0, b"II*\0", "a TIFF file"),
-    (0, b"MM\0*", "a TIFF file"),
-    (4, b"ftyphei", "a HEIC file"),
-    (4, b"ftypmif1", "a HEIC file"),
-    (4, b"ftypavif", "an AVIF file"),
-    (0, b"%PDF", "a PDF file"),
-    (0, b"<svg", "an SVG file"),
-    (0, b"<?xml", "an XML file"),
-    (0, b"<!DOCTYPE", "a web page"),
-    (0, b"<html", "a web page"),
-    (0, b"PK\3\4", "a ZIP archive"),
-    (0, b"\x1f\x8b", "a gzip archive"),
-)
-FORMATS = "JPEG, PNG, WebP or BMP"
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,35 +61,65 @@ class Prepared:
     preprocess_ms: float
 
 
-def load_image(source: ImageSource, preprocessing: Preprocessing) -> Prepared:
+@dataclass(frozen=True, eq=False)
+class Held:
+    """A picture as it was when `hold` got it: `source` belongs to nobody else, or is the error that
+    reading it gave. `ms`, milliseconds that this took."""
+
+    name: str
+    source: ImageSource | ImageError
+    ms: float
+
+
+def load_image(source: ImageSource | Held, preprocessing: Preprocessing) -> Prepared:
     """One picture as a program's input. ImageError when it cannot be read or is refused."""
     start = perf_counter()
     picture = decode(source)
     decoded = perf_counter()
     pixels = resize_and_crop(picture, preprocessing)
     end = perf_counter()
-    return Prepared(pixels, (decoded - start) * 1e3, (end - decoded) * 1e3)
+    held = source.ms if isinstance(source, Held) else 0.0
+    return Prepared(pixels, (decoded - start) * 1e3 + held, (end - decoded) * 1e3)
 
 
-def decode(source: ImageSource) -> Image.Image:
+def decode(source: ImageSource | Held) -> Image.Image:
     """One picture, upright, as 8-bit RGB at its own size. ImageError says why not."""
-    name = source_name(source)
-    if isinstance(source, np.ndarray):
-        return _from_array(source, name)
-    try:
+    name = printable(source_name(source))
+    if isinstance(source, Held):
+        if isinstance(source.source, ImageError):
+            raise source.source
+        source = source.source
+    with _as_image_errors(name, source):
+        if is_array(source):
+            return picture_of(array_pixels(source, name))
         if isinstance(source, Image.Image):
-            return _upright_rgb(source, name)
-        # `_open` keeps the encoded bytes alive only as long as it takes to decode them.
-        with _open(_read(source, name), name) as picture:
-            return _upright_rgb(picture, name)
-    except ImageError:
-        raise
-    except MemoryError:
-        raise ImageError(f"{name}: not enough memory to decode it; use a smaller picture") from None
-    except Exception as e:  # Pillow's decoders raise nearly anything on damaged files
-        raise ImageError(
-            f"{name}: damaged or truncated picture ({_one_line(e)}); copy it again or re-encode it"
-        ) from e
+            return upright_rgb(source, name)
+        # `decode_bytes` keeps the encoded bytes alive only as long as it takes to decode them.
+        return decode_bytes(_read(source, name), name)
+
+
+def hold(source: ImageSource) -> ImageSource | Held:
+    """`source` as it is now, whatever its owner does with it next: paths and bytes are themselves,
+    arrays are copied, file objects read, Pillow images decoded. Decoding it gives what decoding
+    `source` now would give, errors included."""
+    if isinstance(source, (str, os.PathLike, bytes)):
+        return source
+    start, full_name = perf_counter(), source_name(source)
+    name = printable(full_name)
+    own: ImageSource | ImageError
+    try:
+        with _as_image_errors(name, source):
+            if is_array(source):
+                own = array_pixels(source, name).copy()
+            elif isinstance(source, Image.Image):
+                picture = upright_rgb(source, name)
+                own = picture.copy() if picture is source else picture
+                own.info = {}  # it is upright now: no orientation is to be followed again
+            else:
+                own = _read(source, name)
+    except ImageError as e:
+        own = e
+    return Held(full_name, own, (perf_counter() - start) * 1e3)
 
 
 def resize_and_crop(picture: Image.Image, how: Preprocessing) -> npt.NDArray[np.uint8]:
@@ -141,28 +138,43 @@ def resize_and_crop(picture: Image.Image, how: Preprocessing) -> npt.NDArray[np.
 
 
 def source_name(source: object) -> str:
-    """How messages and results name a picture; printable whatever the file's name holds."""
+    """What results call a picture: its path as given, or a description such as '<JpegImageFile
+    640x480>'. A path's bytes that are no text are Python's surrogate escapes, so that `os.fsencode`
+    gives the path back; messages escape them (`errors.printable`)."""
+    if isinstance(source, Held):
+        return source.name
     if isinstance(source, (str, os.PathLike)):
-        name = os.fspath(source)
-    elif isinstance(source, np.ndarray):
-        return f"<{source.dtype} array {'x'.join(map(str, source.shape))}>"
-    elif isinstance(source, Image.Image):
-        name = getattr(source, "filename", "") or f"<image {source.width}x{source.height}>"
-    elif isinstance(source, (bytes, bytearray, memoryview)):
-        return f"<{len(source)} bytes>"
-    else:
-        name = getattr(source, "name", None) or f"<{type(source).__name__}>"
-    name = name if isinstance(name, str) else str(name)
-    return name if name.isprintable() else repr(name)
+        return os.fsdecode(source)
+    if is_array(source):
+        return array_name(source)
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        with suppress(ValueError):  # a memoryview that was released
+            return f"<{source.nbytes if isinstance(source, memoryview) else len(source)} bytes>"
+    name = None
+    with suppress(Exception):  # an object's own attributes, whatever they do
+        name = getattr(source, "filename" if isinstance(source, Image.Image) else "name", None)
+    if isinstance(name, int) and not isinstance(name, bool):
+        return f"<file descriptor {name}>"
+    if name and isinstance(name, (str, bytes, os.PathLike)):
+        return os.fsdecode(name)
+    if isinstance(source, Image.Image):
+        return f"<image {source.width}x{source.height}>"
+    return f"<{type(source).__name__}>"
 
 
-def folder_images(folder: str | os.PathLike[str]) -> list[Path]:
-    """The pictures in a folder and its subfolders, by suffix, sorted; hidden ones left out."""
-    found = []
-    for here, folders, files in os.walk(folder):
-        folders[:] = [f for f in folders if not f.startswith(".")]
-        found += [Path(here, f) for f in files if is_picture_name(f)]
-    return sorted(found)
+def list_pictures(folder: str | os.PathLike[str]) -> Listing:
+    """The pictures in a folder and its subfolders, by suffix, sorted; hidden ones left out.
+
+    A `Listing`: `found`; `skipped`, what looked like a picture and is none, and folders that could
+    not be looked into, each with its `path`, `why` and whether it was `wanted`; `others`, the
+    numbers of other files by suffix.
+    """
+    return list_files(folder, is_picture_name)
+
+
+def pictures_of(listing: Listing) -> list[Path]:
+    """Pictures, and among them what looked like one or may hold some: decoding says why not."""
+    return sorted([*listing.found, *(s.path for s in listing.skipped if s.wanted)])
 
 
 def is_picture_name(name: str) -> bool:
@@ -173,29 +185,39 @@ def is_picture_name(name: str) -> bool:
 def expand(images: ImageSources) -> Iterator[ImageSource]:
     """Single pictures of `images`, lazily and in order.
 
-    A folder without pictures is passed on as it is, so that decoding it says what is wrong.
+    What of a folder cannot be read, and a folder without pictures, is passed on as it is, so that
+    decoding it says what is wrong.
     """
     if is_single(images):
         yield cast("ImageSource", images)
     elif isinstance(images, (str, os.PathLike)):
-        yield from folder_images(images) or (images,)
-    elif isinstance(images, np.ndarray):
-        yield from images
-    elif isinstance(images, Iterable):
+        yield from pictures_of(list_pictures(images)) or (images,)
+    else:
         for image in cast("Iterable[Any]", images):
             yield from expand(image)
-    else:
-        yield cast("ImageSource", images)  # decoding it says what is wrong with anything else
 
 
 def is_single(source: object) -> bool:
     """Whether `source` is one picture rather than a folder, a batch or an iterable of pictures."""
     if isinstance(source, (str, os.PathLike)):
         return not os.path.isdir(source)
-    if isinstance(source, np.ndarray):
-        return source.ndim != 4
-    kinds = (bytes, bytearray, memoryview, Image.Image)
-    return isinstance(source, kinds) or hasattr(source, "read")
+    if is_array(source):
+        return not is_batch(source)
+    if isinstance(source, (bytes, bytearray, memoryview, Image.Image)) or hasattr(source, "read"):
+        return True
+    # Decoding says what is wrong with anything else.
+    return not isinstance(source, Iterable) or isinstance(source, Mapping) or _is_numbers(source)
+
+
+def _is_numbers(source: object) -> bool:
+    """Whether `source` is a list of numbers, or of such lists: pixels, not pictures."""
+    for _ in range(4):
+        if not isinstance(source, (list, tuple)) or not source:
+            return False
+        source = source[0]
+        if isinstance(source, (int, float, np.number)):
+            return True
+    return False
 
 
 def _read(source: object, name: str) -> bytes:
@@ -203,18 +225,17 @@ def _read(source: object, name: str) -> bytes:
     if isinstance(source, (bytes, bytearray, memoryview)):
         data = bytes(source)
     elif isinstance(source, (str, os.PathLike)):
-        data = _read_path(os.fspath(source), name)
+        data = _read_path(os.fsdecode(source), name)
     elif hasattr(source, "read"):
-        data = source.read(MAX_BYTES + 1)
-        if not isinstance(data, bytes):
-            raise ImageError(f"{name}: opened as text; open it in binary mode ('rb')")
+        data = _read_file(source, name)
     else:
+        numbers = "; for numbers np.asarray(pixels, np.uint8)" * _is_numbers(source)
         raise ImageError(
             f"{name}: a {type(source).__name__} is not a picture; give a path, bytes, a file, "
-            "a NumPy array or a Pillow image"
+            f"a NumPy array or a Pillow image{numbers}"
         )
     if not data:
-        raise ImageError(f"{name}: empty; expected a {FORMATS} picture")
+        raise ImageError(f"{name}: empty{_rewind(source)}; expected a {FORMATS} picture")
     if len(data) > MAX_BYTES:
         raise ImageError(
             f"{name}: more than {MAX_BYTES >> 20} MB encoded, refused; re-encode it smaller"
@@ -222,118 +243,95 @@ def _read(source: object, name: str) -> bytes:
     return data
 
 
+def _read_file(file: Any, name: str) -> bytes:
+    """What is left of a file object; raw ones and pipes give it in parts."""
+    data = bytearray()
+    while len(data) <= MAX_BYTES:
+        try:
+            part = file.read(min(PART, MAX_BYTES + 1 - len(data)))
+        except Exception as e:  # a file object is whatever has a method `read`
+            if isinstance(e, MemoryError) or _is_closed(file, e):
+                raise
+            text = isinstance(e, UnicodeDecodeError)
+            why = OPENED_AS_TEXT if text else f"cannot be read ({_one_line(e)})"
+            raise ImageError(f"{name}: {why}") from None
+        if part is None:
+            raise ImageError(f"{name}: has nothing to read yet; open it as a blocking file")
+        if not isinstance(part, (bytes, bytearray, memoryview)):
+            raise ImageError(f"{name}: {OPENED_AS_TEXT}")
+        if not part:
+            break
+        data += part
+    return bytes(data)
+
+
+def _rewind(source: object) -> str:
+    """What to say of a file object that stands at its end."""
+    with suppress(Exception):
+        if source.tell() > 0:  # type: ignore[attr-defined]
+            return " from its present position on; seek(0) before"
+    return ""
+
+
 def _read_path(path: str, name: str) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            return file.read(MAX_BYTES + 1)
-    except IsADirectoryError:
-        if folder_images(path):
-            why = "a folder, expected a picture; Session.stream takes folders"
-        else:
-            why = f"a folder without pictures; expected files ending in {', '.join(SUFFIXES)}"
-        raise ImageError(f"{name}: {why}") from None
-    except FileNotFoundError:
-        parent = os.path.dirname(path) or "."
-        known = os.listdir(parent) if os.path.isdir(parent) else []
-        hint = did_you_mean(os.path.basename(path), known) or "; check the path"
-        raise ImageError(f"{name}: no such file{hint}") from None
-    except (OSError, ValueError) as e:
-        raise ImageError(f"{name}: cannot be read ({_one_line(e)})") from None
+    if os.path.isdir(path):
+        raise ImageError(f"{name}: {_what_folder(path)}")
+    if re.match(r"[a-z]+://", path) and not os.path.exists(path):
+        raise ImageError(f"{name}: an address, and nothing is downloaded; give a file or its bytes")
+    return read_bytes(path, MAX_BYTES, ImageError)
 
 
-def _open(data: bytes, name: str) -> Image.Image:
-    """An image of the format that the signature states; no other decoder gets to see the bytes."""
-    found = next((f for at, magic, f in SIGNATURES if data.startswith(magic, at)), None)
-    if found is None:
-        foreign = next((f for at, magic, f in FOREIGN if data.startswith(magic, at)), None)
-        what = foreign or f"not a picture (begins with {data[:8]!r})"
-        raise ImageError(f"{name}: {what}; convert it to {FORMATS}")
-    if found == "WEBP":
-        # Pillow registers JPEG, PNG and BMP by itself; importing WebP alone saves all the others.
-        import PIL.WebPImagePlugin  # noqa: F401
+def _what_folder(path: str) -> str:
+    """Why a folder is no picture."""
+    listing = list_pictures(path)
+    if any(s.path == Path(path) for s in listing.skipped):
+        return listing.skipped[0].why
+    if listing.found:
+        return "a folder, expected a picture; Session.stream takes folders"
+    there = f" (it holds {count_kinds(listing.others)} files)" if listing.others else ""
+    return f"a folder without pictures{there}; expected files ending in {', '.join(SUFFIXES)}"
+
+
+def count_kinds(others: Mapping[str, int]) -> str:
+    """The numbers of files by suffix in words: '3 .heic, 1 .gif, 2 without suffix'."""
+    kinds = sorted(others.items(), key=lambda kind: (-kind[1], kind[0]))
+    shown = [f"{n} {printable(suffix) or 'without suffix'}" for suffix, n in kinds[:MOST_KINDS]]
+    rest = sum(n for _, n in kinds[MOST_KINDS:])
+    return ", ".join([*shown, f"{rest} other"] if rest else shown)
+
+
+@contextmanager
+def _as_image_errors(name: str, source: object) -> Iterator[None]:
+    """Whatever goes wrong with a picture is an ImageError of one line."""
     try:
-        return Image.open(io.BytesIO(data), formats=[found])
-    except Image.DecompressionBombError:
-        raise ImageError(_too_large(name)) from None
-    except UnidentifiedImageError:
+        yield
+    except ImageError:
+        raise
+    except MemoryError:
+        raise ImageError(f"{name}: not enough memory to decode it; use a smaller picture") from None
+    except Exception as e:  # Pillow's decoders raise nearly anything on damaged files
+        if _is_closed(source, e):
+            raise ImageError(
+                f"{name}: closed before it was read; hand it over while it is open"
+            ) from None
         raise ImageError(
-            f"{name}: damaged picture (begins as {found}, but its header cannot be read); "
-            "copy it again or re-encode it"
-        ) from None
+            f"{name}: damaged or truncated picture ({_one_line(e)}); copy it again or re-encode it"
+        ) from e
 
 
-def _too_large(name: str, size: str = "") -> str:
-    return (
-        f"{name}: more than {MAX_PIXELS // 10**6} million pixels{size}, which is refused as a "
-        "decompression bomb; scale it down"
-    )
+def _is_closed(source: object, error: Exception) -> bool:
+    """Whether a file object, a Pillow image or the file beneath it was closed."""
+    if isinstance(source, Image.Image):
+        # Pillow has an assertion, an error of its own, or the file's.
+        unread = isinstance(error, (AssertionError, AttributeError)) and _file_of(source) is None
+        return unread or "closed" in str(error)
+    with suppress(Exception):
+        return bool(source.closed)  # type: ignore[attr-defined]
+    return isinstance(source, memoryview)
 
 
-def _check_size(width: int, height: int, name: str) -> None:
-    """Refuse sizes whose decoding or resizing would take unreasonable memory."""
-    if width < 1 or height < 1:
-        raise ImageError(f"{name}: {width} x {height} pixels; expected at least 1 x 1")
-    if width * height > MAX_PIXELS:
-        raise ImageError(_too_large(name, f" ({width} x {height})"))
-    if max(width, height) > MAX_ASPECT * min(width, height):
-        raise ImageError(
-            f"{name}: {width} x {height} pixels, one side more than {MAX_ASPECT} times the other, "
-            "which is refused; crop it"
-        )
-
-
-def _upright_rgb(picture: Image.Image, name: str) -> Image.Image:
-    _check_size(*picture.size, name)  # before anything is decoded
-    picture.load()
-    turn = UPRIGHT.get(_orientation(picture))
-    if turn is not None:
-        picture = picture.transpose(turn)
-    return _to_rgb(picture, name)
-
-
-def _orientation(picture: Image.Image) -> int:
-    """The EXIF orientation, 1 (upright) where there is none or it is unreadable."""
-    try:
-        value = picture.getexif().get(EXIF_ORIENTATION, 1)
-    except Exception:  # malformed EXIF must not cost the picture
-        return 1
-    return value if isinstance(value, int) else 1
-
-
-def _to_rgb(picture: Image.Image, name: str) -> Image.Image:
-    mode = picture.mode
-    if mode == "RGB":
-        return picture
-    if mode == "F":
-        raise ImageError(f"{name}: floating-point pixels; convert them to 8 or 16 bits")
-    if mode.startswith("I"):  # 16-bit greyscale; some versions of Pillow open it as 32-bit
-        values = np.asarray(picture)
-        low, high = int(values.min()), int(values.max())
-        if low < 0 or high > 65535:
-            raise ImageError(f"{name}: pixel values from {low} to {high}, allowed 0 to 65535")
-        return Image.fromarray(_eight_bits(values)).convert("RGB")
-    if mode == "P" and "transparency" in picture.info:
-        picture = picture.convert("RGBA")  # the same colours, without Pillow's warning
-    return picture.convert("RGB")
-
-
-def _eight_bits(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """round(x / 257) of 16-bit values."""
-    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
-
-
-def _from_array(array: npt.NDArray[Any], name: str) -> Image.Image:
-    """uint8 or uint16, (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), colours in the order RGB(A)."""
-    if array.dtype not in (np.uint8, np.uint16):
-        raise ImageError(f"{name}: expected uint8 or uint16 pixels, 0 to 255 or 0 to 65535")
-    grey = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 1)
-    if not grey and (array.ndim != 3 or array.shape[2] not in (3, 4)):
-        raise ImageError(f"{name}: expected the shape (H, W), (H, W, 3) or (H, W, 4)")
-    _check_size(array.shape[1], array.shape[0], name)
-    pixels = array.reshape(array.shape[:2]) if grey else array[:, :, :3]
-    if array.dtype == np.uint16:
-        pixels = _eight_bits(pixels)
-    return Image.fromarray(np.ascontiguousarray(pixels)).convert("RGB")
+def _file_of(picture: Image.Image) -> object:
+    return getattr(picture, "fp", None)
 
 
 def _one_line(error: BaseException) -> str:

@@ -28,7 +28,14 @@ import numpy.typing as npt
 from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save
 
-from quasar_runtime.errors import ModelError, ModelFileError, ModelNotFound, ModelValueError
+from quasar_runtime.errors import (
+    ModelError,
+    ModelFileError,
+    ModelNotFound,
+    ModelValueError,
+    printable,
+)
+from quasar_runtime.files import kind_of
 from quasar_runtime.interface import TABLE_BYTES
 from quasar_runtime.manifest import (
     FORMAT_VERSION,
@@ -100,7 +107,7 @@ def read_model(path: str | os.PathLike[str], *, sha256: str | None = None) -> Mo
         manifest, arrays = _parse(_read(Path(path), sha256))
         return _assemble(manifest, arrays)
     except ModelError as e:
-        raise type(e)(f"{os.fspath(path)}: {e}") from None
+        raise type(e)(f"{printable(os.fsdecode(path))}: {e}") from None
 
 
 def model_from_bytes(raw: bytes) -> Model:
@@ -135,9 +142,11 @@ def _read(path: Path, sha256: str | None) -> bytes:
     """A file's bytes, read only after its size and its header's length have been found sane."""
     try:
         # A FIFO would block at open, a device at read: only regular files are opened.
-        if not stat.S_ISREG(path.stat().st_mode):
-            kind = "a folder" if path.is_dir() else "not a regular file"
-            raise ModelFileError(f"this is {kind}; give a model's .safetensors file")
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            raise ModelFileError(
+                f"this is {kind_of(mode)}, not a regular file; give a model's .safetensors file"
+            )
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             if size > MAX_FILE_BYTES:

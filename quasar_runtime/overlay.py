@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
-from pathlib import Path
 
-from quasar_runtime.errors import OverlayError, did_you_mean
+from quasar_runtime.errors import OverlayError, did_you_mean, printable
+from quasar_runtime.files import read_text
 from quasar_runtime.resources import data_folder
 
 FIELDS = {
@@ -68,10 +69,30 @@ class Overlay:
 
 
 def overlay_names() -> list[str]:
-    """Names of all overlays, smallest array first."""
-    folder = data_folder("overlays")
-    names = [p.parent.name for p in folder.glob("*/overlay.json")]
-    return sorted(names, key=lambda n: load_overlay(n).macs)
+    """Names of all overlays whose parameters can be read, smallest array first.
+
+    OverlayError where there is none. `survey` also tells which cannot be read.
+    """
+    found, wrong = survey()
+    if not found:
+        raise wrong[0] if wrong else _no_overlays()
+    return [overlay.name for overlay in found]
+
+
+def survey() -> tuple[list[Overlay], list[OverlayError]]:
+    """All overlays, smallest array first, and what is wrong with those that cannot be read."""
+    looked = [_loaded(name) for name in _names()]
+    found = [overlay for overlay in looked if isinstance(overlay, Overlay)]
+    wrong = [error for error in looked if isinstance(error, OverlayError)]
+    return sorted(found, key=lambda overlay: overlay.macs), wrong
+
+
+def _loaded(name: str) -> Overlay | OverlayError:
+    """An overlay, or why it cannot be read."""
+    try:
+        return load_overlay(name)
+    except OverlayError as e:
+        return e
 
 
 def load_overlay(name: str) -> Overlay:
@@ -79,14 +100,31 @@ def load_overlay(name: str) -> Overlay:
 
     Raises OverlayError when there is none, or when a parameter is missing or out of range.
     """
-    folder = data_folder("overlays")
-    path = folder / name / "overlay.json"
-    if Path(name).name != name or not path.is_file():
-        known = sorted(p.parent.name for p in folder.glob("*/overlay.json"))
+    path = data_folder("overlays") / name / "overlay.json"
+    if os.path.basename(name) != name or "\0" in name or not os.path.lexists(path):
+        known = _names()
+        if not known:
+            raise _no_overlays()
         raise OverlayError(
-            f"no overlay named '{name}'{did_you_mean(name, known) or '.'} Known: {', '.join(known)}"
+            f"no overlay named '{printable(name)}'{did_you_mean(name, known) or '.'} "
+            f"Known: {', '.join(known)}"
         )
-    return parse_overlay(path.read_text(), str(path))
+    overlay = parse_overlay(read_text(path, OverlayError), str(path))
+    if overlay.name != name:
+        raise OverlayError(f"{path} holds the overlay '{overlay.name}'; name its folder after it")
+    return overlay
+
+
+def _names() -> list[str]:
+    """Names of the folders with an overlay.json, whether it can be read or not."""
+    return sorted(p.parent.name for p in data_folder("overlays").glob("*/overlay.json"))
+
+
+def _no_overlays() -> OverlayError:
+    return OverlayError(
+        f"there are no overlays in {data_folder('overlays')}; set QUASAR_OVERLAYS to a folder with "
+        "some, or unset it"
+    )
 
 
 def parse_overlay(text: str, where: str) -> Overlay:

@@ -11,24 +11,34 @@ are changed afterwards, the package no longer verifies.
 
 from __future__ import annotations
 
+import ctypes
+import fcntl
 import hashlib
+import os
 import re
 import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from quasar_runtime.errors import OverlayError
+from quasar_runtime.errors import OverlayError, printable
+from quasar_runtime.files import open_regular, read_text
 from quasar_runtime.overlay import Overlay, load_overlay, parse_overlay
 from quasar_runtime.resources import PACKAGE, data_folder
 
 PARAMETERS, CHECKSUMS = "overlay.json", "SHA256SUMS"
 MAX_FILE_BYTES = 256 << 20
 """A bitstream of the ZCU102's device has 26 MB."""
+MAX_ARCHIVE_BYTES = 4 * MAX_FILE_BYTES
+"""All that an archive unpacks to: no decompression bomb fills the disk."""
 STDERR = 2
+SCRATCH = ".new-"
+AT_FDCWD, RENAME_EXCHANGE = -100, 2
 VIVADO_FOLDER = PACKAGE.parent / "hw_src" / "vivado"
 """Of a source checkout; an installed package has none."""
 
@@ -92,17 +102,22 @@ def install_package(source: Path, *, replace: bool = False) -> Package:
     """Copy a built package, a folder or a `.tar.gz` of one, into the overlays' folder.
 
     It is verified before anything is copied, and takes the place of an overlay of that name in one
-    step. Raises OverlayError when it does not verify, or when an overlay of that name with a
-    bitstream or with other parameters is there and `replace` is not set.
+    step: an installation that is killed leaves the old overlay or the new one, and what else it
+    leaves the next one removes. Raises OverlayError when it does not verify, or when an overlay of
+    that name with a bitstream or with other parameters is there and `replace` is not set.
     """
-    with tempfile.TemporaryDirectory(prefix="quasar-overlay-") as scratch:
-        folder = source if source.is_dir() else _unpack(source, Path(scratch))
+    overlays = data_folder("overlays")
+    with _scratch(overlays) as scratch:
+        folder = source if source.is_dir() else _unpack(source, scratch / "archive")
         found = _source_package(folder, source)
         verify_package(found)
-        target = data_folder("overlays") / found.name
+        target = overlays / found.name
         if not replace:
             _refuse_to_replace(found, target)
-        _copy(found, target)
+        try:
+            _copy(found, target, scratch)
+        except OSError as e:
+            raise _unwritable(target, e) from None
     return load_package(found.name)
 
 
@@ -132,7 +147,7 @@ def build_overlay(name: str) -> Package:
 
 def write_checksums(folder: Path) -> None:
     """Write SHA256SUMS of the package in `folder`; the build's last step."""
-    overlay = parse_overlay((folder / PARAMETERS).read_text(), str(folder / PARAMETERS))
+    overlay = parse_overlay(read_text(folder / PARAMETERS, OverlayError), str(folder / PARAMETERS))
     lines = [f"{_sha256(folder / file)}  {file}\n" for file in _files(overlay.name)]
     (folder / CHECKSUMS).write_text("".join(lines))
 
@@ -153,7 +168,7 @@ def _package(folder: Path, overlay: Overlay) -> Package:
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
+    with open_regular(path, OverlayError) as stream:
         digest = hashlib.sha256()
         while block := stream.read(1 << 20):
             digest.update(block)
@@ -166,7 +181,7 @@ def _read_checksums(package: Package) -> dict[str, str]:
         raise OverlayError(
             f"{path} is missing, so the bitstream cannot be verified: {how_to_get(package.name)}"
         )
-    lines = path.read_text(errors="replace").splitlines()
+    lines = read_text(path, OverlayError).splitlines()
     sums = {m[2]: m[1] for line in lines if (m := re.fullmatch(r"([0-9a-f]{64}) [ *](\S+)", line))}
     missing = [file for file in _files(package.name) if file not in sums]
     if missing:
@@ -193,7 +208,7 @@ def _source_package(folder: Path, source: Path) -> Package:
             f"{source} holds no {PARAMETERS}; a package is a folder with overlay.json, NAME.bit, "
             "NAME.hwh and SHA256SUMS, or a .tar.gz of one"
         )
-    overlay = parse_overlay(path.read_text(), str(path))
+    overlay = parse_overlay(read_text(path, OverlayError), str(path))
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", overlay.name):
         raise OverlayError(
             f"{path}: the name {overlay.name!r} is no folder's name; "
@@ -202,13 +217,24 @@ def _source_package(folder: Path, source: Path) -> Package:
     return _package(folder, overlay)
 
 
-def _unpack(source: Path, scratch: Path) -> Path:
+def _unpack(source: Path, folder: Path) -> Path:
     """The folder of an archive's package; only its plain files are taken, whatever their folder."""
-    if not source.is_file():
-        raise OverlayError(f"no such file or folder: {source}")
+    if not source.exists():
+        raise OverlayError(f"no such file or folder: {printable(str(source))}")
     try:
-        with tarfile.open(source, "r:*") as archive:
+        folder.mkdir()
+        with (
+            open_regular(source, OverlayError) as file,
+            tarfile.open(fileobj=file, mode="r:*") as archive,
+        ):
+            taken = 0
             for member in archive:
+                taken += member.size
+                if taken > MAX_ARCHIVE_BYTES:
+                    raise OverlayError(
+                        f"{source}: unpacks to more than {MAX_ARCHIVE_BYTES} bytes, which is "
+                        "refused; is it an overlay's package?"
+                    )
                 name = PurePosixPath(member.name).name
                 if not member.isfile() or name.startswith("."):
                     continue
@@ -219,13 +245,13 @@ def _unpack(source: Path, scratch: Path) -> Path:
                     )
                 stream = archive.extractfile(member)
                 assert stream is not None, "a plain file has content"
-                with stream, (scratch / name).open("xb") as target:
+                with stream, (folder / name).open("xb") as target:
                     shutil.copyfileobj(stream, target)
     except FileExistsError:
         raise OverlayError(f"{source} holds a file twice; pack one overlay's folder") from None
     except (tarfile.TarError, EOFError, OSError) as e:
         raise OverlayError(f"{source} is no readable .tar.gz ({e}); fetch it again") from None
-    return scratch
+    return folder
 
 
 def _refuse_to_replace(found: Package, target: Path) -> None:
@@ -243,22 +269,57 @@ def _refuse_to_replace(found: Package, target: Path) -> None:
         )
 
 
-def _copy(package: Package, target: Path) -> None:
-    """Copy to a folder beside the target, then swap: no half package is ever seen."""
+@contextmanager
+def _scratch(overlays: Path) -> Iterator[Path]:
+    """A folder beside the overlays for the time of an installation; a second one waits. What lies
+    there of one that was killed goes first."""
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".new-", dir=target.parent) as scratch:
-            fresh, old = Path(scratch) / "new", Path(scratch) / "old"
-            if target.is_dir():  # keeps what else lies there, such as reports
-                shutil.copytree(target, fresh)
-            fresh.mkdir(exist_ok=True)
-            for file in (*_files(package.name), CHECKSUMS):
-                shutil.copyfile(package.folder / file, fresh / file)
-            if target.is_dir():
-                target.rename(old)
-            fresh.rename(target)
+        overlays.mkdir(parents=True, exist_ok=True)
+        lock = os.open(overlays, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as e:
-        raise OverlayError(
-            f"{target} cannot be written ({e.strerror or e}); set QUASAR_OVERLAYS to a folder "
-            "that can, with a copy of the overlays in it"
-        ) from None
+        raise _unwritable(overlays, e) from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # of the folder itself; gone with the process
+        for stale in overlays.glob(f"{SCRATCH}*"):
+            shutil.rmtree(stale, ignore_errors=True)
+        try:
+            scratch = tempfile.mkdtemp(prefix=SCRATCH, dir=overlays)
+        except OSError as e:
+            raise _unwritable(overlays, e) from None
+        try:
+            yield Path(scratch)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    finally:
+        os.close(lock)
+
+
+def _copy(package: Package, target: Path, scratch: Path) -> None:
+    """Copy to a folder beside the target, then swap: no half package is ever seen."""
+    fresh = scratch / "new"
+    if target.is_dir():  # keeps what else lies there, such as reports
+        shutil.copytree(target, fresh)
+    fresh.mkdir(exist_ok=True)
+    for file in (*_files(package.name), CHECKSUMS):
+        shutil.copyfile(package.folder / file, fresh / file)
+    if not target.is_dir():
+        fresh.rename(target)
+    elif not _exchange(fresh, target):
+        target.rename(scratch / "old")
+        fresh.rename(target)
+
+
+def _exchange(one: Path, two: Path) -> bool:
+    """Swap two folders at once (Linux' renameat2); False where the file system cannot."""
+    renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)
+    paths = os.fsencode(one), os.fsencode(two)
+    return renameat2 is not None and not renameat2(
+        AT_FDCWD, paths[0], AT_FDCWD, paths[1], RENAME_EXCHANGE
+    )
+
+
+def _unwritable(path: Path, e: OSError) -> OverlayError:
+    return OverlayError(
+        f"{path} cannot be written ({e.strerror or e}); set QUASAR_OVERLAYS to a folder "
+        "that can, with a copy of the overlays in it"
+    )

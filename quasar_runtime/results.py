@@ -132,7 +132,8 @@ def no_logits() -> npt.NDArray[np.float32]:
 class Result:
     """The answer for one picture.
 
-    source       its path, or a description such as '<uint8 array 480x640x3>'
+    source       its path as it was given, or a description such as '<uint8 array 480x640x3>'; of a
+                 path that is no text, os.fsencode gives the bytes
     predictions  the most likely classes, best first; empty when the picture could not be read
     logits       float32 (classes,)
     profile      time of every operation, None when the picture could not be read

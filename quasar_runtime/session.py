@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -29,14 +29,17 @@ from quasar_runtime.device import open_device
 from quasar_runtime.device.base import Device, Job
 from quasar_runtime.errors import DeviceClosed, DeviceError, ImageError
 from quasar_runtime.images import (
+    Held,
     ImageSource,
     ImageSources,
     expand,
+    hold,
     is_single,
     load_image,
     source_name,
 )
 from quasar_runtime.model import Model, Preprocessing
+from quasar_runtime.process import Owner, refuse_to_copy
 from quasar_runtime.program import Program
 from quasar_runtime.results import Profile, Result, Times, profile_entries, rank
 from quasar_runtime.validate import validate
@@ -66,7 +69,8 @@ class Session:
     `program` (its data lies in the device's memory), `device`.
 
     Raises ModelError, OverlayError, DeviceNotFound, CompileError, ArenaError or DeviceFault; what
-    was opened until then is closed. Threads may share a session: runs take turns.
+    was opened until then is closed. Threads may share a session: runs take turns. Processes cannot:
+    a forked child that uses its parent's gets DeviceClosed, and opens its own.
     """
 
     def __init__(
@@ -84,6 +88,7 @@ class Session:
         if ring < 1:
             raise ValueError(f"ring is {ring}, expected at least 1")
         self._closed = True  # until there is something to close
+        self._owner = Owner("session")
         self._lock = threading.RLock()
         self._pool: ThreadPoolExecutor | None = None
         if isinstance(model, Model):
@@ -159,9 +164,12 @@ class Session:
         """One Result a picture, in order.
 
         images is a folder (with its subfolders), an array (N, H, W, 3), or any iterable of what
-        `classify` takes and of folders; it is read `ring` pictures ahead. A picture that cannot be
-        read gives a Result with its `error`, and the others go on. When the iterable itself raises,
-        the pictures before it are answered first.
+        `classify` takes and of folders; it is read `ring` pictures ahead. Each picture is answered
+        as it was when the iterable yielded it: the next one may be in the same buffer, file object
+        or Pillow image. A picture that cannot be read gives a Result with its `error`, and the
+        others go on. So does what looks like a picture in a folder and is none, and a subfolder
+        that cannot be listed; `list_pictures` tells what else was left out. When the iterable
+        itself raises, the pictures before it are answered first.
         """
         self._check(top)
         if isinstance(images, (list, tuple)) and len(images) == 1:
@@ -196,6 +204,8 @@ class Session:
         self._release(wait=True)
 
     def _release(self, wait: bool) -> None:
+        if not self._owner.is_here():
+            return  # a forked child: it has neither the threads nor the device
         with self._lock:
             if self._closed:
                 return
@@ -234,6 +244,9 @@ class Session:
         with suppress(Exception):
             self._release(wait=False)
 
+    def __reduce__(self) -> NoReturn:
+        raise refuse_to_copy(self)
+
     def _repr_html_(self) -> str:
         from quasar_runtime.display import session_html
 
@@ -244,20 +257,21 @@ class Session:
         return f"Session({self.name!r}, {state}, overlay '{self.device.overlay.name}')"
 
     def _check(self, top: int = 1) -> None:
+        self._owner.require()
         if self._closed:
             raise DeviceClosed(f"the session of {self.name} is closed; open a new one")
         if top < 1:
             raise ValueError(f"top is {top}, expected at least 1")
 
     def _stream(self, sources: Iterator[ImageSource], top: int) -> Iterator[Result]:
-        pending: deque[tuple[ImageSource, Block, Future[Times]]] = deque()
+        pending: deque[tuple[ImageSource | Held, Block, Future[Times]]] = deque()
         more, failure = True, None
         try:
             while True:
                 self._check()
                 while more and (slot := self._take_slot()):
                     try:
-                        source = next(sources)
+                        source = hold(next(sources))
                     except BaseException as e:
                         self._free.append(slot)
                         if not isinstance(e, Exception):
@@ -282,12 +296,15 @@ class Session:
                 else:
                     return
         finally:
-            for _, slot, task in pending:
+            # A forked child has none of the threads that could be waited for.
+            for _, slot, task in pending if self._owner.is_here() else ():
                 if not task.cancel():
                     task.exception()  # waits: the slot is written to until then
                 self._free.append(slot)
 
-    def _finish(self, source: ImageSource, slot: Block, task: Future[Times], top: int) -> Result:
+    def _finish(
+        self, source: ImageSource | Held, slot: Block, task: Future[Times], top: int
+    ) -> Result:
         try:
             times = task.result()
         except ImageError as e:
@@ -303,7 +320,7 @@ class Session:
         except ImageError as e:
             return Result(source_name(source), error=e)
 
-    def _answer(self, source: ImageSource, slot: Block, times: Times, top: int) -> Result:
+    def _answer(self, source: ImageSource | Held, slot: Block, times: Times, top: int) -> Result:
         """Run the picture in `slot` and rank the classes."""
         with self._lock:
             start = perf_counter()
@@ -346,8 +363,9 @@ class Session:
         except IndexError:
             return None
 
-    def _decode_ahead(self, source: ImageSource, slot: Block) -> Future[Times]:
+    def _decode_ahead(self, source: ImageSource | Held, slot: Block) -> Future[Times]:
         """Have a thread decode a picture into a slot."""
+        self._owner.require()  # `images` may have forked
         if self._pool is None:
             # Imported here: one picture needs no pool, and a cold start no executor.
             from concurrent.futures import ThreadPoolExecutor
@@ -368,7 +386,7 @@ def _load(name: str | Path) -> Model:
     return load_model(name)
 
 
-def _prepare(source: ImageSource, slot: Block, preprocessing: Preprocessing) -> Times:
+def _prepare(source: ImageSource | Held, slot: Block, preprocessing: Preprocessing) -> Times:
     """Decode a picture into a slot. Not a method: a decoder must not keep a session alive."""
     prepared = load_image(source, preprocessing)
     slot.array[:] = prepared.pixels.reshape(-1)

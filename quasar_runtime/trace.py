@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from quasar_runtime.bench import HostRun
+from quasar_runtime.files import replacing
 
 HOST, DEVICE = 1, 2
 
@@ -40,9 +41,9 @@ def chrome_trace(runs: Sequence[HostRun], device: str) -> dict[str, Any]:
 
 
 def write_trace(path: str | os.PathLike[str], runs: Sequence[HostRun], device: str) -> None:
-    """Write the trace as JSON. OSError when the file cannot be written."""
-    with open(path, "w", encoding="utf-8") as file:
-        json.dump(chrome_trace(runs, device), file)
+    """Write the trace as JSON, whole or not at all. DataError when the file cannot be written."""
+    with replacing(path) as file:
+        file.write(json.dumps(chrome_trace(runs, device)).encode())
 
 
 def _name(kind: str, process: int, name: str) -> dict[str, Any]:

@@ -22,7 +22,9 @@ from quasar_runtime.errors import (
     ModelNotFound,
     QuasarError,
     did_you_mean,
+    printable,
 )
+from quasar_runtime.files import read_text, replacing
 from quasar_runtime.manifest import strict_json
 from quasar_runtime.model import Model
 from quasar_runtime.model_file import read_model
@@ -79,16 +81,14 @@ class Verification:
 def list_models() -> list[ZooEntry]:
     """Every model of the zoo, by name. ModelNotFound: no index; ModelFileError: a malformed one."""
     path = data_folder("model_zoo") / INDEX
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         raise ModelNotFound(
             f"no zoo: {path} is missing; set QUASAR_MODEL_ZOO to the zoo's folder or {REBUILD}"
-        ) from None
-    except OSError as e:
-        raise ModelFileError(f"{path} cannot be read ({e.strerror}); check it") from None
-    except UnicodeDecodeError:
-        raise ModelFileError(f"{path} is not UTF-8; {REBUILD}") from None
+        )
+    try:
+        text = read_text(path, ModelFileError)
+    except ModelFileError as e:
+        raise ModelFileError(f"{e}; set QUASAR_MODEL_ZOO to a zoo's folder or {REBUILD}") from None
     values = strict_json(str(path), text)
     models = values.get("models") if isinstance(values, dict) else None
     if not isinstance(models, list):
@@ -189,13 +189,8 @@ def build_index(folder: str | os.PathLike[str]) -> list[ZooEntry]:
         entries.append(describe(model, path.name, sha256))
     models = [asdict(entry) for entry in entries]
     text = json.dumps({"models": models}, indent=2, ensure_ascii=False)
-    partial = root / f".{INDEX}.{os.getpid()}.partial"
-    try:
-        partial.write_text(text + "\n", encoding="utf-8")
-        partial.replace(root / INDEX)
-    except OSError as e:
-        partial.unlink(missing_ok=True)
-        raise ModelFileError(f"{root / INDEX} cannot be written ({e.strerror})") from None
+    with replacing(root / INDEX, ModelFileError) as file:
+        file.write(text.encode() + b"\n")
     return entries
 
 
@@ -207,7 +202,7 @@ def _own_file(name_or_path: str | os.PathLike[str]) -> Path | None:
     if is_name:
         return None
     if not os.path.lexists(path):
-        raise ModelNotFound(f"no such file: {text}{_hint(path.stem)}")
+        raise ModelNotFound(f"no such file: {printable(text)}{_hint(path.stem)}")
     return path
 
 

@@ -6,9 +6,31 @@ import sys
 
 import pytest
 
+# One thread for the arithmetic of each test process: with two that wait for one another while two
+# processes share two cores, the training tests take twice the time. `make test-cpus` sets others.
+THREADS = int(os.environ.setdefault("OMP_NUM_THREADS", "1"))
+
 # A shell starts background jobs with SIGINT ignored, and children inherit that: the tests of Ctrl-C
 # would then wait for an interrupt that never comes.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+SLOW = (
+    *("test_rtl_", "test_cycles", "test_simulation", "test_vivado", "test_board_rtl"),
+    *("test_train_", "test_export", "test_search", "test_ablate_training", "test_notebooks"),
+    *("test_zoo_bytes", "test_native_builds", "test_doctor", "test_model_file_mutations"),
+)
+"""Files that `make test-quick` leaves out: they simulate, train, build, or run whole models."""
+FLOATS = ("test_train_", "test_export", "test_search_run", "test_ablate_training")
+"""Files of which some verdicts rest on float arithmetic: `make test-cpus` runs them again."""
+
+
+def pytest_collection_modifyitems(items):
+    """The markers follow from the file's name: whoever adds a test has nothing to do."""
+    for item in items:
+        if item.path.name.startswith(SLOW):
+            item.add_marker(pytest.mark.slow)
+        if item.path.name.startswith(FLOATS):
+            item.add_marker(pytest.mark.floats)
 
 
 def pytest_ignore_collect(collection_path, config):
@@ -54,3 +76,25 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.write_line(
             f"TRAIN=0: {files} files and {len(nodes) - files} further tests need PyTorch: skipped"
         )
+
+
+def arithmetic(torch):
+    """What PyTorch keeps for a whole process: threads, and how float32 is multiplied."""
+    product = torch.backends.mkldnn.matmul.fp32_precision
+    return torch.get_num_threads(), product, torch.get_float32_matmul_precision()
+
+
+@pytest.fixture(autouse=True)
+def pytorch_as_it_was(monkeypatch):
+    """What a command sets in this process ends with the test, so that no verdict depends on which
+    tests ran before; and a command takes no more threads than the tests may have."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        yield
+        return
+    before, set_threads = arithmetic(torch), torch.set_num_threads
+    monkeypatch.setattr(torch, "set_num_threads", lambda n: set_threads(min(n, THREADS)))
+    yield
+    set_threads(before[0])
+    torch.set_float32_matmul_precision(before[2])
+    torch.backends.mkldnn.matmul.fp32_precision = before[1]

@@ -155,7 +155,8 @@ static void test_mean(const q_kernels *k, int round) {
     for (uint32_t t = 0; t < tokens; t++) {
         total[t] = (int32_t)uniform(127, 127 * Q_MAX_TOKENS);
         for (uint32_t r = 0; r < k->rows; r++)
-            acc[t * k->rows + r] = (int32_t)uniform(-128, 128) * total[t] / 4 * (int32_t)uniform(1, 4);
+            acc[t * k->rows + r] =
+                (int32_t)uniform(-128, 128) * total[t] / 4 * (int32_t)uniform(1, 4);
     }
     k->mean(acc, tokens, total, m, n, got, STRIDE);
     q_scalar_mean(acc, tokens, k->rows, k->sign, total, m, n, want, STRIDE);

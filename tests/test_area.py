@@ -12,6 +12,7 @@ pytest.importorskip("yaml")
 from click.testing import CliRunner
 
 from quasar_runtime.compiler import compile_model
+from quasar_runtime.errors import CompileError
 from quasar_runtime.model import random_model
 from quasar_runtime.overlay import Overlay, load_overlay, parse_overlay
 from train import area
@@ -125,7 +126,7 @@ def test_a_shapes_memories_are_what_the_subnet_needs() -> None:
     model = random_model(0, image_size=224, width=64, heads=[1, 1], mlp=[96, 96], classes=1000)
     compile_model(model, overlay)
     for field in ("act_words", "res_words"):
-        with pytest.raises(Exception, match="choose a larger overlay"):
+        with pytest.raises(CompileError, match="takes it"):
             compile_model(model, replace(overlay, **{field: getattr(overlay, field) - 1}))
 
 

@@ -93,6 +93,21 @@ def test_what_is_installed_is_removed_and_nothing_else(bundle, pynq, tmp_path):
     assert not (local / "share" / "quasar").exists()
 
 
+def test_the_environment_is_found_as_pynqs_images_name_it(bundle, pynq, tmp_path):
+    """Their profile is for bash: it says `source`, which the sh of Debian and Ubuntu lacks."""
+    profile = tmp_path / "root" / "etc" / "profile.d"
+    profile.mkdir(parents=True)
+    (pynq / "bin" / "activate").write_text(f'VIRTUAL_ENV="{pynq}"\nPS1="(pynq) ${{PS1:-}}"\n')
+    (profile / "pynq_venv.sh").write_text(f"#!/bin/bash\nsource {pynq}/bin/activate\n")
+    (profile / "xrt_setup.sh").write_text('[[ -n $BASH ]] && export XILINX_XRT="/usr"\n')
+    (pynq / "bin" / "quasar").write_text('#!/bin/sh\necho "$1 with $XILINX_XRT"\n')
+    (pynq / "bin" / "quasar").chmod(0o755)
+    assert f"installed into {pynq}" in script(bundle / "install.sh", tmp_path, pynq, PYNQ_VENV="")
+    command = [tmp_path / "root" / "usr" / "local" / "bin" / "quasar", "doctor"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "doctor with /usr\n"
+
+
 def test_uninstall_without_install_says_so(bundle, pynq, tmp_path):
     assert "nothing was installed" in script(bundle / "uninstall.sh", tmp_path, pynq, code=1)
 

@@ -248,7 +248,7 @@ def test_an_activation_memory_that_is_too_small_says_what_would_be_needed():
     with pytest.raises(
         CompileError,
         match=r"image \(5 tokens x 768 channels\) needs the activation memory up to word 288, "
-        r"overlay 'b64' has 200; choose a larger overlay",
+        r"overlay 'b64' has 200; --overlay b1024 takes it",
     ):
         compile_model(random_model(1), overlay)
 
@@ -256,7 +256,7 @@ def test_an_activation_memory_that_is_too_small_says_what_would_be_needed():
 def test_a_residual_memory_that_is_too_small_says_what_would_be_needed():
     overlay = replace(OVERLAYS["b64"], res_words=23)
     with pytest.raises(
-        CompileError, match=r"residual \(5 tokens x 64 channels\) needs 24 words, .* has 23; choose"
+        CompileError, match=r"residual \(5 tokens x 64 channels\) needs 24 words, .* has 23; --over"
     ):
         compile_model(random_model(1), overlay)
 

@@ -1,5 +1,6 @@
 """`quasar doctor` finds what is missing on a made-up board, and wrong bytes on a made-up device."""
 
+import io
 import json
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from quasar_runtime import device as device_module
-from quasar_runtime import doctor, doctor_accelerator
+from quasar_runtime import doctor, doctor_accelerator, doctor_environment
 from quasar_runtime import reference as reference_module
 from quasar_runtime.cli.app import quasar
 from quasar_runtime.device.reference import ReferenceDevice
@@ -37,6 +38,7 @@ def tree(tmp_path):
         "sys/class/fpga_manager/fpga0/state": "operating\n",
         "sys/class/uio/uio4/name": "fabric\n",
         "usr/share/xrt": None,
+        "etc/profile.d/xrt_setup.sh": "export XILINX_XRT=/usr\n",
         "sys/module/zocl": None,
     }
     for number, chip in enumerate([*PROCESSOR, *LOGIC]):
@@ -113,8 +115,21 @@ def test_what_costs_speed_or_figures_alone_is_a_warning(tree, pynq, alone):
     (tree / "sys/class/hwmon/hwmon3/power1_input").write_text("?")
     found = findings(tree)
     assert found["interrupts"].status == found["sensors"].status == Status.WARNING
-    assert "generic-uio" in found["interrupts"].remedy
+    assert "no generic-uio node" in found["interrupts"].found
+    assert "docs/board.md" in found["interrupts"].remedy
     assert "unreadable: VCCPSPLL" in found["sensors"].found
+
+
+def test_a_node_for_the_interrupt_that_no_driver_took_is_named(tree, pynq, alone):
+    node = tree / "proc/device-tree/fabric@a0000000"
+    node.mkdir()
+    (node / "compatible").write_bytes(b"generic-uio\0")
+    assert findings(tree)["interrupts"].found == "uio4 (fabric)"
+    (tree / "sys/class/uio/uio4/name").unlink()
+    found = findings(tree)["interrupts"]
+    assert found.status == Status.WARNING
+    assert "fabric@a0000000 of the device tree has no driver" in found.found
+    assert "uio_pdrv_genirq.of_id=generic-uio" in found.remedy
 
 
 def test_user_environment_and_versions_are_looked_at(tree, pynq, alone):
@@ -122,6 +137,9 @@ def test_user_environment_and_versions_are_looked_at(tree, pynq, alone):
     assert (found["root"].status, found["xrt"].status) == (Status.FAILED, Status.FAILED)
     assert "sudo -E" in found["root"].remedy
     assert found["xrt"].found == "XILINX_XRT is not set"
+    assert "sudo -E" in found["xrt"].remedy
+    (tree / "etc/profile.d/xrt_setup.sh").unlink()
+    assert "install XRT" in findings(tree, xrt=None)["xrt"].remedy
     assert found["python"].status == Status.OK
     pynq["numpy"] = "2.1.0"
     assert "numpy below 2" in findings(tree)["python"].remedy
@@ -153,6 +171,96 @@ def test_the_bitstream_that_is_there_is_verified(tree, pynq, alone, tmp_path_fac
     (folder / "b64" / "b64.hwh").write_bytes(b"damaged")
     assert findings(tree)["bitstream"].status == Status.FAILED
     assert "b64.hwh has the SHA-256" in findings(tree)["bitstream"].found
+
+
+# --- the environment
+
+
+def environment(**variables: str) -> dict[str, Finding]:
+    """What is found of the environment alone."""
+    machine = Machine(Path("/"), variables, 1000)
+    return {check.__name__: check(machine) for check in doctor_environment.CHECKS}
+
+
+def test_the_environment_of_these_tests_is_well(monkeypatch, tmp_path):
+    monkeypatch.setenv("QUASAR_CACHE", str(tmp_path))
+    found = environment()
+    for name in ("packages", "models", "variables", "temporary"):
+        assert found[name].status == Status.OK, found[name]
+    assert f"{tmp_path}, 0 simulations of 0 MB" in found["cache"].found
+
+
+def test_packages_that_are_missing_or_too_old_fail(monkeypatch):
+    monkeypatch.setattr(
+        doctor_environment.metadata,
+        "requires",
+        lambda name: ["numpy>=99,<100", "nonesuch>=1", 'torch; extra == "train"', "click"],
+    )
+    found = environment()["packages"]
+    assert found.status == Status.FAILED
+    assert "numpy is" in found.found
+    assert "needed is 99 or later; nonesuch is missing" in found.found
+    assert "torch" not in found.found
+
+
+def test_a_misspelt_variable_is_told():
+    found = environment(QUASAR_CASHE="/x", QUASAR_CACHE="/y")["variables"]
+    assert found.status == Status.WARNING
+    assert "QUASAR_CASHE: not read by Quasar; did you mean 'QUASAR_CACHE'?" in found.found
+
+
+@pytest.mark.parametrize("cache", ["/proc/x", "FILE"])
+def test_a_cache_that_cannot_be_written_is_a_warning(monkeypatch, tmp_path, cache):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("QUASAR_CACHE", cache.replace("FILE", str(tmp_path / "file")))
+    found = environment()["cache"]
+    assert found.status == Status.WARNING
+    assert "set QUASAR_CACHE" in found.remedy
+
+
+def test_a_temporary_folder_that_is_not_used_is_told():
+    found = environment(TMPDIR="/nonexistent")["temporary"]
+    assert found.status == Status.WARNING
+    assert "TMPDIR is /nonexistent, which cannot be written" in found.found
+
+
+def test_an_output_without_all_letters_is_told(monkeypatch):
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    found = environment()["letters"]
+    assert found.status == Status.WARNING
+    assert "output ascii" in found.found
+
+
+def test_models_that_are_missing_are_named(zoo, tmp_path):
+    (tmp_path / "tiny.safetensors").unlink()
+    assert "lacks tiny.safetensors" in environment()["models"].found
+    (tmp_path / "index.json").unlink()
+    assert "QUASAR_MODEL_ZOO" in environment()["models"].remedy
+
+
+def test_an_engine_older_than_its_sources_is_a_warning(monkeypatch, alone, tmp_path):
+    monkeypatch.setattr(doctor_environment, "stale_engine", lambda: "linear.c")
+    found = {f.name: f for f in examine(Machine(tmp_path, {}, 1000))}["engine"]
+    assert found.status == Status.WARNING
+    assert "built before linear.c was changed" in found.found
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("no such thing"), ModuleNotFoundError("No module named 'numpy'")]
+)
+def test_a_check_that_goes_wrong_is_a_finding_and_not_the_end(monkeypatch, tmp_path, error):
+    def wrong(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr(doctor_environment, "CHECKS", (wrong,))
+    monkeypatch.setattr(doctor_accelerator, "examine_accelerator", wrong)
+    monkeypatch.setattr(device_module, "available_devices", wrong)
+    found = {f.name: f for f in examine(Machine(tmp_path, {}, 1000))}
+    for name in ("wrong", "accelerator"):
+        assert found[name].status == Status.FAILED
+        assert str(error) in found[name].found
+        assert found[name].remedy
+    assert found["machine"].status == Status.OK
 
 
 # --- the accelerator

@@ -1,6 +1,7 @@
 """Accuracy on labelled pictures, stopped and resumed without counting anything twice."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -52,6 +53,8 @@ def test_accuracy_is_in_percent(session, dataset):
         "top1": 50.0,
         "top5": 75.0,
         "failed": [],
+        "skipped": [],
+        "notes": [],
     }
 
 
@@ -139,6 +142,52 @@ def test_damaged_lines_are_refused_with_their_number(session, dataset, tmp_path,
         Evaluation(session, dataset, state)
 
 
-def test_state_that_cannot_be_written_is_refused(session, dataset, tmp_path):
+def test_state_that_cannot_be_written_is_refused_before_anything_runs(session, dataset, tmp_path):
     with pytest.raises(DataError, match="cannot be written"):
-        finish(session, dataset, tmp_path / "none" / "state")
+        Evaluation(session, dataset, tmp_path / "none" / "state")
+
+
+def test_state_is_no_picture_of_the_data_and_no_pipe(session, dataset, tmp_path):
+    (tmp_path / "0.png").write_bytes(b"")
+    with pytest.raises(DataError, match="also read by this command"):
+        Evaluation(session, dataset, tmp_path / "0.png")
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(DataError, match="a FIFO"):
+        Evaluation(session, dataset, tmp_path / "fifo")
+
+
+def test_full_disk_costs_the_state_and_not_the_answers(session, dataset, tmp_path, monkeypatch):
+    written = []
+
+    def write(state, value):
+        if len(written) == 3:
+            raise OSError(28, "No space left on device")
+        written.append(value)
+
+    monkeypatch.setattr("quasar_runtime.evaluate._write_line", write)
+    evaluation, outcomes = finish(session, dataset, tmp_path / "state")
+    assert len(outcomes) == evaluation.images == 8
+    assert "No space left on device" in str(evaluation.problem)
+    assert len(written) == 3
+
+
+def test_names_that_are_no_text_are_kept_and_found_again(session, tmp_path):
+    name = os.fsdecode(b"\xff \xe9\n.png")
+    Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(tmp_path / "a.png")
+    (tmp_path / "a.png").rename(tmp_path / name)
+    (tmp_path / "labels.json").write_text(json.dumps({name: 1}))
+    dataset = read_dataset(tmp_path, MODEL.labels, tmp_path / "labels.json")
+    state = tmp_path / "state"
+    finish(session, dataset, state)
+    kept = json.loads(state.read_text().splitlines()[1])["file"]
+    assert os.fsencode(kept) == os.fsencode(name)
+    assert Evaluation(session, dataset, state).remaining == []
+
+
+def test_pictures_that_are_no_files_fail_and_the_others_count(session, dataset, tmp_path):
+    (tmp_path / "0.png").unlink()
+    os.mkfifo(tmp_path / "0.png")
+    evaluation, _ = finish(session, dataset)
+    assert evaluation.images == 7
+    (failed,) = evaluation.as_dict()["failed"]
+    assert "a FIFO (named pipe), not a regular file" in failed["error"]

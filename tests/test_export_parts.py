@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from export_cases import SIZE, random_checkpoint, random_images, random_tensors, write_tar
+from export_cases import CLASSES, SIZE, random_checkpoint, random_images, random_tensors, write_tar
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
@@ -26,7 +26,7 @@ from train.calibrate import (
 )
 from train.checkpoint import PRESETS, check_tensors, detect_preset, float_logits, load_checkpoint
 from train.data import Source, classes_apart, in_turn, list_pictures, load_labels, pictures
-from train.emit import emit_linear, emit_norm, requantisation
+from train.emit import emit, emit_linear, emit_norm, requantisation
 from train.fold import Affine, fold, fold_norm, fold_patch, patches
 from train.massive import switch, tame
 from train.network import QuantBlock, QuantLinear, gelu_table
@@ -44,7 +44,7 @@ from train.rows import choose_rows, row_effects
         (lambda t: t.update({"norm.bias": torch.zeros(63)}), r"shape \(63,\), expected \(64,\)"),
         (lambda t: t.update(dist_token=torch.zeros(1)), r"dist_token .*not part of a plain"),
         (lambda t: t["head.bias"].fill_(torch.nan), r"head\.bias is not all finite"),
-        (lambda t: t.update({"pos_embed": torch.zeros(1, 9, 64)}), r"9 tokens, expected a square"),
+        (lambda t: t.update({"pos_embed": torch.zeros(1, 8, 64)}), r"8 tokens, expected a square"),
         (
             lambda t: t.update({"cls_token": torch.zeros(1, 1, 65)}),
             r"width is 65, .*multiple of 32",
@@ -356,6 +356,23 @@ def test_a_bias_takes_the_zero_point_and_the_offset() -> None:
     assert linear.weights.tolist() == [[2, 2, 2, 2]]
     assert linear.bias.tolist() == [(2.5 - 1.0) / 0.5 + 100 * 8]
     assert float(linear.multiplier[0]) * 2.0 ** -int(linear.shift[0]) == 2.0
+
+
+def test_the_network_rounds_its_positions_as_the_file_does(observed) -> None:
+    folded, found = observed
+    network = build(folded, found, 1.0)
+    g = torch.Generator().manual_seed(0)
+    halves = torch.randint(-3000, 3000, network.position.shape, generator=g) + 0.5
+    network.position.copy_(halves * network.residual_step)  # the halves, but for float32
+    network.patch.bias.zero_()
+    labels = [(f"n{i:08d}", str(i)) for i in range(CLASSES)]
+    model = emit(network, "m", random_checkpoint().preprocessing, labels)
+    got = network.integers(network.embed(patches(torch.full((1, SIZE, SIZE, 3), 128).byte())))
+    patch = model.patch
+    a = ar.patches(np.full((SIZE, SIZE, 3), 128, np.uint8))
+    acc = ar.matmul(a, patch.weights) + patch.bias
+    wanted = ar.add_residual(model.position.astype(np.int64), acc, patch.multiplier, patch.shift)
+    np.testing.assert_array_equal(got[0].numpy(), wanted)
 
 
 # --- pictures ---

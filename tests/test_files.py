@@ -1,12 +1,15 @@
 """Files and folders that users name: nothing blocks, nothing is missing in silence."""
 
 import os
+import signal
 import socket
 import stat
+import tracemalloc
 
 import pytest
 
-from quasar_runtime.errors import DataError, ImageError
+from quasar_runtime import files
+from quasar_runtime.errors import DataError, ImageError, printable
 from quasar_runtime.files import (
     check_output,
     list_files,
@@ -58,6 +61,28 @@ def test_a_file_is_read_up_to_its_bound(tmp_path):
         read_bytes(path, 4)
 
 
+def test_closest_name_is_not_looked_for_in_a_large_folder(tmp_path, monkeypatch):
+    """Thousands of missing files must not cost a listing of thousands of names each."""
+    for i in range(6):
+        (tmp_path / f"a{i}.jpg").write_bytes(b"")
+    monkeypatch.setattr("quasar_runtime.files.MOST_NEIGHBOURS", 6)
+    with pytest.raises(DataError, match=r"did you mean 'a3\.jpg'"):
+        open_regular(tmp_path / "a3.jpeg")
+    monkeypatch.setattr("quasar_runtime.files.MOST_NEIGHBOURS", 5)
+    with pytest.raises(DataError, match="no such file; check the path"):
+        open_regular(tmp_path / "a3.jpeg")
+
+
+def test_only_control_characters_and_bytes_that_are_no_text_are_escaped_in_messages():
+    harmless = "at\u202f3\xa0PM \u732b\u3000\u200d\xe9 'x'"
+    assert printable(harmless) == harmless
+    assert printable("a\nb\x1b[31m\x7f\x85\u2028") == "a\\nb\\x1b[31m\\x7f\\x85\\u2028"
+    assert printable(os.fsdecode(b"\xff.jpg")) == "\\udcff.jpg"
+    with pytest.raises(DataError, match=r"a\\nb: no such file") as e:
+        open_regular("a\nb")
+    assert "\n" not in str(e.value)
+
+
 def test_text_is_utf8_without_its_mark(tmp_path):
     path = tmp_path / "a"
     path.write_bytes("\ufeffä".encode())
@@ -81,6 +106,7 @@ def test_a_listing_tells_what_it_leaves_out(odd):
         "fifo.jpg": "a FIFO (named pipe), not a regular file",
         "nowhere.jpg": "a link to nowhere",
     }
+    assert [s.path.name for s in listing.skipped if not s.wanted] == ["again"]
     assert listing.others == {".heic": 1, "": 2}  # plain, socket
 
 
@@ -144,3 +170,59 @@ def _write_half(path):
     with replacing(path) as file:
         file.write(b"half")
         file.write(bytes(1 // 0))
+
+
+def test_reading_takes_no_more_memory_than_the_file_has(tmp_path):
+    (tmp_path / "small").write_bytes(b"small")
+    tracemalloc.start()
+    try:
+        assert read_bytes(tmp_path / "small", 2**28) == b"small"
+        assert tracemalloc.get_traced_memory()[1] < 2**22
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_file_whose_size_is_not_known_is_read_to_its_end():
+    assert read_bytes("/proc/self/status", 2**20).endswith(b"\n")
+    with pytest.raises(DataError, match="more than 10 bytes"):
+        read_bytes("/proc/self/status", 10)
+
+
+def test_a_process_that_is_killed_while_it_writes_leaves_nothing(tmp_path):
+    if not hasattr(os, "O_TMPFILE"):
+        pytest.skip("files without a name are Linux'")
+    try:
+        os.close(os.open(tmp_path, os.O_TMPFILE | os.O_WRONLY))
+    except OSError:
+        pytest.skip("this file system knows no files without a name")
+    (tmp_path / "out").write_text("before")
+    child = os.fork()
+    if not child:
+        with replacing(tmp_path / "out") as file:
+            file.write(b"half")
+            file.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+    assert (tmp_path / "out").read_text() == "before"
+
+
+@pytest.mark.parametrize("nameless", [True, False])
+def test_a_new_file_has_the_usual_mode_and_an_old_one_keeps_its_own(
+    tmp_path, monkeypatch, nameless
+):
+    if not nameless:
+        monkeypatch.setattr(files, "_nameless", lambda folder: None)
+    before = os.umask(0o027)
+    try:
+        with replacing(tmp_path / "new") as file:
+            file.write(b"new")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o640
+    os.chmod(tmp_path / "new", 0o604)
+    with replacing(tmp_path / "new") as file:
+        file.write(b"newer")
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o604
+    assert (tmp_path / "new").read_bytes() == b"newer"
+    assert [p.name for p in tmp_path.iterdir()] == ["new"]

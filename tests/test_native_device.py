@@ -201,6 +201,9 @@ def test_threads_end_with_the_device() -> None:
         assert count() == before
     with NativeDevice(PROGRAM.overlay, threads=5):
         assert count() == before + 4
+    deadline = time.monotonic() + 10  # Linux counts a thread a little longer than its end
+    while count() != before and time.monotonic() < deadline:
+        time.sleep(0.01)
     assert count() == before
 
 
@@ -226,4 +229,4 @@ def test_describe_names_kernels_and_threads() -> None:
 def test_peak_is_measured_where_a_set_has_a_dot_product() -> None:
     for kernels in available_kernels():
         peak = peak_macs(kernels, 0.01)
-        assert peak == 0.0 if kernels == "scalar" else peak > 1e8
+        assert peak == 0.0 if kernels in ("scalar", "neon") else peak > 1e8

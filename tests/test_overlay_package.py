@@ -183,3 +183,39 @@ def test_a_failed_build_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(packages, "VIVADO_FOLDER", tmp_path)
     with pytest.raises(OverlayError, match=r"OVERLAY=b64` ended with status 2"):
         packages.build_overlay("b64")
+
+
+def test_what_a_killed_installation_left_goes_with_the_next_one(
+    built: Path, overlays: Path
+) -> None:
+    stale = overlays / ".new-killed" / "new"
+    shutil.copytree(built, stale)
+    packages.install_package(built)
+    assert [p.name for p in overlays.iterdir()] == ["b64"]
+    with pytest.raises(OverlayError, match="already has a bitstream"):
+        packages.install_package(built)
+    assert [p.name for p in overlays.iterdir()] == ["b64"]
+
+
+def test_an_overlay_is_replaced_in_one_step(
+    built: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    if not packages._exchange(tmp_path / "one", tmp_path / "two"):
+        pytest.skip("this file system cannot exchange two folders")
+    packages.install_package(built)
+    monkeypatch.delattr(Path, "rename")  # two steps, between which there would be no overlay
+    (built / "b64.bit").write_bytes(b"other" * 1000)
+    packages.write_checksums(built)
+    packages.install_package(built, replace=True)
+    assert packages.bitstream("b64").read_bytes() == b"other" * 1000
+
+
+def test_an_overlay_is_replaced_where_folders_cannot_be_exchanged(
+    built: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packages, "_exchange", lambda one, two: False)
+    packages.install_package(built)
+    packages.install_package(built, replace=True)
+    packages.bitstream("b64")

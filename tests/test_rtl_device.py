@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import struct
@@ -20,10 +21,11 @@ from vcd import read_vcd
 from quasar_runtime import interface as hw
 from quasar_runtime.compiler import compile_model
 from quasar_runtime.cycles import program_cycles
+from quasar_runtime.device import rtl_build
 from quasar_runtime.device.rtl import SLACK
 from quasar_runtime.device.rtl_build import Build, Tools, cached, library, missing_tools
 from quasar_runtime.device.rtl_watch import Progress, Waves
-from quasar_runtime.errors import DeviceError, DeviceTimeout
+from quasar_runtime.errors import DeviceClosed, DeviceError, DeviceTimeout
 from quasar_runtime.interface import Control
 from quasar_runtime.model import random_model
 from quasar_runtime.overlay import load_overlay
@@ -109,13 +111,42 @@ def test_a_window_after_the_run_holds_nothing(tmp_path):
     assert device.waves_recorded == 0
 
 
+def run_with_a_fork(path: Path, fork: bool) -> bytes:
+    """Waves of a copy in whose middle a child is forked, which closes the device and exits."""
+    with open_stub(waves=Waves(path, 0, 3000)) as device:
+        job, _, _ = job_of(device, BYTES)
+        device.submit(job)
+        device._simulate(0)
+        child = os.fork() if fork else None
+        if child == 0:
+            signal.alarm(60)
+            for use in (device.state, device.reset, lambda: device.allocate(64)):
+                with pytest.raises(DeviceClosed, match="this rtl device belongs to another"):
+                    use()
+            device.close()
+            ctypes.CDLL(None).exit(0)  # writes out what C's files still hold
+        if child is not None:
+            assert os.waitpid(child, 0)[1] == 0
+        device.wait(20)
+    return path.read_bytes()
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+@pytest.mark.parametrize("suffix", ["vcd", "fst"])
+def test_a_forked_child_adds_nothing_to_its_parents_waves(tmp_path, suffix):
+    alone, forked = (run_with_a_fork(tmp_path / f"{fork}.{suffix}", fork) for fork in (False, True))
+    if suffix == "vcd":  # an FST file holds the time of its making
+        assert forked == alone
+    assert len(forked) == len(alone)
+
+
 def test_waves_that_cannot_be_are_refused_before_anything_is_built(tmp_path):
     with pytest.raises(DeviceError, match=r"out\.txt: waves are written as \.vcd or \.fst"):
         Waves(Path("out.txt"), 0, 10)
     for begin, end in ((5, 5), (-1, 5), (9, 3)):
         with pytest.raises(DeviceError, match="is empty"):
             Waves(Path("out.vcd"), begin, end)
-    with pytest.raises(OSError, match="none"):
+    with pytest.raises(DeviceError, match="none is no such folder"):
         open_stub(waves=Waves(tmp_path / "none" / "out.vcd", 0, 10))
 
 
@@ -272,3 +303,13 @@ def test_a_build_that_is_interrupted_leaves_no_library(build, tmp_path, monkeypa
         with pytest.raises(DeviceError, match=r"g\+\+ exited with 1"):
             library(build, lambda line: None)
         assert files(tmp_path) == []
+
+
+def test_a_killed_builds_compiler_that_lives_on_cannot_write_into_the_next_build(tmp_path):
+    with rtl_build._work(tmp_path / "b64.build") as killed:
+        (killed / "half.o").touch()
+        with rtl_build._work(tmp_path / "b64.build") as fresh:
+            assert not killed.exists()
+            assert fresh != killed
+            assert list(fresh.iterdir()) == []
+    assert list(tmp_path.iterdir()) == []

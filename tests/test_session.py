@@ -1,6 +1,7 @@
 """A session answers pictures in order, survives bad ones, and always gives its memory back."""
 
 import io
+import os
 import threading
 import time
 
@@ -243,6 +244,127 @@ def test_error_of_the_source_comes_after_the_pictures_before_it(session):
         # extend keeps what came before the error
     assert len(results) == 2
     assert len(list(session.stream([picture(0)] * 6))) == 6
+
+
+def encoded(array):
+    out = io.BytesIO()
+    Image.fromarray(array).save(out, "PNG")
+    return out.getvalue()
+
+
+def array_again(frames):
+    buffer = np.empty_like(frames[0])
+    for frame in frames:
+        buffer[:] = frame
+        yield buffer
+
+
+def bytes_again(frames):
+    buffer = bytearray(max(len(encoded(frame)) for frame in frames))
+    for frame in frames:
+        data = encoded(frame)
+        buffer[:] = data.ljust(len(buffer), b"\0")
+        yield memoryview(buffer)
+
+
+def file_again(frames):
+    file = io.BytesIO()
+    for frame in frames:
+        file.seek(0)
+        file.truncate()
+        file.write(encoded(frame))
+        file.seek(0)
+        yield file
+
+
+def image_again(frames):
+    image = Image.new("RGB", frames[0].shape[1::-1])
+    for frame in frames:
+        image.paste(Image.fromarray(frame))
+        yield image
+
+
+def closed_again(frames):
+    for frame in frames:
+        with Image.open(io.BytesIO(encoded(frame))) as image:
+            yield image
+
+
+@pytest.mark.parametrize(
+    "camera", [array_again, bytes_again, file_again, image_again, closed_again]
+)
+def test_each_picture_is_answered_as_it_was_when_it_was_yielded(session, camera):
+    """Cameras and decoders hand out one buffer again and again."""
+    frames = [picture(i) for i in range(12)]
+    alone = [session.classify(frame).logits for frame in frames]
+    found = [result.logits for result in session.stream(camera(frames))]
+    assert all(np.array_equal(a, b) for a, b in zip(alone, found, strict=True))
+
+
+def test_one_image_that_shows_its_frames_in_turn_is_answered_frame_by_frame(session):
+    frames = [picture(i) for i in range(4)]
+    out = io.BytesIO()
+    first, *others = map(Image.fromarray, frames)
+    first.save(out, "WEBP", save_all=True, append_images=others, lossless=True)
+    film = Image.open(out)
+
+    def shown():
+        for number in range(film.n_frames):
+            film.seek(number)
+            yield film
+
+    alone = [session.classify(frame).logits for frame in frames]
+    found = [result.logits for result in session.stream(shown())]
+    assert all(np.array_equal(a, b) for a, b in zip(alone, found, strict=True))
+
+
+def test_upright_picture_is_not_turned_a_second_time(session):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    out = io.BytesIO()
+    Image.fromarray(picture(0)).save(out, "PNG", exif=exif)
+    alone = session.classify(out.getvalue()).logits
+    image = Image.open(out)
+    for result in session.stream([image, image]):
+        assert np.array_equal(result.logits, alone)
+
+
+def test_pictures_that_cannot_be_held_are_errors_in_their_place(session, tmp_path):
+    os.mkfifo(tmp_path / "b.jpg")
+    Image.fromarray(picture(0)).save(tmp_path / "a.png")
+    broken = io.BytesIO(b"x")
+    broken.close()
+    sources = [tmp_path, broken, np.zeros((4, 4)), {"a": 1}, [[1, 2], [3, 4]], picture(1)]
+    results = list(session.stream(sources))
+    assert [r.error is None for r in results] == [True, *[False] * 5, True]
+    assert results[1].source == str(tmp_path / "b.jpg")
+    assert all(isinstance(r.error, ImageError) for r in results[1:6])
+
+
+def test_source_is_closed_with_its_stream(session):
+    ended = []
+
+    def camera():
+        try:
+            while True:  # never ends by itself
+                yield picture(0)
+        finally:
+            ended.append(True)
+
+    stream = session.stream(camera())
+    next(stream)
+    stream.close()
+    assert ended == [True]
+
+
+def test_interrupt_while_the_source_waits_returns_the_slots(session):
+    def camera():
+        yield picture(0)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(session.stream(camera()))
+    assert len(session._free) == session_module.RING
 
 
 def test_abandoned_stream_returns_its_slots(device):

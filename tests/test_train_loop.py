@@ -192,10 +192,10 @@ def test_a_run_that_drops_patches_learns_too() -> None:
     images = random_images(64, seed=2)
     wanted = answers(begun.teacher, images)
     before = nearness(begun.supernet, subnet, wanted, images).divergence
-    recipe = replace(RECIPE, views=80 * 8, ema=0.9, tokens=0.6)
-    trainer = trained(Trainer(begun.supernet, begun.teacher, recipe, fixed=[subnet]), 80)
+    recipe = replace(RECIPE, views=160 * 8, ema=0.9, tokens=0.6)
+    trainer = trained(Trainer(begun.supernet, begun.teacher, recipe, fixed=[subnet]), 160)
     after = nearness(trainer.averaged(), subnet, wanted, images).divergence
-    assert after < 0.9 * before
+    assert after < 0.8 * before  # 0.5 to 0.6, by how the processor rounds
 
 
 def test_layer_scaling_can_be_left_out() -> None:
@@ -308,7 +308,8 @@ def test_a_view_follows_from_seed_epoch_and_picture(tmp_path: Path) -> None:
     write_tar(tmp_path / "mix.tar", random_images(4, size=64))
     source = Source(tmp_path / "mix.tar")
     views = Views(source, source.names, SIZE, Augmentation(), 7)
-    first, folder = views[(0, 1)]
+    first, folder, left_out = views[(0, 1)]
+    assert left_out == ()
     assert first.shape == (SIZE, SIZE, 3)
     assert first.dtype == torch.uint8
     assert folder == source.names[1].split("/")[0]

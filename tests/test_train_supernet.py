@@ -211,6 +211,20 @@ def compare_gradients(
         assert float((g - w).norm() / w.norm()) < 0.1, i
 
 
+@pytest.mark.parametrize(("count", "inputs", "rows"), [(1, 64, 32), (197, 192, 576), (3, 4096, 64)])
+@pytest.mark.parametrize("product", [integer.product, integer.float_product])
+def test_integer_products_are_exact_on_every_processor(
+    product: Callable[[Tensor, Tensor], Tensor], count: int, inputs: int, rows: int
+) -> None:
+    g = generator(inputs)
+    a8 = torch.randint(-127, 128, (count, inputs), generator=g).to(torch.int8)
+    w8 = torch.randint(-119, 120, (rows, inputs), generator=g).to(torch.int8)
+    a8[0], w8[0] = 127, -119  # no sum is larger
+    right = w8 if product is integer.product else w8.t()
+    wanted = a8.numpy().astype(np.int64) @ w8.numpy().astype(np.int64).T
+    np.testing.assert_array_equal(product(a8, right).numpy(), wanted)
+
+
 def test_compiled_loops_compute_the_same() -> None:
     tensors, _ = mlp_case()
     x = (1000 * torch.randn(2, 5, 64, generator=generator(0))).round()

@@ -45,7 +45,7 @@ def answers(
     model: str, kernels: str, pictures: tuple[Path, ...]
 ) -> Iterator[npt.NDArray[np.int32]]:
     with (
-        NativeDevice(load_overlay("b1024"), kernels=kernels) as device,
+        NativeDevice(load_overlay("b1024"), threads=1, kernels=kernels) as device,
         Session(model, device) as s,
     ):
         for picture in pictures:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import copy
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,14 +23,17 @@ from torch import Tensor
 
 from quasar_runtime.compiler import compile_model
 from quasar_runtime.cycles import program_cycles
-from quasar_runtime.errors import QuasarError
+from quasar_runtime.errors import DataError
+from quasar_runtime.files import replacing
 from quasar_runtime.interface import HEAD_DIM
 from quasar_runtime.model import Model
 from quasar_runtime.overlay import Overlay, load_overlay
+from train import command as cli
 from train.calibrate import build, observe, search_hidden_ranges
 from train.checkpoint import Checkpoint, load_checkpoint
+from train.checks import check_evaluation, check_model
 from train.cost import OverlayCost
-from train.data import load_labels
+from train.data import LABELS_FILE, Source, labels_for
 from train.emit import emit
 from train.evaluate import nearness, program_accuracy
 from train.export import (
@@ -76,10 +78,13 @@ class Outcome:
 class Quantiser:
     """A checkpoint calibrated once; `model` quantises it for any assignment of bits."""
 
-    def __init__(self, checkpoint: Checkpoint, images: Path, labels: list[tuple[str, str]]) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, source: Source, labels: list[tuple[str, str]]
+    ) -> None:
         self.checkpoint, self.labels, recipe = checkpoint, labels, Recipe(BALANCE)
         preprocessing = checkpoint.preprocessing
-        self.calibration, self.held_out = split_pictures(images, preprocessing, recipe)
+        found = split_pictures(source, preprocessing, recipe)
+        self.calibration, self.held_out = found.calibration.images, found.held_out.images
         few = self.calibration[:TAME_IMAGES]
         self.teacher, self.folded = fold(checkpoint), fold(checkpoint)
         tame(self.folded, observe(self.folded, few, recipe.seed), few)
@@ -219,14 +224,20 @@ def main() -> None:
     """Measure what a choice of the method is worth."""
 
 
-@main.command()
+@main.command(cls=cli.Command)
 @click.option("--checkpoint", type=Path, required=True, help="Float weights, timm's names.")
 @click.option("--images", type=Path, required=True, help="ImageFolder or tar of one.")
-@click.option("--labels", type=Path, help="JSON; default: imagenet_classes.json beside --images.")
+@click.option("--labels", type=Path, help=f"JSON; default: {LABELS_FILE} beside --images.")
 @click.option("--evaluate", type=Path, help="ImageFolder for top-1, of which nothing is chosen.")
 @click.option("--overlay", default="b1024", show_default=True)
-@click.option("--fps", default=160.0, show_default=True, help="Cycles: those of this frame rate.")
-@click.option("--seed", default=0, show_default=True, help="Of the random rows.")
+@click.option(
+    "--fps",
+    type=cli.POSITIVE,
+    default=160.0,
+    show_default=True,
+    help="Cycles: those of this frame rate.",
+)
+@click.option("--seed", type=cli.SEED, default=0, show_default=True, help="Of the random rows.")
 @click.option("--json", "path", type=Path, help="Write the outcomes here.")
 def rows(
     checkpoint: Path,
@@ -240,44 +251,47 @@ def rows(
 ) -> None:
     """Row-wise mix against whole matrices and against random rows, at equal cycles."""
     set_up()
-    try:
-        names = load_labels(labels or images.parent / "imagenet_classes.json")
-        quantiser = Quantiser(load_checkpoint(checkpoint), images, names)
-        outcomes = compare_rows(quantiser, load_overlay(overlay), fps, evaluate, seed)
-    except QuasarError as e:
-        click.echo(f"error: {e}", err=True)
-        sys.exit(1)
     if path:
-        path.write_text(json.dumps([asdict(o) for o in outcomes], indent=1) + "\n")
+        cli.check_file(path, images, [checkpoint, labels])
+    weights = load_checkpoint(checkpoint).resized(None)
+    names = labels_for(labels, images, weights.classes)
+    check_evaluation(evaluate, None, names)
+    shape = load_overlay(check_model(weights, 1.0, names, overlay))
+    quantiser = Quantiser(weights, Source(images), names)
+    outcomes = compare_rows(quantiser, shape, fps, evaluate, seed)
     click.echo(table(outcomes))
+    if path:
+        with replacing(path) as file:
+            file.write((json.dumps([asdict(o) for o in outcomes], indent=1) + "\n").encode())
 
 
-@main.command()
+@main.command(cls=cli.Command)
 @click.argument("effects", type=Path)
 @click.option("--overlay", default="b1024", show_default=True)
 @click.option(
-    "--fps", "rates", multiple=True, type=float, default=(130.0, 145.0, 160.0, 175.0, 190.0)
+    "--fps",
+    "rates",
+    multiple=True,
+    type=cli.POSITIVE,
+    default=(130.0, 145.0, 160.0, 175.0, 190.0),
 )
-@click.option("--seed", default=0, show_default=True, help="Of the random rows.")
+@click.option("--seed", type=cli.SEED, default=0, show_default=True, help="Of the random rows.")
 def predicted(effects: Path, overlay: str, rates: tuple[float, ...], seed: int) -> None:
     """What `rows` compares, as the row EFFECTS of train.predictor predict it: in seconds."""
-    try:
-        loss = EffectLoss.load(effects)
-        by_row = {
-            n: torch.from_numpy(e) for n, e in loss.effects.items() if not n.endswith("units")
-        }
-        width = len(by_row["blocks.0.proj"])
-        subnet = subnet_of({name: torch.full((len(e),), 4) for name, e in by_row.items()})
-        costs = {
-            f"blocks.{i}.{m}": shape[1]
-            for i, block in enumerate(subnet.blocks)
-            for m, shape in block.shapes(width).items()
-        }
-        cost = OverlayCost(load_overlay(overlay), IMAGE_SIZE, CLASSES)
-        found = {fps: ways(by_row, costs, cost, fps, seed) for fps in rates}
-    except QuasarError as e:
-        click.echo(f"error: {e}", err=True)
-        sys.exit(1)
+    shape = load_overlay(overlay)
+    loss = EffectLoss.load(effects)
+    by_row = {n: torch.from_numpy(e) for n, e in loss.effects.items() if not n.endswith("units")}
+    width = len(by_row["blocks.0.proj"])
+    subnet = subnet_of({name: torch.full((len(e),), 4) for name, e in by_row.items()})
+    costs = {
+        f"blocks.{i}.{m}": shape_of[1]
+        for i, block in enumerate(subnet.blocks)
+        for m, shape_of in block.shapes(width).items()
+    }
+    cost = OverlayCost(shape, IMAGE_SIZE, CLASSES)
+    if misfit := cost(subnet).misfit():
+        raise DataError(f"the network that {effects} is of {misfit}")
+    found = {fps: ways(by_row, costs, cost, fps, seed) for fps in rates}
     names = list(found[rates[0]])
     click.echo("| FPS | " + " | ".join(names) + " |\n| ---: |" + " ---: |" * len(names))
     for fps, bits in found.items():

@@ -8,7 +8,6 @@ reach is the divergence from the teacher on pictures that none has seen.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,13 +17,23 @@ import click
 import torch
 from torch import Tensor
 
-from quasar_runtime.errors import DataError, QuasarError
+from quasar_runtime.errors import DataError
+from train import command as cli
 from train.checkpoint import Checkpoint, load_checkpoint
-from train.data import Source, load_labels, pictures
+from train.data import LABELS_FILE, Source, labels_for, pictures
 from train.evaluate import Nearness
 from train.loop import Trainer
 from train.recipe import TrainRecipe
-from train.run import answers, calibration, nearness, sentinels, set_up, train, views_of
+from train.run import (
+    answers,
+    calibration,
+    check_classes,
+    nearness,
+    sentinels,
+    set_up,
+    train,
+    views_of,
+)
 from train.space import Space
 from train.start import Start, start
 from train.supernet import Supernet
@@ -74,6 +83,7 @@ class Bench:
     ) -> Bench:
         source = Source(images)
         parts = split(source.names, recipe)
+        check_classes(parts.train, labels, replace(recipe, label=1.0))
         space = Space.load(recipe.space)
         images_seen = calibration(checkpoint, source, parts.train, recipe)
         begun = start(checkpoint, space, images_seen, recipe.seed)
@@ -118,13 +128,15 @@ def table(found: Mapping[str, Mapping[str, Nearness]]) -> str:
     return "\n".join(lines)
 
 
-@click.command()
+@click.command(cls=cli.Command, kept="the runs that ended are in the folder, without a table")
 @click.option("--checkpoint", type=Path, required=True, help="Float weights, timm's names.")
 @click.option("--images", type=Path, required=True, help="ImageFolder or tar of one.")
 @click.option("--out", type=Path, required=True, help="A new folder, one run a variant in it.")
-@click.option("--labels", type=Path, help="JSON; default: imagenet_classes.json beside --images.")
+@click.option("--labels", type=Path, help=f"JSON; default: {LABELS_FILE} beside --images.")
 @click.option("--recipe", default="vit_tiny", show_default=True, help="Of train/recipes/.")
-@click.option("--views", default=3200, show_default=True, help="Pictures that each run sees.")
+@click.option(
+    "--views", type=cli.COUNT, default=3200, show_default=True, help="Pictures that each run sees."
+)
 @click.option("--only", multiple=True, type=click.Choice(list(VARIANTS)), help="Default: all.")
 def main(
     checkpoint: Path,
@@ -137,20 +149,18 @@ def main(
 ) -> None:
     """Short supernet runs that differ in one thing each, on the pictures that they hold out."""
     set_up(THREADS)
-    try:
-        if out.exists():
-            raise DataError(f"{out} exists; choose another folder")
-        settings = TrainRecipe.load(recipe, views=views)
-        names = load_labels(labels or images.parent / "imagenet_classes.json")
-        size = Space.load(settings.space).image_size
-        bench = Bench.make(load_checkpoint(checkpoint).resized(size), images, settings, names)
-        found = {}
-        for number, name in enumerate(only or VARIANTS):
-            found[name] = bench.run(VARIANTS[name], out / str(number))
-            click.echo(table({name: found[name]}), err=True)
-    except QuasarError as e:
-        click.echo(f"error: {e}", err=True)
-        sys.exit(1)
+    if out.exists():
+        raise DataError(f"{out} exists; choose another folder")
+    cli.check_folder(out)
+    settings = TrainRecipe.load(recipe, views=views)
+    size = Space.load(settings.space).image_size
+    weights = load_checkpoint(checkpoint).resized(size)
+    names = labels_for(labels, images, weights.classes)
+    bench = Bench.make(weights, images, settings, names)
+    found = {}
+    for number, name in enumerate(only or VARIANTS):
+        found[name] = bench.run(VARIANTS[name], out / str(number))
+        click.echo(table({name: found[name]}), err=True)
     click.echo(table(found))
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -26,8 +25,10 @@ import numpy.typing as npt
 
 from quasar_runtime.cycles import DDR, Ddr
 from quasar_runtime.errors import QuasarError
+from quasar_runtime.files import read_text
 from quasar_runtime.interface import HEAD_DIM, MAX_CHANNELS, MAX_TOKENS
 from quasar_runtime.overlay import Overlay, load_overlay, parse_overlay
+from train import command as cli
 from train.cost import Cost, Need, OverlayCost
 from train.space import Space, Subnet
 
@@ -217,14 +218,10 @@ def read_reports(root: Path = ROOT) -> list[Report]:
 
     AreaError when there are too few, or one is malformed.
     """
-    found = [
-        (path, json.loads(path.read_text(encoding="utf-8")))
-        for path in sorted(root.glob("overlays/*/synth.json"))
-    ]
+    found = [(path, _json(path)) for path in sorted(root.glob("overlays/*/synth.json"))]
     shapes = root / "hw_src" / "synth" / "shapes.json"
     if shapes.is_file():
-        made = json.loads(shapes.read_text(encoding="utf-8"))["shapes"]
-        found += [(shapes, shape) for shape in made]
+        found += [(shapes, shape) for shape in _json(shapes).get("shapes", ())]
     reports = [(data.get("rtl"), _report(path, data)) for path, data in found]
     newest, _ = Counter(rtl for rtl, _ in reports).most_common(1)[0] if reports else (None, 0)
     chosen = [report for rtl, report in reports if rtl == newest]
@@ -235,6 +232,16 @@ def read_reports(root: Path = ROOT) -> list[Report]:
             f"{least}; make more by hw_src/synth/shapes.py"
         )
     return chosen
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(read_text(path, AreaError))
+    except (ValueError, RecursionError) as e:
+        raise AreaError(f"{path} is not a synthesis report ({e}); make it again") from None
+    if not isinstance(value, dict):
+        raise AreaError(f"{path} is not a synthesis report (no object); make it again")
+    return value
 
 
 def _report(path: Path, data: Mapping[str, Any]) -> Report:
@@ -320,7 +327,8 @@ def parse_budget(text: str) -> Area:
     values: dict[str, float] = {}
     for part in filter(None, text.split(",")):
         name, _, value = part.partition("=")
-        if name not in known or not value.replace(".", "", 1).isdigit() or float(value) <= 0:
+        plain = value.isascii() and value.replace(".", "", 1).isdigit()
+        if name not in known or name in values or not plain or float(value) <= 0:
             raise AreaError(
                 f"'{part}' in the budget; expected {', '.join(known)} with a number, such as "
                 "dsp=600,lut=100000"
@@ -344,19 +352,15 @@ def shape_costs(space: Space, budget: Area, clock_mhz: int = 300) -> dict[str, S
     return found
 
 
-@click.command(help=__doc__)
+@click.command(cls=cli.Command, help=__doc__)
 @click.argument("overlay")
 def main(overlay: str) -> None:
-    try:
-        path = Path(overlay)
-        if path.suffix == ".json":
-            shape = parse_overlay(path.read_text(encoding="utf-8"), overlay)
-        else:
-            shape = load_overlay(overlay)
-        area = area_model()(shape)
-    except (QuasarError, OSError) as e:
-        click.echo(f"error: {e}", err=True)
-        sys.exit(1)
+    path = Path(overlay)
+    if path.suffix == ".json":
+        shape = parse_overlay(read_text(path, AreaError), overlay)
+    else:
+        shape = load_overlay(overlay)
+    area = area_model()(shape)
     for field, name in RESOURCES.items():
         amount, available = getattr(area, field), getattr(DEVICE, field)
         click.echo(f"{name:8}{amount:10,.0f}{100 * amount / available:7.1f} %")

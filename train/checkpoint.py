@@ -2,60 +2,53 @@
 
 A checkpoint is a dictionary of tensors under timm's names (patch_embed.proj.weight, cls_token,
 pos_embed, blocks.N.*, norm.*, head.*), of any width, depth, MLP width and number of 64-wide heads.
+How it lies on disk: train/weights.py.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
 from quasar_runtime.errors import DataError, did_you_mean
 from quasar_runtime.interface import CHANNEL_MULTIPLE, HEAD_DIM, MAX_TOKENS, MAX_WIDTH, PATCH
 from quasar_runtime.model import Preprocessing
+from train import origin
+from train.variants import block_numbers, completed
+from train.weights import read_tensors
 
 EPSILON = 1e-6
 """LayerNorm's epsilon in this family of checkpoints."""
+MOST_SIDE = PATCH * math.isqrt(MAX_TOKENS - 1)
+"""Pixels of the largest pictures that a model takes."""
+MOST_OWN_SIDE = 1024
+"""Pixels of the largest pictures that a checkpoint may be of: it is resampled to smaller ones."""
 
 
 @dataclass(frozen=True)
 class Preset:
     """How a family of checkpoints wants its pictures: (byte / 255 - mean) / std, per colour."""
 
-    family: str
     resize: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    weights: str
 
     def preprocessing(self, image_size: int) -> Preprocessing:
         """The resize scales with the image size, as the family's own evaluation does."""
         return Preprocessing(resize=round(self.resize * image_size / 224), crop=image_size)
 
 
+IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PRESETS = {
-    "deit": Preset(
-        "DeiT",
-        256,
-        (0.485, 0.456, 0.406),
-        (0.229, 0.224, 0.225),
-        "Touvron et al. (Meta), trained on ImageNet-1k",
-    ),
-    "augreg": Preset(
-        "ViT AugReg",
-        248,
-        (0.5, 0.5, 0.5),
-        (0.5, 0.5, 0.5),
-        "Steiner et al. (Google), trained on ImageNet-21k, fine-tuned on ImageNet-1k",
-    ),
+    "deit3": Preset(224, *IMAGENET),
+    "deit": Preset(256, *IMAGENET),
+    "augreg": Preset(248, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
 }
 
 
@@ -91,6 +84,17 @@ class Checkpoint:
         return self.tensors["head.weight"].shape[0]
 
     @property
+    def family(self) -> str:
+        """What a summary calls the network."""
+        return origin.family(self.file, self.sha256)
+
+    @property
+    def stem(self) -> str:
+        """The file's name without what says how it is stored."""
+        return re.sub(r"\.(safetensors|pth|pt|bin|ckpt|pth\.tar|safetensors\.index\.json)$", "",
+                      self.file)  # fmt: skip
+
+    @property
     def preprocessing(self) -> Preprocessing:
         return self.preset.preprocessing(self.image_size)
 
@@ -98,15 +102,18 @@ class Checkpoint:
         """The same network for pictures of another size (None: its own): its grid of position
         values resampled (bicubic, antialiased), the rest as it is. DataError for a size that is not
         allowed."""
-        if image_size is None or image_size == self.image_size:
-            return self
-        side = image_size // PATCH
-        if image_size % PATCH or not 1 <= side * side < MAX_TOKENS:
-            most = PATCH * math.isqrt(MAX_TOKENS - 1)
+        wanted = self.image_size if image_size is None else image_size
+        if wanted % PATCH or not PATCH <= wanted <= MOST_SIDE:
+            whose = f"{self.file} is of pictures of {wanted} pixels" if image_size is None else (
+                f"the image size is {wanted}"
+            )  # fmt: skip
             raise DataError(
-                f"the image size is {image_size}, expected a multiple of {PATCH} from {PATCH} to "
-                f"{most}"
+                f"{whose}, expected a multiple of {PATCH} from {PATCH} to {MOST_SIDE}"
+                + ("; give --image-size, such as 224" if image_size is None else "")
             )
+        if wanted == self.image_size:
+            return self
+        side = wanted // PATCH
         cls, grid = self.tensors["pos_embed"][0].split([1, self.tokens - 1])
         before = self.image_size // PATCH
         planes = grid.t().reshape(1, self.width, before, before)
@@ -116,7 +123,8 @@ class Checkpoint:
 
 
 def detect_preset(name: str) -> str:
-    """The preset that a file's name tells: 'deit' or 'augreg'. DataError when it tells neither."""
+    """The preset that a file's name tells: 'deit3', 'deit' or 'augreg'. DataError when it tells
+    none."""
     low = name.lower()
     for preset in PRESETS:
         if preset in low:
@@ -128,38 +136,28 @@ def detect_preset(name: str) -> str:
 
 
 def load_checkpoint(path: Path, preset: str | None = None) -> Checkpoint:
-    """Read and check a checkpoint.
+    """Read and check a checkpoint in any of the forms that train.weights reads.
 
-    DataError when the file or a tensor is missing, odd in shape, or not of this family.
+    Its own pictures may be larger than a model takes: `resized` brings it to size, and refuses
+    what is not allowed. DataError when the file or a tensor is missing, odd in shape, or not of
+    this family.
     """
     if preset is not None and preset not in PRESETS:
         raise DataError(
             f"no preset '{preset}'{did_you_mean(preset, PRESETS)} Known: {', '.join(PRESETS)}"
         )
-    if not path.is_file():
-        raise DataError(f"no checkpoint at {path}; give the path of a .safetensors file")
-    try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError) as e:
-        raise DataError(f"{path.name} is not a safetensors file ({e}); convert it first") from None
+    tensors, digest = read_tensors(path)
     chosen = PRESETS[preset or detect_preset(path.name)]
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return check_tensors(tensors, chosen, path.name, digest)
+    name = path.name if path.name.isprintable() else ascii(path.name)
+    return check_tensors(tensors, chosen, name, digest)
 
 
 def check_tensors(
     tensors: dict[str, Tensor], preset: Preset, file: str = "", sha256: str = ""
 ) -> Checkpoint:
     """A checkpoint of these tensors, every shape proved. DataError says what is wrong."""
-    numbers = {int(m[1]) for n in tensors if (m := re.match(r"blocks\.(\d+)\.", n))}
-    if not numbers or numbers != set(range(len(numbers))):
-        raise DataError(
-            f"{file}: blocks are numbered {sorted(numbers)}, expected 0, 1, 2 and so on; "
-            "give a ViT or DeiT checkpoint under timm's names"
-        )
-    depth = len(numbers)
-    tensors = {n.replace("gamma_1", "ls1.gamma").replace("gamma_2", "ls2.gamma"): t
-               for n, t in tensors.items()}  # fmt: skip
+    tensors = completed(tensors, file)
+    depth = 1 + max(block_numbers(tensors))
     shapes = _expected_shapes(tensors, depth, file)
     for name, shape in shapes.items():
         found = tuple(tensors[name].shape) if name in tensors else None
@@ -169,14 +167,13 @@ def check_tensors(
             raise DataError(f"{file}: tensor {name} is missing, expected with shape {shape}")
         if found != shape:
             raise DataError(f"{file}: tensor {name} has shape {found}, expected {shape}")
-        if not tensors[name].is_floating_point() or not torch.isfinite(tensors[name]).all():
+        if not tensors[name].is_floating_point() or not tensors[name].float().isfinite().all():
             raise DataError(f"{file}: tensor {name} is not all finite floating point numbers")
     unknown = sorted(set(tensors) - set(shapes))
     if unknown:
         raise DataError(
             f"{file}: tensor {unknown[0]} ({len(unknown)} unknown in all) is not part of a plain "
-            "ViT with a CLS token; distillation tokens, QKV norms and pooling heads are not "
-            "supported: give a plain ViT or DeiT"
+            "ViT with a CLS token: give a plain ViT or DeiT"
         )
     floats = {n: t.to(torch.float32) for n, t in tensors.items()}
     return Checkpoint(floats, preset, depth, file, sha256)
@@ -197,10 +194,17 @@ def _expected_shapes(
         raise DataError(
             f"{file}: width is {width}, expected a multiple of {CHANNEL_MULTIPLE} up to {MAX_WIDTH}"
         )
-    if round((tokens - 1) ** 0.5) ** 2 != tokens - 1 or not 2 <= tokens <= MAX_TOKENS:
+    most = (MOST_OWN_SIDE // PATCH) ** 2 + 1
+    if not 2 <= tokens <= most or math.isqrt(tokens - 1) ** 2 != tokens - 1:
         raise DataError(
-            f"{file}: pos_embed has {tokens} tokens, expected a square of patches and CLS, "
-            f"at most {MAX_TOKENS}"
+            f"{file}: pos_embed has {tokens} tokens, expected a square of patches, with or without "
+            f"CLS, at most {most}"
+        )
+    patch = tuple(size("patch_embed.proj.weight", axis) for axis in (2, 3))
+    if patch != (PATCH, PATCH):
+        raise DataError(
+            f"{file}: its patches have {'x'.join(map(str, patch))} pixels, expected "
+            f"{PATCH}x{PATCH}; give a checkpoint of that patch size"
         )
     shapes: dict[str, tuple[int, ...]] = {
         "cls_token": (1, 1, width),

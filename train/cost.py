@@ -9,7 +9,6 @@ asks this thousands of times.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +18,15 @@ import click
 
 from quasar_runtime.cycles import DDR, Ddr, operations, operations_cycles
 from quasar_runtime.cycles import Block as Work
-from quasar_runtime.errors import QuasarError
+from quasar_runtime.files import read_text
 from quasar_runtime.interface import HEAD_DIM, PATCH, PATCH_CHANNELS
 from quasar_runtime.overlay import Overlay, load_overlay
 from quasar_runtime.program import region_words
+from train import command as cli
 from train.space import Block, Space, SpaceError, Subnet
+
+MOST_SUBNET = 2**20
+"""Bytes of the largest subnet's JSON."""
 
 CostModel = Callable[[Subnet], "Cost"]
 """What a search asks for the cost of a subnet."""
@@ -146,31 +149,28 @@ def read_subnet(path: Path) -> Subnet:
 
     SpaceError when it is neither.
     """
+    text = read_text(path, SpaceError, MOST_SUBNET)
     try:
-        data: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as e:
+        data: Any = json.loads(text)
+    except (ValueError, RecursionError) as e:
         raise SpaceError(f"{path} is not a subnet's JSON ({e}); give what a search wrote") from None
     return Subnet.from_dict(data["subnet"] if isinstance(data, dict) and "subnet" in data else data)
 
 
-@click.command(help=__doc__)
+@click.command(cls=cli.Command, help=__doc__)
 @click.argument("path", type=Path)
 @click.option("--overlay", "names", multiple=True, default=("b1024", "b8192"), show_default=True)
 @click.option("--space", "space_name", default="vit_tiny", help="Gives image size and classes.")
 def main(path: Path, names: tuple[str, ...], space_name: str) -> None:
-    try:
-        subnet, space = read_subnet(path), Space.load(space_name)
+    subnet, space = read_subnet(path), Space.load(space_name)
+    overlays = [load_overlay(name) for name in names]
+    click.echo(f"{subnet.width} wide, {subnet.depth} deep, {100 * subnet.share8():.0f} % in 8 bits")
+    for overlay in overlays:
+        cost = OverlayCost.of(space, overlay)(subnet)
         click.echo(
-            f"{subnet.width} wide, {subnet.depth} deep, {100 * subnet.share8():.0f} % in 8 bits"
+            f"{overlay.name}: {cost.cycles:,.0f} cycles, {cost.fps:.1f} FPS; "
+            f"{cost.misfit() or 'fits'}"
         )
-        for name in names:
-            cost = OverlayCost.of(space, load_overlay(name))(subnet)
-            click.echo(
-                f"{name}: {cost.cycles:,.0f} cycles, {cost.fps:.1f} FPS; {cost.misfit() or 'fits'}"
-            )
-    except QuasarError as e:
-        click.echo(f"error: {e}", err=True)
-        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -1,85 +1,84 @@
-"""Labelled pictures: an ImageFolder or a tar of one, decoded to squares of raw RGB bytes."""
+"""Labelled pictures: decoded to squares of raw RGB bytes, chosen by class, and their labels."""
 
 from __future__ import annotations
 
 import json
-import os
 import random
-import tarfile
 from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from quasar_runtime.errors import DataError
-from quasar_runtime.images import decode, resize_and_crop
+from quasar_runtime.errors import DataError, ImageError
+from quasar_runtime.files import read_text
+from quasar_runtime.images import resize_and_crop
 from quasar_runtime.model import Preprocessing
+from quasar_runtime.validate import MAX_LABEL, MAX_WNID, shown
+from train.command import warn_left_out
+from train.pictures import Source, list_pictures
 
-SUFFIXES = (".jpeg", ".jpg", ".png", ".webp", ".bmp")
+__all__ = ["Decoded", "Source", "list_pictures"]
+
+MIX_PREFIXES = ("nette", "woof", "imagen", "tiny")
 CALIBRATION_PREFIXES = ("nette", "woof", "imagen")
-"""Pictures of the training mix that were not made from 64-pixel ones; where a data set has no such
-names, all pictures count. Blurred ones make for worse calibration: docs/accuracy.md."""
+"""How the training mix's pictures are named, and those of them that were not made from 64-pixel
+ones. Of any other data set all pictures count. Blurred ones make for worse calibration:
+docs/accuracy.md."""
+LABELS_FILE = "imagenet_classes.json"
 
 
-def list_pictures(source: Path) -> list[str]:
-    """Sorted paths `folder/name` of the pictures in an ImageFolder or a tar of one.
+@dataclass(frozen=True)
+class Decoded:
+    """uint8 pictures (N, S, S, 3), their names, and the names of those that could not be read."""
 
-    DataError when there is nothing there or it holds no pictures.
-    """
-    if source.is_dir():
-        found = [f"{p.parent.name}/{p.name}" for p in source.glob("*/*") if p.is_file()]
-    elif source.is_file() and tarfile.is_tarfile(source):
-        with tarfile.open(source) as tar:
-            found = [m.name.removeprefix("./") for m in tar if m.isfile()]
-    else:
-        raise DataError(f"no pictures at {source}; give a folder of class folders, or a tar of one")
-    names = sorted(n for n in found if n.lower().endswith(SUFFIXES) and n.count("/") == 1)
-    if not names:
-        raise DataError(
-            f"{source.name} holds no <class>/<picture> with suffix {', '.join(SUFFIXES)}"
-        )
-    return names
-
-
-class Source:
-    """The pictures of an ImageFolder or a tar of one, read one by one in any order."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.names = list_pictures(path)
-        self._places: dict[str, tuple[int, int]] = {}
-        self._file: int | None = None
-        if not path.is_dir():
-            with tarfile.open(path) as tar:
-                self._places = {
-                    m.name.removeprefix("./"): (m.offset_data, m.size) for m in tar if m.isfile()
-                }
-
-    def read(self, name: str) -> bytes:
-        """The file's bytes."""
-        if not self._places:
-            return (self.path / name).read_bytes()
-        if self._file is None:
-            self._file = os.open(self.path, os.O_RDONLY)
-        offset, size = self._places[name]
-        return os.pread(self._file, size, offset)
+    images: Tensor
+    names: list[str]
+    left_out: list[str]
 
 
 def pictures(source: Source, names: list[str], how: Preprocessing) -> Tensor:
-    """uint8 (N, S, S, 3), resized and cropped as for evaluation."""
-    images = np.empty((len(names), how.crop, how.crop, 3), np.uint8)
-    for image, name in zip(images, tqdm(names, "decode", unit="img", leave=False), strict=True):
-        image[:] = resize_and_crop(decode(source.read(name)), how)
-    return torch.from_numpy(images)
+    """uint8 (N, S, S, 3), resized and cropped as for evaluation; what cannot be read is left out
+    with a warning. DataError when nothing is left."""
+    return decoded(source, names, len(names), how).images
+
+
+def decoded(source: Source, names: list[str], count: int, how: Preprocessing) -> Decoded:
+    """The first `count` of the names that can be read. What cannot is left out with a warning, the
+    next one takes its place. DataError when none can."""
+    images = np.empty((min(count, len(names)), how.crop, how.crop, 3), np.uint8)
+    read: list[str] = []
+    failed: dict[str, str] = {}
+    with tqdm(total=len(images), desc="decode", unit="img", leave=False) as bar:
+        for name in names:
+            if len(read) == len(images):
+                break
+            try:
+                images[len(read)] = resize_and_crop(source.decode(name), how)
+            except ImageError as e:
+                failed[name] = str(e)
+                continue
+            read.append(name)
+            bar.update()
+    warn_left_out(failed.values(), str(source.path))
+    if not read:
+        raise DataError(
+            f"{source.path}: none of {len(names)} pictures can be read; the first: "
+            + next(iter(failed.values()), "there is none")
+        )
+    return Decoded(torch.from_numpy(images[: len(read)]), read, list(failed))
 
 
 def calibration_prefixes(names: Iterable[str]) -> tuple[str, ...]:
     """Beginnings of the file names, of those `class/picture`, that are to be calibrated on."""
-    known = any(n.split("/")[1].startswith(CALIBRATION_PREFIXES) for n in names)
+    files = [n.split("/")[1] for n in names]
+    mix = all(f.startswith(MIX_PREFIXES) for f in files)
+    known = mix and any(f.startswith(CALIBRATION_PREFIXES) for f in files)
     return CALIBRATION_PREFIXES if known else ("",)
 
 
@@ -127,14 +126,75 @@ def classes_apart(names: Iterable[str], share: float, seed: int) -> tuple[list[s
 
 
 def load_labels(path: Path) -> list[tuple[str, str]]:
-    """(wnid, name) by class number, from JSON: a list of {index, wnid, name}."""
+    """(wnid, name) by class number, from JSON: a list of {index, wnid, name}.
+
+    DataError when it is anything else, or holds what a model file may not: an empty, repeated or
+    too long wnid or name, or one with control characters.
+    """
+    text = read_text(path)
     try:
-        entries = sorted(json.loads(path.read_text()), key=lambda e: e["index"])
-        labels = [(str(e["wnid"]), str(e["name"])) for e in entries]
-    except (OSError, ValueError, TypeError, KeyError) as e:
+        entries = json.loads(text)
+    except (ValueError, RecursionError) as e:
         raise DataError(
-            f"{path} is not a labels file ({e!r}); expected a JSON list of index, wnid, name"
+            f"{path} is not a labels file ({e}); expected a JSON list of index, wnid, name"
         ) from None
-    if [e["index"] for e in entries] != list(range(len(entries))):
+    if not isinstance(entries, list) or not entries:
+        raise DataError(
+            f"{path} is not a labels file ({shown(entries)}); expected a JSON list of index, wnid, "
+            "name"
+        )
+    labels: dict[int, tuple[str, str]] = {}
+    seen: dict[str, int] = {}
+    for number, entry in enumerate(entries):
+        index, wnid, name = _label(f"{path} entry {number}", entry)
+        if index in labels:
+            raise DataError(f"{path} entry {number}: class {index} has a label already")
+        if wnid in seen:
+            raise DataError(
+                f"{path} entry {number}: class {index} has the wnid {wnid!r} of class "
+                f"{seen[wnid]}; each class needs its own"
+            )
+        labels[index], seen[wnid] = (wnid, name), index
+    if sorted(labels) != list(range(len(labels))):
         raise DataError(f"{path}: the classes are not numbered 0 to {len(entries) - 1}")
+    return [labels[i] for i in range(len(labels))]
+
+
+def _label(where: str, entry: Any) -> tuple[int, str, str]:
+    """(index, wnid, name) of an entry. DataError says what is wrong with it."""
+    if not isinstance(entry, dict) or not {"index", "wnid", "name"} <= set(entry):
+        raise DataError(f"{where} is {shown(entry)}, expected an object of index, wnid, name")
+    index = entry["index"]
+    if not isinstance(index, int) or isinstance(index, bool) or index < 0:
+        raise DataError(f"{where}: index is {shown(index)}, expected a class's number from 0")
+    for key, longest in (("wnid", MAX_WNID), ("name", MAX_LABEL)):
+        value = entry[key]
+        good = isinstance(value, str) and 1 <= len(value) <= longest and value.isprintable()
+        if not good:
+            raise DataError(
+                f"{where}: {key} is {shown(value)}, expected 1 to {longest} printable characters"
+            )
+    return index, entry["wnid"], entry["name"]
+
+
+def labels_for(path: Path | None, images: Path, classes: int) -> list[tuple[str, str]]:
+    """The labels of a checkpoint's classes, of `path` or else imagenet_classes.json beside the
+    pictures. DataError when there are none, or another number."""
+    where = path or images.parent / LABELS_FILE
+    if path is None and not where.exists():
+        raise DataError(
+            f"no labels: there is no {LABELS_FILE} beside {images}; give --labels, a JSON list of "
+            "index, wnid, name"
+        )
+    labels = load_labels(where)
+    require_labels(labels, classes)
     return labels
+
+
+def require_labels(labels: list[tuple[str, str]], classes: int) -> None:
+    """DataError unless there is a label a class."""
+    if len(labels) != classes:
+        raise DataError(
+            f"{len(labels)} labels for {classes} classes; give the labels of the data that the "
+            "checkpoint was trained on"
+        )

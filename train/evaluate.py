@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from quasar_runtime.datasets import read_dataset
+from quasar_runtime.datasets import Dataset, Sample, read_dataset
 from quasar_runtime.device import open_device
 from quasar_runtime.device.base import Device
-from quasar_runtime.errors import DeviceNotFound
+from quasar_runtime.errors import DataError, DeviceNotFound, ImageError
 from quasar_runtime.evaluate import Evaluation
 from quasar_runtime.images import load_image
 from quasar_runtime.model import Model
 from quasar_runtime.session import Session
 from train.checkpoint import Checkpoint, float_logits
+from train.command import warn_left_out
 from train.fold import Folded, patches
 from train.network import QuantisedNetwork
 
 BATCH = 32
+DEFAULT_OVERLAY = "b1024"
 
 
 @dataclass(frozen=True)
@@ -46,22 +50,27 @@ class Nearness:
     agreement: float
 
 
-def open_fast_device() -> Device:
+def open_fast_device(overlay: str = DEFAULT_OVERLAY) -> Device:
     """The native device, or the reference where the engine is not built: the same bytes."""
     try:
-        return open_device("native", threads=torch.get_num_threads())
+        return open_device("native", overlay=overlay, threads=torch.get_num_threads())
     except DeviceNotFound:
-        return open_device("reference")
+        return open_device("reference", overlay=overlay)
 
 
 def program_accuracy(model: Model, folder: Path) -> Accuracy:
-    """Run the compiled integer program on an ImageFolder."""
+    """Run the compiled integer program on an ImageFolder, as its target overlay would. Pictures
+    that cannot be read do not count; they are named. DataError when none can be."""
     dataset = read_dataset(folder, model.labels)
-    with open_fast_device() as device, Session(model, device) as session:
+    overlay = str(model.target.get("overlay", DEFAULT_OVERLAY))
+    with open_fast_device(overlay) as device, Session(model, device) as session:
         evaluation = Evaluation(session, dataset)
         for _ in tqdm(evaluation.run(), "evaluate", len(dataset.samples), unit="img", leave=False):
             pass
-    return Accuracy(evaluation.images, evaluation.top1 or 0.0, evaluation.top5 or 0.0)
+    warn_left_out((f"{o.sample.path}: {o.error}" for o in evaluation.failed), str(folder))
+    if evaluation.top1 is None or evaluation.top5 is None:
+        raise DataError(f"{folder}: none of its {len(dataset.samples)} pictures can be read")
+    return Accuracy(evaluation.images, evaluation.top1, evaluation.top5)
 
 
 def program_logits(model: Model, images: Tensor, device: Device) -> Tensor:
@@ -88,16 +97,28 @@ def teacher_accuracy(
     checkpoint: Checkpoint, folder: Path, labels: tuple[tuple[str, str], ...]
 ) -> Accuracy:
     """Run the float checkpoint on an ImageFolder, in float32."""
-    samples = read_dataset(folder, labels).samples
-    first = five = 0
-    for start in tqdm(range(0, len(samples), BATCH), "teacher", unit="batch", leave=False):
-        batch = samples[start : start + BATCH]
-        pixels = np.stack([load_image(s.path, checkpoint.preprocessing).pixels for s in batch])
+    first = five = count = 0
+    read = _readable(read_dataset(folder, labels), checkpoint)
+    while batch := list(islice(read, BATCH)):
+        pixels = np.stack([image for _, image in batch])
         with full_precision(), torch.inference_mode():
-            top = float_logits(checkpoint, torch.from_numpy(pixels)).topk(5, dim=1).indices
-        right = top == torch.tensor([s.index for s in batch])[:, None]
+            logits = float_logits(checkpoint, torch.from_numpy(pixels))
+            top = logits.topk(min(5, logits.shape[1]), dim=1).indices
+        right = top == torch.tensor([sample.index for sample, _ in batch])[:, None]
         first, five = first + int(right[:, 0].sum()), five + int(right.any(1).sum())
-    return Accuracy(len(samples), 100 * first / len(samples), 100 * five / len(samples))
+        count += len(batch)
+    if not count:
+        raise DataError(f"{folder}: none of its pictures can be read")
+    return Accuracy(count, 100 * first / count, 100 * five / count)
+
+
+def _readable(
+    dataset: Dataset, checkpoint: Checkpoint
+) -> Iterator[tuple[Sample, npt.NDArray[np.uint8]]]:
+    """The samples that can be decoded, with their pixels."""
+    for sample in tqdm(dataset.samples, "teacher", unit="img", leave=False):
+        with suppress(ImageError):  # the program's run names them
+            yield sample, load_image(sample.path, checkpoint.preprocessing).pixels
 
 
 @torch.inference_mode()

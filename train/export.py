@@ -9,7 +9,7 @@ docs/accuracy.md says what each step is worth.
 
 from __future__ import annotations
 
-import sys
+import shlex
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,29 +19,41 @@ import click
 import torch
 from torch import Tensor
 
-from quasar_runtime.errors import DataError, QuasarError
+from quasar_runtime.errors import DataError
 from quasar_runtime.model import Model, Preprocessing
-from quasar_runtime.model_file import write_model
 from quasar_runtime.validate import check_name
+from train import command as cli
 from train.calibrate import build, observe, search_hidden_ranges
 from train.checkpoint import PRESETS, Checkpoint, load_checkpoint
+from train.checks import (
+    PREFERRED_OVERLAY,
+    check_evaluation,
+    check_model,
+    check_owner,
+    check_provenance,
+    file_word,
+)
 from train.cost import read_subnet
 from train.data import (
+    LABELS_FILE,
+    Decoded,
     Source,
     calibration_prefixes,
     classes_apart,
+    decoded,
     in_turn,
-    list_pictures,
-    load_labels,
-    pictures,
+    labels_for,
+    require_labels,
     to_calibrate_on,
 )
 from train.emit import emit
-from train.evaluate import Accuracy, Nearness, nearness, program_accuracy, teacher_accuracy
+from train.evaluate import Nearness, nearness
+from train.finish import keep_and_measure, report
 from train.fold import Folded, fold
 from train.massive import Tamed, tame
 from train.network import QuantisedNetwork
-from train.prune import prune
+from train.origin import Owner, weights_facts
+from train.prune import check_prunes, prune
 from train.rounding import round_network
 from train.rows import choose_rows, choose_rows_of, row_costs, row_effects
 from train.space import Subnet
@@ -55,7 +67,8 @@ will not have seen most of what it is asked."""
 THREADS = 2
 ROW_GROUP = 32
 """Rows of a matrix that change precision together: digit rows of the widest array, `b8192`."""
-LICENCE = "Apache-2.0, as is the checkpoint from which the model is derived"
+MOST_TAMED = 100
+"""Tamed units that a model file names."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +89,21 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Report:
-    """What was found on the way: tamed units, clipped ranges, nearness to the float network on
-    held-out pictures, the rows' share of the work."""
+class Pictures:
+    """What a model is calibrated on and measured on, no class in both, and which names were to be
+    calibrated on (their beginnings)."""
 
+    calibration: Decoded
+    held_out: Decoded
+    prefixes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found on the way: the pictures, tamed units, clipped ranges, nearness to the float
+    network on held-out pictures, the rows' share of the work."""
+
+    pictures: Pictures
     tamed: list[Tamed]
     clipped: dict[int, float]
     final: Nearness
@@ -96,37 +120,50 @@ def set_up() -> None:
     torch.backends.mkldnn.matmul.fp32_precision = "bf16"
 
 
-def split_pictures(images: Path, how: Preprocessing, recipe: Recipe) -> tuple[Tensor, Tensor]:
-    """(calibration, held out): uint8 (N, S, S, 3), drawn with the seed, no class in both.
+def split_pictures(source: Source, how: Preprocessing, recipe: Recipe) -> Pictures:
+    """The pictures to calibrate on and those held out, drawn with the seed, no class in both.
 
-    DataError where all pictures are of one class.
+    DataError where all pictures are of one class, or none of a part can be read.
     """
-    source = Source(images)
-    names = to_calibrate_on(source.names)
-    used, apart = classes_apart(names, APART, recipe.seed)
+    used, apart = parts_of(source, recipe)
+    return Pictures(
+        decoded(source, in_turn(used, recipe.seed), recipe.calibration, how),
+        decoded(source, in_turn(apart, recipe.seed), HELD_OUT, how),
+        calibration_prefixes(source.names),
+    )
+
+
+def parts_of(source: Source, recipe: Recipe) -> tuple[list[str], list[str]]:
+    """(names to calibrate on, names held out). DataError where all pictures are of one class."""
+    used, apart = classes_apart(to_calibrate_on(source.names), APART, recipe.seed)
     if not apart:
         raise DataError(
-            f"all pictures of {images.name} are of one class; those of another are needed to "
+            f"all pictures of {source.path.name} are of one class; those of another are needed to "
             "measure what was calibrated on the first"
         )
-    parts = (
-        in_turn(used, recipe.seed)[: recipe.calibration],
-        in_turn(apart, recipe.seed)[:HELD_OUT],
-    )
-    calibration, held_out = (pictures(source, part, how) for part in parts)
-    return calibration, held_out
+    return used, apart
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """DataError for a recipe that cannot be."""
+    if not isinstance(recipe.mix, Subnet) and not 0 <= recipe.mix <= 1:
+        raise DataError(f"the share of 8-bit rows is {recipe.mix}, allowed are 0 to 1")
+    if recipe.calibration < 1:
+        raise DataError(f"{recipe.calibration} pictures to calibrate on; give 1 at least")
 
 
 def quantise(
-    checkpoint: Checkpoint, images: Path, recipe: Recipe
+    checkpoint: Checkpoint, images: Path | Source, recipe: Recipe
 ) -> tuple[QuantisedNetwork, Report]:
     """The quantised network of a checkpoint. DataError for a recipe or images that cannot be."""
-    if not isinstance(recipe.mix, Subnet) and not 0 <= recipe.mix <= 1:
-        raise DataError(f"the share of 8-bit rows is {recipe.mix}, allowed are 0 to 1")
-    calibration, held_out = split_pictures(images, checkpoint.preprocessing, recipe)
-    done = quantise_on(checkpoint, calibration, recipe.mix, recipe.seed)
-    final = nearness(done.network, fold(checkpoint), held_out)
-    return done.network, Report(done.tamed, done.clipped, final, macs8(done.network))
+    check_recipe(recipe)
+    if isinstance(recipe.mix, Subnet):
+        check_prunes(fold(checkpoint), recipe.mix)
+    source = images if isinstance(images, Source) else Source(images)
+    found = split_pictures(source, checkpoint.preprocessing, recipe)
+    done = quantise_on(checkpoint, found.calibration.images, recipe.mix, recipe.seed)
+    final = nearness(done.network, fold(checkpoint), found.held_out.images)
+    return done.network, Report(found, done.tamed, done.clipped, final, macs8(done.network))
 
 
 class Quantised(NamedTuple):
@@ -184,18 +221,13 @@ def rows8(subnet: Subnet) -> float:
     return sum(n for b in subnet.blocks for n in b.rows8(subnet.width).values()) / rows
 
 
-def weights_facts(checkpoint: Checkpoint) -> dict[str, str]:
-    """Where the float weights come from."""
-    return {
-        "from": f"{checkpoint.preset.family}, {checkpoint.preset.weights}",
-        "file": checkpoint.file,
-        "sha256": checkpoint.sha256,
-        "licence": LICENCE,
-    }
-
-
 def provenance(
-    checkpoint: Checkpoint, images: Path, recipe: Recipe, report: Report, command: str
+    checkpoint: Checkpoint,
+    source: Source,
+    recipe: Recipe,
+    report: Report,
+    command: str,
+    owner: Owner | None = None,
 ) -> dict[str, Any]:
     """Where the model comes from and how it was made; accuracy is added when it is measured."""
     mix = recipe.mix
@@ -204,93 +236,86 @@ def provenance(
         share, f"{100 * share:.3g} % of the rows 8-bit, the others 4-bit"
     )
     steps = "channel evening, range search, error-compensating rounding"
+    calibration, held_out = report.pictures.calibration, report.pictures.held_out
     return {
-        "summary": f"{checkpoint.preset.family}, {kind}; post-training quantisation",
-        "teacher": checkpoint.file.removesuffix(".safetensors"),
-        "weights": weights_facts(checkpoint),
+        "summary": f"{checkpoint.family}, {kind}; post-training quantisation",
+        "teacher": checkpoint.stem,
+        "weights": weights_facts(checkpoint.file, checkpoint.sha256, owner),
         "method": f"post-training quantisation without labels: {steps}; activations 8-bit; "
         "patch embedding and classifier 8-bit",
         "calibration": {
-            "data": images.name,
-            "pictures": list(calibration_prefixes(list_pictures(images))),
-            "images": recipe.calibration,
+            "data": file_word(source.path),
+            "pictures": list(report.pictures.prefixes),
+            "images": len(calibration.images),
             "seed": recipe.seed,
+            **left_out(calibration),
         },
         "rows8": round(share, 4),
         "subnet": mix.to_dict() if isinstance(mix, Subnet) else None,
         "macs8": round(report.macs8, 4),
-        "tamed_units": [asdict(t) for t in report.tamed],
+        "tamed_units": [asdict(t) for t in report.tamed[:MOST_TAMED]],
         "held_out": {
-            "images": HELD_OUT,
+            "images": len(held_out.images),
             "kl_to_teacher": round(report.final.divergence, 5),
             "agreement_with_teacher": round(report.final.agreement, 5),
+            **left_out(held_out),
         },
         "command": command,
     }
 
 
-def check_output(name: str, out: Path) -> None:
-    """QuasarError, before any work, for a name or a file that could not be written after it."""
-    check_name(name)
-    if not out.absolute().parent.is_dir():
-        raise DataError(f"no folder {out.parent} for {out.name}; make it, or choose another --out")
-
-
-def accuracy_facts(model: Accuracy, teacher: Accuracy, dataset: str) -> dict[str, Any]:
-    """The accuracy entry of a model's provenance."""
-    return {
-        "dataset": dataset,
-        "images": model.images,
-        "top1": model.top1,
-        "top5": model.top5,
-        "teacher_top1": teacher.top1,
-        "teacher_top5": teacher.top5,
-        "measured_with": "the integer program",
-    }
+def left_out(part: Decoded) -> dict[str, int]:
+    """How many pictures could not be read, where there were any."""
+    return {"left_out": len(part.left_out)} if part.left_out else {}
 
 
 def export(
     checkpoint: Checkpoint,
-    images: Path,
+    images: Path | Source,
     labels: list[tuple[str, str]],
     recipe: Recipe,
     name: str,
     command: str,
+    *,
+    owner: Owner | None = None,
+    overlay: str = PREFERRED_OVERLAY,
 ) -> tuple[Model, Report]:
-    """The whole way; the accuracy is not yet measured."""
-    if len(labels) != checkpoint.classes:
-        raise DataError(
-            f"{len(labels)} labels for {checkpoint.classes} classes; give the labels of the data "
-            "that the checkpoint was trained on"
-        )
-    network, report = quantise(checkpoint, images, recipe)
+    """The whole way; the accuracy is not yet measured. overlay: what the model is made for."""
+    require_labels(labels, checkpoint.classes)
+    source = images if isinstance(images, Source) else Source(images)
+    network, report = quantise(checkpoint, source, recipe)
     model = emit(network, name, checkpoint.preprocessing, labels)
-    model.provenance = provenance(checkpoint, images, recipe, report, command)
-    model.target = {"overlay": "b1024", "fps": None}
+    model.provenance = provenance(checkpoint, source, recipe, report, command, owner)
+    model.target = {"overlay": overlay, "fps": None}
     return model, report
 
 
-def measure(model: Model, checkpoint: Checkpoint, folder: Path, dataset: str) -> None:
-    """Add the integer program's and the teacher's accuracy on `folder` to the provenance."""
-    teacher = teacher_accuracy(checkpoint, folder, tuple(model.labels))
-    model.provenance["accuracy"] = accuracy_facts(program_accuracy(model, folder), teacher, dataset)
-
-
-@click.command()
+@click.command(cls=cli.Command, kept="no model was written, unless it was being measured")
 @click.option("--checkpoint", type=Path, required=True, help="Float weights, timm's names.")
 @click.option("--images", type=Path, required=True, help="Calibration: ImageFolder or tar of one.")
 @click.option("--name", required=True, help="The model's name.")
 @click.option("--out", type=Path, required=True, help="The model file to write.")
 @click.option("--bits", type=click.Choice(["4", "8"]), help="All rows of the blocks; or:")
-@click.option("--share8", type=float, help="Share of the blocks' rows that are 8-bit, 0 to 1.")
+@click.option("--share8", type=cli.SHARE, help="Share of the blocks' rows that are 8-bit, 0 to 1.")
 @click.option("--subnet", type=Path, help="JSON of a subnet, as train.search writes it.")
 @click.option("--image-size", type=int, help="Of the pictures; default: the checkpoint's.")
-@click.option("--labels", type=Path, help="JSON; default: imagenet_classes.json beside --images.")
+@click.option("--labels", type=Path, help=f"JSON; default: {LABELS_FILE} beside --images.")
 @click.option("--preset", help=f"Preprocessing: {', '.join(PRESETS)}; default: by file name.")
-@click.option("--calibration", default=512, show_default=True, help="Images for calibration.")
-@click.option("--seed", default=0, show_default=True, help="Seed of every random choice.")
+@click.option(
+    "--calibration",
+    type=cli.COUNT,
+    default=512,
+    show_default=True,
+    help="Images for calibration; all where there are fewer.",
+)
+@click.option(
+    "--seed", type=cli.SEED, default=0, show_default=True, help="Seed of every random choice."
+)
+@click.option("--overlay", help="What the model is made for; default: b1024, or what takes it.")
 @click.option("--evaluate", type=Path, help="ImageFolder on which to measure the result.")
 @click.option("--dataset", help="What to call that data in the file; default: the folder's name.")
+@click.option("--weights-from", help="Whose weights these are, for the file; else not stated.")
+@click.option("--licence", help="Their licence, for the file; else not stated.")
 def main(
     checkpoint: Path,
     images: Path,
@@ -304,50 +329,66 @@ def main(
     preset: str | None,
     calibration: int,
     seed: int,
+    overlay: str | None,
     evaluate: Path | None,
     dataset: str | None,
+    weights_from: str | None,
+    licence: str | None,
 ) -> None:
     """Quantise a float ViT or DeiT checkpoint into a model file."""
     if sum(choice is not None for choice in (bits, share8, subnet)) != 1:
         raise click.UsageError("give one of --bits, --share8 and --subnet")
     set_up()
+    check_name(name)
+    cli.check_file(out, images, [checkpoint, subnet, labels])
+    owner = Owner(weights_from, licence)
+    check_owner(owner)
     share = float(bits == "8") if share8 is None else share8
-    try:
-        check_output(name, out)
-        mix = read_subnet(subnet) if subnet else share
-        recipe = Recipe(mix, calibration, seed, image_size)
-        source = load_checkpoint(checkpoint, preset).resized(image_size)
-        names = load_labels(labels or images.parent / "imagenet_classes.json")
-        command = command_line(checkpoint.name, images.name, name, recipe)
-        model, report = export(source, images, names, recipe, name, command)
-        if evaluate:
-            measure(model, source, evaluate, dataset or evaluate.name)
-        write_model(model, out)
-    except QuasarError as e:
-        click.echo(f"error: {e}", err=True)
-        sys.exit(1)
-    click.echo(
-        f"{out}: {100 * report.final.agreement:.1f} % equal answers on held-out pictures, "
-        f"KL {report.final.divergence:.4f}"
-    )
-    if evaluate:
-        facts = model.provenance["accuracy"]
-        click.echo(
-            f"top-1 {facts['top1']:.1f} %, top-5 {facts['top5']:.1f} % of {facts['images']} images "
-            f"(float {facts['teacher_top1']:.1f}, {facts['teacher_top5']:.1f})"
-        )
+    recipe = Recipe(read_subnet(subnet) if subnet else share, calibration, seed, image_size)
+    weights = load_checkpoint(checkpoint, preset).resized(image_size)
+    known = labels_for(labels, images, weights.classes)
+    target = check_model(weights, recipe.mix, known, overlay)
+    check_evaluation(evaluate, dataset, known)
+    options = given(preset, labels, overlay, owner)
+    source = Source(images)
+    parts_of(source, recipe)
+    of = subnet and file_word(subnet)
+    command = command_line(weights.file, file_word(images), name, recipe, options, of)
+    check_provenance({"command": command, "teacher": weights.stem})
+    model, _ = export(weights, source, known, recipe, name, command, owner=owner, overlay=target)
+    keep_and_measure(model, out, weights, evaluate, dataset)
+    report(model, out)
 
 
-def command_line(checkpoint: str, images: str, name: str, recipe: Recipe) -> str:
-    """The command that makes the model again."""
+def given(
+    preset: str | None, labels: Path | None, overlay: str | None, owner: Owner | None = None
+) -> str:
+    """The options of a command that are left out where the defaults do, each with a blank."""
+    words = {"preset": preset, "labels": labels and file_word(labels), "overlay": overlay}
+    if owner is not None:
+        words |= {"weights-from": owner.weights_from, "licence": owner.licence}
+    return "".join(f" --{key} {shlex.quote(word)}" for key, word in words.items() if word)
+
+
+def command_line(
+    checkpoint: str,
+    images: str,
+    name: str,
+    recipe: Recipe,
+    options: str = "",
+    subnet: str | None = None,
+) -> str:
+    """The command that makes the model again. subnet: its file's name; default: the model's."""
     mix = recipe.mix
-    choice = f"--subnet {name}.json" if isinstance(mix, Subnet) else f"--share8 {mix:g}"
+    choice = f"--share8 {mix:g}"
+    if isinstance(mix, Subnet):
+        choice = f"--subnet {subnet or name + '.json'}"
     if recipe.image_size:
         choice += f" --image-size {recipe.image_size}"
     return (
         f"python -m train.export --checkpoint {checkpoint} --images {images} --name {name} "
         f"{choice} --calibration {recipe.calibration} "
-        f"--seed {recipe.seed} --out {name}.safetensors"
+        f"--seed {recipe.seed}{options} --out {name}.safetensors"
     )
 
 

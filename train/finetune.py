@@ -12,8 +12,6 @@ goes on where it was stopped.
 
 from __future__ import annotations
 
-import json
-import sys
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -22,27 +20,43 @@ import click
 import torch
 from torch import Tensor
 
-from quasar_runtime.errors import DataError, QuasarError
+from quasar_runtime.errors import DataError
 from quasar_runtime.model import Model
-from quasar_runtime.model_file import write_model
+from quasar_runtime.validate import check_name
+from train import command as cli
 from train import integer
 from train.checkpoint import Checkpoint, load_checkpoint
+from train.checks import (
+    PREFERRED_OVERLAY,
+    check_evaluation,
+    check_model,
+    check_owner,
+    check_provenance,
+    file_word,
+)
 from train.cost import read_subnet
-from train.data import Source, load_labels, pictures
+from train.data import LABELS_FILE, Source, labels_for, pictures
 from train.emit import emit
 from train.evaluate import Nearness
-from train.export import Quantised, check_output, measure, quantise_on, weights_facts
+from train.export import Quantised, given, quantise_on
+from train.finish import keep_and_measure, report
 from train.fold import fold
+from train.folder import held, read_json, write_json
 from train.loop import Trainer
+from train.metrics import read_lines
 from train.network import QuantisedNetwork
-from train.plot import read_metrics
+from train.origin import Owner, weights_facts
+from train.prune import check_prunes
 from train.recipe import TrainRecipe
 from train.rounding import round_network
 from train.run import (
+    GOES_ON,
     Run,
     Setting,
     answers,
     calibration,
+    check_classes,
+    check_same,
     facts_of,
     load_run,
     nearness,
@@ -111,16 +125,20 @@ def from_checkpoint(
     source = Source(images)
     facts = facts_of(checkpoint, source)
     facts["mix"] = mix.to_dict() if isinstance(mix, Subnet) else mix
+    if isinstance(mix, Subnet):
+        check_prunes(fold(checkpoint), mix)
     chosen = folder / "subnet.json"
     begun: list[Start] = []
-    if not (folder / "last.pt").exists():
+    if (folder / "last.pt").exists():
+        check_same(folder / "recipe.json", {"recipe": recipe.to_dict(), **facts})
+    else:
         parts = split(source.names, recipe)
         few = calibration(checkpoint, source, parts.train, recipe)
         done = quantise_on(checkpoint, few, mix, recipe.seed)
         folder.mkdir(parents=True, exist_ok=True)
-        chosen.write_text(json.dumps(subnet_of(done.network).to_dict(), indent=1))
+        write_json(chosen, subnet_of(done.network).to_dict())
         begun.append(from_rounding(done, checkpoint, few, recipe))
-    subnet = Subnet.from_dict(json.loads(chosen.read_text()))
+    subnet = Subnet.from_dict(read_json(chosen))
     space = Space.around(subnet, checkpoint.image_size, checkpoint.classes)
     setting = Setting(space, recipe, facts, [subnet])
     return setting, prepare(folder, setting, begun.pop)
@@ -147,8 +165,10 @@ def from_run(
     facts |= {"subnet": subnet.to_dict(), "after": parent.recipe.to_dict()}
     setting = Setting(parent.supernet.space, recipe, facts, [subnet])
     begun = Start(parent.supernet, parent.teacher)
+    if (folder / "last.pt").exists():  # another run's subnet.json is not to be overwritten
+        check_same(folder / "recipe.json", {"recipe": recipe.to_dict(), **facts})
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "subnet.json").write_text(json.dumps(subnet.to_dict(), indent=1))
+    write_json(folder / "subnet.json", subnet.to_dict())
     return setting, prepare(folder, setting, lambda: begun)
 
 
@@ -163,12 +183,15 @@ def provenance(
     trainer: Trainer,
     setting: Setting,
     near: Nearness,
+    held_out: int,
     metrics: list[dict[str, Any]],
     command: str,
+    owner: Owner | None = None,
 ) -> dict[str, Any]:
     """Where the model comes from and how it was trained; accuracy is added when it is measured.
 
-    metrics: the lines of the training's metrics.jsonl.
+    held_out: pictures that `near` was measured on; metrics: the lines of the training's
+    metrics.jsonl.
     """
     recipe = trainer.recipe
     (subnet,) = setting.fixed or [setting.space.largest()]
@@ -178,11 +201,12 @@ def provenance(
     )
     parent = setting.facts.get("after")
     origin = "an earlier training" if parent else "post-training quantisation"
-    evaluations = [line for line in metrics if "divergence" in line]
+    evaluations = some_of([line for line in metrics if "divergence" in line])
+    unread = {why for line in metrics for why in line.get("left_out", ())}
     return {
-        "summary": f"{checkpoint.preset.family}, {kind}; quantisation-aware fine-tuning",
-        "teacher": checkpoint.file.removesuffix(".safetensors"),
-        "weights": weights_facts(checkpoint),
+        "summary": f"{checkpoint.family}, {kind}; quantisation-aware fine-tuning",
+        "teacher": checkpoint.stem,
+        "weights": weights_facts(checkpoint.file, checkpoint.sha256, owner),
         "method": f"fine-tuning in the integer arithmetic from {origin}; activations 8-bit; patch "
         "embedding and classifier 8-bit",
         "training": {
@@ -192,11 +216,12 @@ def provenance(
             "steps": trainer.done,
             "evaluated": [line["step"] for line in evaluations],
             "divergence": [value for line in evaluations for value in line["divergence"].values()],
+            **({"left_out": len(unread)} if unread else {}),
         },
         "subnet": subnet.to_dict(),
         "macs8": round(share, 4),
         "held_out": {
-            "images": recipe.held_out,
+            "images": held_out,
             "kl_to_teacher": round(near.divergence, 5),
             "agreement_with_teacher": round(near.agreement, 5),
         },
@@ -204,11 +229,23 @@ def provenance(
     }
 
 
-@click.command()
+MOST_EVALUATIONS = 200
+"""Of a training that a model file tells of."""
+
+
+def some_of(evaluations: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """All evaluations, or as many as a model file has room for, evenly spread up to the last."""
+    stride = -(-len(evaluations) // MOST_EVALUATIONS)
+    return evaluations[::-1][:: stride or 1][::-1]
+
+
+@click.command(cls=cli.Command, kept=GOES_ON)
 @click.option("--run", type=Path, help="A run or fine-tuning to begin from; with --subnet.")
 @click.option("--subnet", type=Path, help="JSON of a subnet, as train.search writes it.")
 @click.option(
-    "--share8", type=float, help="Share of 8-bit rows, 0 to 1, of the checkpoint's own geometry."
+    "--share8",
+    type=cli.SHARE,
+    help="Share of 8-bit rows, 0 to 1, of the checkpoint's own geometry.",
 )
 @click.option(
     "--image-size", type=int, help="Of the pictures; default: the checkpoint's, or the run's."
@@ -216,15 +253,18 @@ def provenance(
 @click.option("--checkpoint", type=Path, required=True, help="Float weights, timm's names.")
 @click.option("--images", type=Path, required=True, help="ImageFolder or tar of one.")
 @click.option("--recipe", default="finetune", show_default=True, help="Of train/recipes/.")
-@click.option("--views", type=int, help="Pictures to see; default: the recipe's.")
+@click.option("--views", type=cli.COUNT, help="Pictures to see; default: the recipe's.")
 @click.option("--name", required=True, help="The model's name.")
 @click.option("--out", type=Path, required=True, help="The model file to write.")
 @click.option("--work", type=Path, help="Folder of the training; default: OUT with .run.")
 @click.option("--preset", help="Preprocessing; default: by the checkpoint's file name.")
-@click.option("--labels", type=Path, help="JSON; default: imagenet_classes.json beside --images.")
+@click.option("--labels", type=Path, help=f"JSON; default: {LABELS_FILE} beside --images.")
+@click.option("--overlay", help="What the model is made for; default: b1024, or what takes it.")
 @click.option("--evaluate", type=Path, help="ImageFolder on which to measure the result.")
 @click.option("--dataset", help="What to call that data in the file; default: the folder's name.")
-@click.option("--threads", default=2, show_default=True, help="CPU threads.")
+@click.option("--weights-from", help="Whose weights these are, for the file; else not stated.")
+@click.option("--licence", help="Their licence, for the file; else not stated.")
+@click.option("--threads", type=cli.THREADS, default=2, show_default=True, help="CPU threads.")
 @click.option("--fuse/--no-fuse", default=True, help="Compile the elementwise loops (a minute).")
 def main(
     run: Path | None,
@@ -240,48 +280,66 @@ def main(
     work: Path | None,
     preset: str | None,
     labels: Path | None,
+    overlay: str | None,
     evaluate: Path | None,
     dataset: str | None,
+    weights_from: str | None,
+    licence: str | None,
     threads: int,
     fuse: bool,
 ) -> None:
     """Fine-tune one subnet into a model file."""
     if (subnet is None) == (share8 is None) or (run and not subnet):
         raise click.UsageError("give --subnet, with --run or without, or else --share8")
-    if run and image_size:
+    if run and image_size is not None:
         raise click.UsageError("a run has an image size: give either --run or --image-size")
     set_up(threads)
     integer.Fusion.on = fuse
-    try:
-        check_output(name, out)
-        how = TrainRecipe.load(recipe, **({} if views is None else {"views": views}))
-        parent = load_run(run) if run else None
-        size = parent.supernet.space.image_size if parent else image_size
-        weights = load_checkpoint(checkpoint, preset).resized(size)
-        known = load_labels(labels or images.parent / "imagenet_classes.json")
-        folder = work or out.with_suffix(".run")
-        if subnet:
-            choice: float | Subnet = read_subnet(subnet)
-            origin = f"--subnet {subnet.name}" + (f" --run {run.name}" if run else "")
-        else:
-            choice = share8 or 0.0
-            origin = f"--share8 {share8:g}"
-        if image_size:
-            origin += f" --image-size {image_size}"
-        if views is not None:
-            origin += f" --views {views}"
+    check_name(name)
+    cli.check_file(out, images, [checkpoint, subnet, labels, Path(recipe)])
+    folder = work or out.with_suffix(".run")
+    if folder == out:
+        raise DataError(f"{out} is to be the model and the training's folder; give --work")
+    cli.check_folder(folder)
+    owner = Owner(weights_from, licence)
+    check_owner(owner)
+    how = TrainRecipe.load(recipe, **({} if views is None else {"views": views}))
+    choice: float | Subnet = read_subnet(subnet) if subnet else share8 or 0.0
+    parent = load_run(run) if run else None
+    size = parent.supernet.space.image_size if parent else image_size
+    weights = load_checkpoint(checkpoint, preset).resized(size)
+    known = labels_for(labels, images, weights.classes)
+    target = check_model(weights, choice, known, overlay)
+    check_evaluation(evaluate, dataset, known)
+    check_classes(split(Source(images).names, how).train, known, how)
+    origin = f"--subnet {file_word(subnet)}" if subnet else f"--share8 {share8:g}"
+    if run:
+        origin += f" --run {file_word(run)}"
+    if image_size:
+        origin += f" --image-size {image_size}"
+    if views is not None:
+        origin += f" --views {views}"
+    origin += given(preset, labels, overlay, owner)
+    command = command_line(origin, weights.file, file_word(images), file_word(recipe), name)
+    check_provenance({"command": command, "recipe": settings(how.to_dict())})
+    with held(folder):
         if parent and isinstance(choice, Subnet):
             setting, trainer = from_run(folder, weights, images, parent, choice, how)
         else:
             setting, trainer = from_checkpoint(folder, weights, images, choice, how)
-        command = command_line(origin, checkpoint.name, images.name, recipe, name)
-        model = finish(weights, images, setting, trainer, folder, known, name, command)
-        if evaluate:
-            measure(model, weights, evaluate, dataset or evaluate.name)
-        write_model(model, out)
-    except QuasarError as e:
-        click.echo(f"error: {e}", err=True)
-        sys.exit(1)
+        model = finish(
+            weights,
+            images,
+            setting,
+            trainer,
+            folder,
+            known,
+            name,
+            command,
+            owner=owner,
+            overlay=target,
+        )
+    keep_and_measure(model, out, weights, evaluate, dataset)
     report(model, out)
 
 
@@ -302,10 +360,14 @@ def finish(
     labels: list[tuple[str, str]],
     name: str,
     command: str,
+    *,
+    owner: Owner | None = None,
+    overlay: str = PREFERRED_OVERLAY,
 ) -> Model:
     """Take the steps that are left, and make the model of the averaged weights."""
     source, recipe = Source(images), setting.recipe
     parts = split(source.names, recipe)
+    check_classes(parts.train, labels, recipe)
     held_out = pictures(source, parts.held_out, checkpoint.preprocessing)
     views = views_of(source, parts.train, checkpoint.image_size, recipe)
     train(trainer, views, held_out, folder, labels if recipe.label else None)
@@ -313,24 +375,12 @@ def finish(
     (subnet,) = setting.fixed or [setting.space.largest()]
     near = nearness(supernet, subnet, answers(trainer.teacher, held_out), held_out)
     model = emit(supernet.extract(subnet), name, checkpoint.preprocessing, labels)
-    metrics = read_metrics(folder / "metrics.jsonl")
-    model.provenance = provenance(checkpoint, trainer, setting, near, metrics, command)
-    model.target = {"overlay": "b1024", "fps": None}
-    return model
-
-
-def report(model: Model, out: Path) -> None:
-    """One or two lines on what was made."""
-    held = model.provenance["held_out"]
-    click.echo(
-        f"{out}: {100 * held['agreement_with_teacher']:.1f} % equal answers on held-out pictures, "
-        f"KL {held['kl_to_teacher']:.4f}"
+    metrics = read_lines(folder / "metrics.jsonl")
+    model.provenance = provenance(
+        checkpoint, trainer, setting, near, len(held_out), metrics, command, owner
     )
-    if facts := model.provenance.get("accuracy"):
-        click.echo(
-            f"top-1 {facts['top1']:.1f} %, top-5 {facts['top5']:.1f} % of {facts['images']} images "
-            f"(float {facts['teacher_top1']:.1f}, {facts['teacher_top5']:.1f})"
-        )
+    model.target = {"overlay": overlay, "fps": None}
+    return model
 
 
 if __name__ == "__main__":

@@ -83,9 +83,33 @@ class Matrix(NamedTuple):
         return self._replace(weight=self.weight.to(torch.int8))
 
 
+EXACT = 2**24 // 127**2
+"""So many products of int8 operands from -127 to 127 add up exactly in float32."""
+
+
 def product(a8: Tensor, w8: Tensor) -> Tensor:
     """int8 a (..., K) times w (R, K) transposed: int32 (..., R), exact."""
-    return torch._int_mm(a8.flatten(0, -2), w8.t()).unflatten(0, a8.shape[:-1])
+    multiply = torch._int_mm if integer_products_are_exact(a8.device) else float_product
+    return multiply(a8.flatten(0, -2), w8.t()).unflatten(0, a8.shape[:-1])
+
+
+def float_product(a8: Tensor, w8: Tensor) -> Tensor:
+    """int8 a (N, K) times w (K, R): int32 (N, R), exact, by float32 sums of at most EXACT terms."""
+    parts = zip(a8.split(EXACT, 1), w8.split(EXACT, 0), strict=True)
+    return sum((a.float() @ w.float()).to(torch.int32) for a, w in parts)  # type: ignore[return-value]
+
+
+@functools.cache
+def integer_products_are_exact(device: torch.device) -> bool:
+    """Whether PyTorch's int8 products are. Without VNNI an x86 CPU adds two products in 16 bits,
+    which saturate: oneDNN's answer is then wrong, by much."""
+    for rows, inputs, outputs in ((1, 64, 32), (32, 768, 192), (197, 1024, 64)):
+        sign = torch.where(torch.arange(inputs, device=device) % 4 < 2, 1, -1)
+        a8 = (127 * sign).to(torch.int8).expand(rows, inputs).contiguous()
+        w8 = (127 * sign).to(torch.int8).expand(outputs, inputs).contiguous().t()
+        if not bool((torch._int_mm(a8, w8) == 127 * 127 * inputs).all()):
+            return False
+    return True
 
 
 def inputs_gradient(g: Tensor, m: Matrix) -> Tensor:

@@ -222,7 +222,9 @@ class QuantisedNetwork(nn.Module):
         """Patches int8 (N, tokens, 768) -> residual (N, tokens, width)."""
         unit = self.residual_step
         patch = self.patch.matrix(unit)
-        start = (self.position + self.patch.bias) / unit
+        # In float64, as the model file's positions are: where they are near a half, float32 would
+        # round some the other way, and the network would not be its program.
+        start = ((self.position + self.patch.bias).double() / unit).round().float()
         patch = patch._replace(bias=torch.zeros_like(patch.bias))
         return integer.embed(activations, start, patch) * unit
 

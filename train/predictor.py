@@ -14,8 +14,10 @@ they add to that of all rows in 8 bits, before any training makes up for it.
 
 from __future__ import annotations
 
+import io
 import math
-import sys
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +28,9 @@ import numpy as np
 import numpy.typing as npt
 
 from quasar_runtime.device import open_device
-from quasar_runtime.errors import CompileError, DeviceNotFound, ModelValueError, QuasarError
+from quasar_runtime.errors import CompileError, DeviceNotFound, ModelValueError
+from quasar_runtime.files import open_regular, replacing
+from train import command as cli
 from train.space import MATRICES, SHARES, Block, Space, SpaceError, Subnet
 
 if TYPE_CHECKING:
@@ -38,6 +42,32 @@ if TYPE_CHECKING:
 LARGEST = "b8192"
 """The overlay on which a supernet's subnets are rated, whatever they are searched for."""
 REMEDY = "search a space of the checkpoint's own width, depth and heads, or with a supernet"
+
+
+UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    AttributeError,
+    TypeError,
+    EOFError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What reading a file that is no .npz raises."""
+
+
+def _require_effects(effects: Mapping[str, npt.NDArray[Any]]) -> None:
+    """ValueError unless these are effects: (rows,) of every matrix of each block, and of units."""
+    depth = len(effects) // (len(MATRICES) + 1)
+    names = {f"blocks.{i}.{m}" for i in range(depth) for m in (*MATRICES, "units")}
+    if not depth or set(effects) != names:
+        raise ValueError("the names are not those of blocks' matrices")
+    for name, values in effects.items():
+        numbers = values.ndim == 1 and values.size and values.dtype.kind in "fiu"
+        if not numbers or not np.isfinite(values).all() or (values < 0).any():
+            raise ValueError(f"{name} is no list of finite numbers from 0")
 
 
 class EffectLoss:
@@ -61,18 +91,25 @@ class EffectLoss:
     @classmethod
     def load(cls, path: Path) -> EffectLoss:
         """From the .npz that `save` wrote. SpaceError when it is none."""
-        try:
-            with np.load(path) as data:
-                return cls({name: data[name] for name in data.files})
-        except (OSError, ValueError, KeyError) as e:
-            raise SpaceError(
-                f"{path} holds no effects ({e}); make them by python -m train.predictor"
-            ) from None
+        with open_regular(path, SpaceError) as file:
+            try:
+                with np.load(file) as data:
+                    effects = {name: np.asarray(data[name]) for name in data.files}
+                _require_effects(effects)
+                return cls(effects)
+            except UNREADABLE as e:
+                reason = " ".join(str(e).split())[:200]
+                raise SpaceError(
+                    f"{path} holds no effects ({reason}); make them by python -m train.predictor"
+                ) from None
 
     def save(self, path: Path) -> None:
-        with path.open("wb") as file:
-            arrays: dict[str, Any] = {n: e.astype(np.float32) for n, e in self.effects.items()}
-            np.savez(file, **arrays)
+        """Write them whole. DataError when that cannot be."""
+        arrays: dict[str, Any] = {n: e.astype(np.float32) for n, e in self.effects.items()}
+        memory = io.BytesIO()
+        np.savez(memory, **arrays)
+        with replacing(path) as file:
+            file.write(memory.getbuffer())
 
     def __call__(self, subnet: Subnet) -> float:
         if subnet.depth != self.depth:
@@ -197,6 +234,11 @@ class SupernetLoss:
         from train.views import split
 
         run, source = load_run(folder), Source(images)
+        if run.facts["images"] != images.absolute().name:
+            cli.warn(
+                f"{folder} was trained on {run.facts['images']}, not on {images}: it may have seen "
+                "the pictures that subnets are now rated on"
+            )
         held_out = split(source.names, run.recipe).held_out
         return cls(run, pictures(source, held_out, run.preprocessing))
 
@@ -245,25 +287,26 @@ def measure_effects(checkpoint: Checkpoint, pictures: Tensor, seed: int = 0) -> 
     return EffectLoss({name: effect.numpy() for name, effect in effects.items()})
 
 
-@click.command()
+@click.command(cls=cli.Command)
 @click.option("--checkpoint", type=Path, required=True, help="Float weights, timm's names.")
 @click.option("--images", type=Path, required=True, help="ImageFolder or tar of one.")
 @click.option("--out", type=Path, required=True, help="The .npz to write.")
 @click.option("--image-size", type=int, help="Of the pictures; default: the checkpoint's.")
-def main(checkpoint: Path, images: Path, out: Path, image_size: int | None) -> None:
+@click.option("--preset", help="Preprocessing; default: by the checkpoint's file name.")
+def main(
+    checkpoint: Path, images: Path, out: Path, image_size: int | None, preset: str | None
+) -> None:
     """Measure what each row of a checkpoint loses by 4 bits, and what each hidden unit is worth."""
     from train.checkpoint import load_checkpoint
+    from train.data import Source
     from train.export import Recipe, set_up, split_pictures
 
     set_up()
-    try:
-        source = load_checkpoint(checkpoint).resized(image_size)
-        pictures, _ = split_pictures(images, source.preprocessing, Recipe(0.5))
-        loss = measure_effects(source, pictures)
-        loss.save(out)
-    except QuasarError as e:
-        click.echo(f"error: {e}", err=True)
-        sys.exit(1)
+    cli.check_file(out, images, [checkpoint])
+    weights = load_checkpoint(checkpoint, preset).resized(image_size)
+    found = split_pictures(Source(images), weights.preprocessing, Recipe(0.5))
+    loss = measure_effects(weights, found.calibration.images)
+    loss.save(out)
     total = sum(e.sum() for n, e in loss.effects.items() if not n.endswith("units")) / 2
     click.echo(f"{out}: {loss.depth} blocks, {total:.4f} in all when every row is 4-bit")
 

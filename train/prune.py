@@ -75,20 +75,26 @@ def prune(folded: Folded, found: Statistics, subnet: Subnet) -> Folded:
 
     DataError when the subnet has another width or depth, or more than the network has.
     """
+    check_prunes(folded, subnet)
+    blocks = []
+    for i, (block, choice) in enumerate(zip(folded.blocks, subnet.blocks, strict=True)):
+        name = f"blocks.{i}"
+        block = prune_heads(block, found, name, choice.heads)
+        blocks.append(prune_mlp(block, found, name, choice.mlp))
+    return replace(folded, blocks=blocks)
+
+
+def check_prunes(folded: Folded, subnet: Subnet) -> None:
+    """DataError unless `subnet` is the network's, but for fewer heads and narrower MLPs."""
     width, depth = folded.position.shape[1], len(folded.blocks)
     if (subnet.width, subnet.depth) != (width, depth):
         raise DataError(
             f"the subnet's width and depth are {subnet.width} and {subnet.depth}, the checkpoint's "
             f"{width} and {depth}; narrower or shallower subnets need a supernet's --run"
         )
-    blocks = []
     for i, (block, choice) in enumerate(zip(folded.blocks, subnet.blocks, strict=True)):
         if choice.heads > block.heads or choice.mlp > len(block.fc1.bias):
             raise DataError(
                 f"block {i} of the subnet has {choice.heads} heads and an MLP of {choice.mlp}, the "
                 f"checkpoint has {block.heads} and {len(block.fc1.bias)}; choose no more"
             )
-        name = f"blocks.{i}"
-        block = prune_heads(block, found, name, choice.heads)
-        blocks.append(prune_mlp(block, found, name, choice.mlp))
-    return replace(folded, blocks=blocks)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from quasar_runtime.errors import DataError, did_you_mean
+from quasar_runtime.errors import DataError, QuasarError, did_you_mean
+from quasar_runtime.files import read_text
+from quasar_runtime.validate import shown
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -82,16 +87,13 @@ class TrainRecipe:
         path = Path(name)
         if path.suffix not in (".yaml", ".yml"):
             path = RECIPES / f"{name}.yaml"
-        try:
-            data = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except OSError:
-            known = sorted(p.stem for p in RECIPES.glob("*.yaml"))
-            raise DataError(
-                f"no recipe '{name}'{did_you_mean(str(name), known)} Known: {', '.join(known)}; "
-                "or give a .yaml file"
-            ) from None
-        except (yaml.YAMLError, UnicodeDecodeError) as e:
-            raise DataError(f"{path} is not YAML: {' '.join(str(e).split())}") from None
+            if not path.exists():
+                known = sorted(p.stem for p in RECIPES.glob("*.yaml"))
+                raise DataError(
+                    f"no recipe '{name}'{did_you_mean(str(name), known)} Known: "
+                    f"{', '.join(known)}; or give a .yaml file"
+                )
+        data = read_yaml(path, DataError)
         if not isinstance(data, dict):
             raise DataError(f"{path} holds no settings; expected lines such as 'batch: 32'")
         return cls.parse(path.name, {**data, **changes})
@@ -100,28 +102,19 @@ class TrainRecipe:
     def parse(cls, where: str, data: dict[str, Any]) -> TrainRecipe:
         """A recipe from its settings. DataError names the one that is not allowed."""
         kinds = {f.name: f.type for f in fields(cls)}
-        for key, value in data.items():
+        for key, value in list(data.items()):
             if key not in kinds:
                 raise DataError(
-                    f"{where} has an unknown setting '{key}'{did_you_mean(key, kinds)} "
+                    f"{where} has an unknown setting {shown(key)}{did_you_mean(str(key), kinds)} "
                     f"Known: {', '.join(kinds)}"
                 )
-            _check(where, key, str(kinds[key]), value)
+            data = {**data, key: _checked(where, key, str(kinds[key]), value)}
         if "views" not in data:
             raise DataError(f"{where} lacks the setting 'views', how many pictures to see")
         recipe = cls(**data)
-        if recipe.steps < 1 or recipe.batch < 1:
+        if recipe.steps < 1:
             raise DataError(
                 f"{where}: {recipe.views} views in batches of {recipe.batch} is no step"
-            )
-        if recipe.unseen >= 1:
-            raise DataError(f"{where}: unseen is {recipe.unseen:g}, allowed is a share below 1")
-        if not 0 < recipe.tokens <= 1:
-            raise DataError(f"{where}: tokens is {recipe.tokens:g}, allowed is a share up to 1")
-        if not 0 <= recipe.mixup < 1 or recipe.temperature == 0:
-            raise DataError(
-                f"{where}: mixup is {recipe.mixup:g}, allowed is a share below 1; temperature is "
-                f"{recipe.temperature:g}, allowed is more than 0"
             )
         if recipe.mixup and recipe.label:
             raise DataError(f"{where}: a mixture of pictures has no class; set label or mixup to 0")
@@ -134,20 +127,86 @@ class TrainRecipe:
         return asdict(self)
 
 
-def _check(where: str, key: str, kind: str, value: Any) -> None:
-    """DataError unless a setting has its kind and is not negative."""
+MOST_COUNT = 2**40
+SHARE_BELOW_1 = "a share below 1"
+COUNTS = {
+    "views": (1, MOST_COUNT),
+    "held_out": (1, 10**6),
+    "calibration": (1, 10**6),
+    "batch": (1, 2**16),
+    "random": (0, 64),
+    "per_class": (0, 10**6),
+    "rerank": (0, MOST_COUNT),
+    "evaluate": (1, MOST_COUNT),
+    "save": (1, MOST_COUNT),
+    "workers": (0, 256),
+    "seed": (0, 2**32 - 1),
+}
+"""What whole numbers may be."""
+NUMBERS: dict[str, tuple[Callable[[float], bool], str]] = {
+    "unseen": (lambda x: 0 <= x < 1, SHARE_BELOW_1),
+    "mixup": (lambda x: 0 <= x < 1, SHARE_BELOW_1),
+    "ema": (lambda x: 0 <= x < 1, SHARE_BELOW_1),
+    "tokens": (lambda x: 0 < x <= 1, "a share up to 1"),
+    "scale": (lambda x: 0 < x <= 1, "a share up to 1"),
+    "colour": (lambda x: 0 <= x <= 1, "0 to 1"),
+    "warmup": (lambda x: 0 <= x <= 1, "0 to 1"),
+    "rate": (lambda x: 0 < x <= 100, "more than 0 and at most 100"),
+    "clip": (lambda x: 0 < x <= 1e9, "more than 0 and at most 1e9"),
+    "temperature": (lambda x: 0 < x <= 1e6, "more than 0 and at most 1e6"),
+    **dict.fromkeys(("teacher", "inplace", "hint", "label"), (lambda x: 0 <= x <= 1e6, "0 to 1e6")),
+}
+"""What other numbers may be."""
+MOST_OFTEN = 1000
+"""How often an epoch sees a picture at most."""
+MOST_YAML = 2**20
+
+
+def read_yaml(path: Path, error: type[QuasarError]) -> Any:
+    """What a small YAML file holds. `error` when there is none, or it is not YAML."""
+    text = read_text(path, error, MOST_YAML)
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as e:
+        raise error(f"{path} is not YAML: {' '.join(str(e).split())[:300]}") from None
+
+
+def _checked(where: str, key: str, kind: str, value: Any) -> Any:
+    """A setting's value. DataError unless it has its kind and is in its range."""
+    if kind == "float" and isinstance(value, str):  # YAML 1.1 reads 3e-4 as text
+        with suppress(ValueError):
+            value = float(value)
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if kind == "str":
-        right = isinstance(value, str)
+        right = isinstance(value, str) and len(value) < 4096 and value.isprintable()
     elif kind == "bool":
         right = isinstance(value, bool)
     elif kind == "int":
-        right = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+        right = number and isinstance(value, int) and value >= 0
     elif kind == "float":
-        right = isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
+        right = number and math.isfinite(value) and value >= 0
     else:
-        right = isinstance(value, dict) and all(
-            isinstance(k, str) and isinstance(n, int) and n >= 0 for k, n in value.items()
-        )
-        kind = "how often by beginning of the name"
+        right, kind = _are_parts(value), "how often (0 to 1000) by beginning of the name"
     if not right:
-        raise DataError(f"{where}: {key} is {value!r}, expected {kind}, not negative")
+        raise DataError(f"{where}: {key} is {shown(value)}, expected {kind}, not negative")
+    if key in COUNTS:
+        low, high = COUNTS[key]
+        if not low <= value <= high:
+            raise DataError(f"{where}: {key} is {shown(value)}, allowed are {low} to {high}")
+    if key in NUMBERS:
+        allowed, words = NUMBERS[key]
+        if not allowed(value):
+            raise DataError(f"{where}: {key} is {value:g}, allowed is {words}")
+    return value
+
+
+def _are_parts(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(k, str)
+        and len(k) < 100
+        and (k.isprintable())
+        and isinstance(n, int)
+        and not isinstance(n, bool)
+        and 0 <= n <= MOST_OFTEN
+        for k, n in value.items()
+    )

@@ -8,10 +8,9 @@ metrics.jsonl  one line a step, and one an evaluation
 from __future__ import annotations
 
 import json
-import os
-import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,17 +21,21 @@ import torch.distributed as dist
 from torch import Tensor
 from tqdm import tqdm
 
-from quasar_runtime.errors import DataError, QuasarError
+from quasar_runtime.errors import DataError
 from quasar_runtime.model import Preprocessing
+from train import command as cli
 from train import integer
 from train.checkpoint import Checkpoint, load_checkpoint
-from train.data import Source, in_turn, load_labels, pictures, to_calibrate_on
+from train.checks import file_word
+from train.data import LABELS_FILE, Source, decoded, in_turn, labels_for, pictures, to_calibrate_on
 from train.evaluate import Nearness
 from train.fold import Affine, Folded, FoldedBlock, patches
+from train.folder import held, read_json, read_state, write_json, write_state
 from train.loop import Place, Trainer, ask, divergence
+from train.metrics import Log
 from train.recipe import TrainRecipe
 from train.space import MATRICES, Space, Subnet
-from train.start import Start, start
+from train.start import Start, check_fits, start
 from train.supernet import Supernet
 from train.views import Augmentation, Batches, Views, load, split
 
@@ -83,18 +86,25 @@ class Run:
 def load_run(folder: Path) -> Run:
     """The present state of a run or a fine-tuning, also while it goes on. DataError where there is
     none."""
+    for name in ("recipe.json", "last.pt"):
+        if not (folder / name).is_file():
+            raise DataError(f"{folder} holds no training run (no {name}); make one with train.run")
+    facts, saved = read_json(folder / "recipe.json"), read_state(folder / "last.pt")
     try:
-        facts = json.loads((folder / "recipe.json").read_text())
-        saved = torch.load(folder / "last.pt", weights_only=True, map_location="cpu")
-    except (OSError, ValueError) as e:
+        return _run_of(folder, facts, saved)
+    except (KeyError, TypeError, AttributeError, RuntimeError) as e:
         raise DataError(
-            f"{folder} holds no training run that can be read ({e}); make one with train.run"
+            f"{folder}: its files do not belong together ({' '.join(str(e).split())[:200]}); make "
+            "the run again with train.run"
         ) from None
+
+
+def _run_of(folder: Path, facts: dict[str, Any], saved: dict[str, Any]) -> Run:
     recipe = TrainRecipe.parse(f"{folder}/recipe.json", facts.pop("recipe"))
     if recipe.space:
         space = Space.load(recipe.space)
     else:  # a fine-tuning: the space of its one subnet
-        subnet = Subnet.from_dict(json.loads((folder / "subnet.json").read_text()))
+        subnet = Subnet.from_dict(read_json(folder / "subnet.json"))
         classes = len(saved["supernet"]["head.worth"])
         space = Space.around(subnet, facts["preprocessing"]["crop"], classes)
     supernet = Supernet(space, layer_scaling=recipe.layer_scaling)
@@ -133,27 +143,10 @@ def sentinels(space: Space) -> dict[str, Subnet]:
     return {**uniform, "smallest": space.smallest()}
 
 
-class Log:
-    """Metrics as JSON lines; a resumed run drops the lines after the step it goes on from."""
-
-    def __init__(self, path: Path, step: int) -> None:
-        kept = []
-        if path.exists():
-            kept = [x for x in path.read_text().splitlines() if json.loads(x)["step"] <= step]
-        path.write_text("".join(x + "\n" for x in kept))
-        self.path = path
-
-    def write(self, **entry: Any) -> None:
-        """Append a line."""
-        with self.path.open("a") as file:
-            file.write(json.dumps(entry) + "\n")
-
-
 def save(folder: Path, trainer: Trainer) -> None:
     """Write last.pt; a process killed meanwhile leaves the one before."""
-    new = folder / "last.pt.new"
-    torch.save({**trainer.state(), "teacher": folded_state(trainer.teacher.to("cpu"))}, new)
-    os.replace(new, folder / "last.pt")
+    state = {**trainer.state(), "teacher": folded_state(trainer.teacher.to("cpu"))}
+    write_state(folder / "last.pt", state)
 
 
 @dataclass(frozen=True)
@@ -173,7 +166,7 @@ def facts_of(checkpoint: Checkpoint, source: Source) -> dict[str, Any]:
     return {
         "checkpoint": checkpoint.file,
         "sha256": checkpoint.sha256,
-        "images": source.path.name,
+        "images": file_word(source.path),
         "preprocessing": {"resize": how.resize, "crop": how.crop},
     }
 
@@ -194,17 +187,23 @@ def prepare(
         dist.barrier()  # before any process writes the file
     if goes_on:
         check_same(path, facts)
-        saved = torch.load(last, weights_only=True, map_location="cpu")
-        supernet = Supernet(setting.space, layer_scaling=recipe.layer_scaling)
-        teacher = folded_from(saved["teacher"])
-        trainer = Trainer(supernet, teacher, recipe, fixed=setting.fixed, place=place)
-        trainer.restore(saved)
+        saved = read_state(last)
+        try:
+            supernet = Supernet(setting.space, layer_scaling=recipe.layer_scaling)
+            teacher = folded_from(saved["teacher"])
+            trainer = Trainer(supernet, teacher, recipe, fixed=setting.fixed, place=place)
+            trainer.restore(saved)
+        except (KeyError, TypeError, RuntimeError, ValueError, AttributeError) as e:
+            raise DataError(
+                f"{last}: not this run's ({' '.join(str(e).split())[:200]}); remove the folder to "
+                "begin again"
+            ) from None
         return trainer
     begun = begin()
     trainer = Trainer(begun.supernet, begun.teacher, recipe, fixed=setting.fixed, place=place)
     if place.rank == 0:
         folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(facts, indent=1))
+        write_json(path, facts)
         save(folder, trainer)
     return trainer
 
@@ -213,13 +212,15 @@ def calibration(
     checkpoint: Checkpoint, source: Source, names: list[str], recipe: TrainRecipe
 ) -> Tensor:
     """Pictures for scales and rounding, of as many classes of the names to train on as can be."""
-    few = in_turn(to_calibrate_on(set(names)), recipe.seed)[: recipe.calibration]
-    return pictures(source, few, checkpoint.preprocessing)
+    order = in_turn(to_calibrate_on(set(names)), recipe.seed)
+    return decoded(source, order, recipe.calibration, checkpoint.preprocessing).images
 
 
 def check_same(path: Path, facts: dict[str, Any]) -> None:
     """DataError unless a run was begun with the same recipe, checkpoint and pictures."""
-    begun = json.loads(path.read_text())
+    begun = read_json(path)
+    if not isinstance(begun.get("recipe"), dict):
+        raise DataError(f"{path}: damaged; remove the folder to begin again")
     flat_old, flat_new = ({**x.pop("recipe"), **x} for x in (begun, json.loads(json.dumps(facts))))
     for key, value in flat_new.items():
         if flat_old.get(key) != value:
@@ -253,7 +254,8 @@ def train(
     numbers = {wnid: i for i, (wnid, _) in enumerate(labels or [])}
     bar = tqdm(total=recipe.steps, initial=trainer.done, unit="step", disable=log is None)
     began, busy = time.perf_counter(), time.process_time()
-    for images, folders in load(views, batches, recipe.workers):
+    for images, folders, failed in load(views, batches, recipe.workers):
+        cli.warn_left_out(failed, str(views.source.path))
         classes = None
         if labels is not None:
             classes = torch.tensor([numbers[f] for f in folders], device=place.device)
@@ -264,13 +266,28 @@ def train(
         bar.set_postfix(loss=f"{facts['loss']:.3f}", refresh=False)
         if log is None:
             continue
-        log.write(step=trainer.done, seconds=round(seconds, 3), cpu=round(cpu, 3), **facts)
+        unread = {"left_out": failed} if failed else {}
+        log.write(
+            step=trainer.done, seconds=round(seconds, 3), cpu=round(cpu, 3), **facts, **unread
+        )
         last = trainer.done == recipe.steps
+        if trainer.done % recipe.evaluate == 0 or last:  # before saving: a run that ends in
+            evaluate(trainer, held_out, log)  # between comes back to this step
+            began, busy = time.perf_counter(), time.process_time()
         if trainer.done % recipe.save == 0 or last:
             save(folder, trainer)
-        if trainer.done % recipe.evaluate == 0 or last:
-            evaluate(trainer, held_out, log)
-            began, busy = time.perf_counter(), time.process_time()
+
+
+def check_classes(names: list[str], labels: list[tuple[str, str]], recipe: TrainRecipe) -> None:
+    """DataError where a recipe learns from classes and a picture's folder is none of them."""
+    known = {wnid for wnid, _ in labels}
+    unknown = sorted({n.split("/")[0] for n in names} - known)
+    if recipe.label and unknown:
+        raise DataError(
+            f"the folder {unknown[0]} ({len(unknown)} in all) is no class of the labels, such as "
+            f"{labels[0][0]}; a recipe with `label` learns from classes: rename them, or give "
+            "--labels"
+        )
 
 
 def evaluate(trainer: Trainer, held_out: Tensor, log: Log) -> None:
@@ -311,21 +328,29 @@ def train_supernet(
         seen = calibration(checkpoint, source, parts.train, recipe)
         return start(checkpoint, space, seen, recipe.seed, layer_scaling=recipe.layer_scaling)
 
+    if labels is not None:
+        check_classes(parts.train, labels, recipe)
+    check_fits(checkpoint, space)
     setting = Setting(space, recipe, facts_of(checkpoint, source))
-    trainer = prepare(folder, setting, begin, Place.join())
-    views = views_of(source, parts.train, space.image_size, recipe)
-    held_out = pictures(source, parts.held_out, checkpoint.preprocessing)
-    train(trainer, views, held_out, folder, labels if recipe.label else None)
+    place = Place.join()
+    with held(folder) if place.rank == 0 else nullcontext():
+        trainer = prepare(folder, setting, begin, place)
+        views = views_of(source, parts.train, space.image_size, recipe)
+        held_out = pictures(source, parts.held_out, checkpoint.preprocessing)
+        train(trainer, views, held_out, folder, labels if recipe.label else None)
 
 
-@click.command()
+GOES_ON = "the same command goes on from the last step that was saved"
+
+
+@click.command(cls=cli.Command, kept=GOES_ON)
 @click.option("--recipe", required=True, help="Of train/recipes/, or a .yaml file.")
 @click.option("--checkpoint", type=Path, required=True, help="Float weights, timm's names.")
 @click.option("--images", type=Path, required=True, help="ImageFolder or tar of one.")
 @click.option("--out", type=Path, required=True, help="The run's folder; a run there goes on.")
 @click.option("--preset", help="Preprocessing; default: by the checkpoint's file name.")
-@click.option("--labels", type=Path, help="JSON; default: imagenet_classes.json beside --images.")
-@click.option("--threads", default=2, show_default=True, help="CPU threads.")
+@click.option("--labels", type=Path, help=f"JSON; default: {LABELS_FILE} beside --images.")
+@click.option("--threads", type=cli.THREADS, default=2, show_default=True, help="CPU threads.")
 @click.option("--fuse/--no-fuse", default=True, help="Compile the elementwise loops (a minute).")
 def main(
     recipe: str,
@@ -338,17 +363,15 @@ def main(
     fuse: bool,
 ) -> None:
     """Train a supernet; the same command goes on where a run was stopped."""
+    cli.check_folder(out)
     set_up(threads)
     integer.Fusion.on = fuse
-    try:
-        settings = TrainRecipe.load(recipe)
-        known = None
-        if settings.label:
-            known = load_labels(labels or images.parent / "imagenet_classes.json")
-        train_supernet(settings, load_checkpoint(checkpoint, preset), images, out, known)
-    except QuasarError as e:
-        click.echo(f"error: {e}", err=True)
-        sys.exit(1)
+    settings = TrainRecipe.load(recipe)
+    if not settings.space:
+        raise DataError(f"recipe {recipe} names no space; train.finetune trains one subnet")
+    weights = load_checkpoint(checkpoint, preset)
+    known = labels_for(labels, images, weights.classes) if settings.label else None
+    train_supernet(settings, weights, images, out, known)
 
 
 if __name__ == "__main__":

@@ -11,24 +11,29 @@ live in an Optuna storage: a search can be stopped, carried on, and worked on by
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import math
 import random
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import click
 import optuna
+import sqlalchemy
 from optuna.distributions import BaseDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 from tqdm import tqdm
 
-from quasar_runtime.errors import QuasarError
+from quasar_runtime.errors import DataError, QuasarError
+from quasar_runtime.files import open_regular, replacing
 from quasar_runtime.overlay import load_overlay
+from train import command as cli
 from train.area import ShapeCost, overlay_text, parse_budget, shape_costs
 from train.cost import Cost, CostModel, OverlayCost
 from train.genome import Genome
@@ -36,6 +41,9 @@ from train.predictor import EffectLoss, SupernetLoss
 from train.space import Space, Subnet
 
 STUDY = "search"
+PREFERRED = "b1024"
+SQLITE = b"SQLite format 3\0"
+"""How its files begin."""
 FOUND = "found"
 """The user attribute of a trial that holds its candidate."""
 
@@ -266,7 +274,8 @@ def require_reachable(
 def save(front: Sequence[Candidate], settings: Settings, space: Space, folder: Path) -> None:
     """Write the front, what it has for each target, and a plot:
     front.json, subnet-<target>fps.json, front.svg."""
-    chosen = {f"{t:g}": choose(front, t) for t in settings.targets}
+    reached = [t for t in settings.targets if any(c.fps >= t for c in front)]
+    chosen = {f"{t:g}": choose(front, t) for t in reached}
     data = {
         "space": space.name,
         "trials": settings.trials,
@@ -275,11 +284,18 @@ def save(front: Sequence[Candidate], settings: Settings, space: Space, folder: P
         "front": [c.to_dict() for c in front],
     }
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "front.json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    _write(folder / "front.json", json.dumps(data, indent=1) + "\n")
     for target, c in chosen.items():
-        path = folder / f"subnet-{target}fps.json"
-        path.write_text(json.dumps(c.to_dict(), indent=1) + "\n", encoding="utf-8")
-    plot(front, chosen, folder / "front.svg")
+        _write(folder / f"subnet-{target}fps.json", json.dumps(c.to_dict(), indent=1) + "\n")
+    try:
+        plot(front, chosen, folder / "front.svg")
+    except ImportError:
+        cli.warn("matplotlib is not installed: no front.svg; pip install -e '.[train]'")
+
+
+def _write(path: Path, text: str) -> None:
+    with replacing(path) as file:
+        file.write(text.encode())
 
 
 def plot(front: Sequence[Candidate], chosen: Mapping[str, Candidate], path: Path) -> None:
@@ -300,8 +316,11 @@ def plot(front: Sequence[Candidate], chosen: Mapping[str, Candidate], path: Path
         axes.annotate(f"{target} FPS", (c.fps, c.loss), (4, 6), textcoords="offset points")
     axes.set(xlabel="frames a second", ylabel="loss")
     axes.legend()
-    figure.savefig(path, metadata={"Date": None})
+    picture = io.BytesIO()
+    figure.savefig(picture, format="svg", metadata={"Date": None})
     pyplot.close(figure)
+    with replacing(path) as file:
+        file.write(picture.getbuffer())
 
 
 def overlay_costs(space: Space, names: Sequence[str]) -> dict[str, CostModel]:
@@ -344,16 +363,47 @@ def uniform_subnets(space: Space) -> list[Subnet]:
     ]
 
 
-def load_loss(run: Path | None, images: Path | None, effects: EffectLoss | None) -> Loss:
-    """The loss that the command's options ask for."""
+def load_loss(
+    run: Path | None, images: Path | None, effects: EffectLoss | None, space: Space
+) -> Loss:
+    """The loss that the command's options ask for. SpaceError when it knows nothing of `space`."""
     if run is not None and images is not None:
-        return SupernetLoss.load(run, images)
+        loss = SupernetLoss.load(run, images)
+        loss.run.supernet.space.check_holds(space)
+        return loss
     if effects is not None and run is None and images is None:
+        effects(space.largest())
+        effects(space.smallest())
         return effects
     raise click.UsageError("give --effects, or --run with --images, or all three")
 
 
-@click.command()
+@contextmanager
+def stored(folder: Path) -> Iterator[str]:
+    """The storage of a search in a folder, as Optuna's URL. SearchError when it cannot be read or
+    written: a read-only folder, a full disk, another file of that name."""
+    path = folder / "search.db"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            with open_regular(path, SearchError) as file:
+                if file.read(len(SQLITE)) not in (SQLITE, b""):
+                    raise SearchError(f"{path}: no search's storage; choose another folder")
+        yield f"sqlite:///{quote(str(path))}"
+    except OSError as e:
+        raise SearchError(f"{folder}: cannot be written ({e.strerror})") from None
+    except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as e:
+        cause = e.__cause__ or e
+        reason = " ".join(str(getattr(cause, "orig", None) or cause).split())[:200]
+        raise SearchError(
+            f"{path}: {reason}; the trials before this are kept, the same command goes on"
+        ) from None
+
+
+KEPT = "the trials are kept in OUT/search.db, the same command goes on"
+
+
+@click.command(cls=cli.Command, kept=KEPT)
 @click.argument("out", type=Path)
 @click.option("--space", "space_name", default="vit_tiny", show_default=True, help="Or a .yaml.")
 @click.option("--effects", type=Path, help="Of train.predictor: the loss, or, with --run, a start.")
@@ -361,10 +411,14 @@ def load_loss(run: Path | None, images: Path | None, effects: EffectLoss | None)
 @click.option("--images", type=Path, help="The pictures of which that run held some out.")
 @click.option("--overlay", "names", multiple=True, help="Default: b1024.")
 @click.option("--budget", help="In place of --overlay: any array within it, such as dsp=600.")
-@click.option("--target", "targets", type=float, multiple=True, required=True, help="FPS wanted.")
-@click.option("--trials", default=2000, show_default=True, help="Subnets rated in all.")
-@click.option("--population", default=48, show_default=True)
-@click.option("--seed", default=0, show_default=True)
+@click.option(
+    "--target", "targets", type=cli.POSITIVE, multiple=True, required=True, help="FPS wanted."
+)
+@click.option(
+    "--trials", type=cli.COUNT, default=2000, show_default=True, help="Subnets rated in all."
+)
+@click.option("--population", type=click.IntRange(2, 10_000), default=48, show_default=True)
+@click.option("--seed", type=cli.SEED, default=0, show_default=True)
 def main(
     out: Path,
     space_name: str,
@@ -385,33 +439,33 @@ def main(
     """
     if budget is not None and names:
         raise click.UsageError("give either --overlay or --budget")
-    try:
-        space = Space.load(space_name)
-        rows = EffectLoss.load(effects) if effects else None
-        loss = load_loss(run, images, rows)
-        settings = Settings(targets, trials, population, seed)
-        out.mkdir(parents=True, exist_ok=True)
-        costs: Mapping[str, CostModel]
-        if budget is None:
-            costs = overlay_costs(space, names or ("b1024",))
-        else:
-            costs = shape_costs(space, parse_budget(budget))
-        study = Search(space, loss, costs, settings, f"sqlite:///{out / 'search.db'}")
+    cli.check_folder(out)
+    space = Space.load(space_name)
+    costs: Mapping[str, CostModel]
+    if budget is None:
+        costs = overlay_costs(space, names or (PREFERRED,))
+    else:
+        costs = shape_costs(space, parse_budget(budget))
+    require_reachable(space, costs, targets)
+    rows = EffectLoss.load(effects) if effects else None
+    loss = load_loss(run, images, rows, space)
+    settings = Settings(targets, trials, population, seed)
+    with stored(out) as storage:
+        study = Search(space, loss, costs, settings, storage)
         path: list[Subnet] = []
         if rows is not None:
             first = next(iter(costs.values()))
             path = rows.path(space, lambda subnet: first(subnet).cycles)
         front = study.run(starts(space, path, study.costs, settings))
+    try:
         save(front, settings, space, out)
         for target in targets:
             best = choose(front, target)
             cost = costs[best.overlay]
             if isinstance(cost, ShapeCost):
-                text = overlay_text(cost.overlay(best.subnet))
-                (out / f"overlay-{target:g}fps.json").write_text(text, encoding="utf-8")
-    except QuasarError as e:
-        click.echo(f"error: {e}", err=True)
-        sys.exit(1)
+                _write(out / f"overlay-{target:g}fps.json", overlay_text(cost.overlay(best.subnet)))
+    except DataError as e:
+        raise DataError(f"{e}; {KEPT.replace('OUT', str(out))}") from None
     for target in targets:
         c = choose(front, target)
         click.echo(

@@ -21,8 +21,6 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml  # type: ignore[import-untyped, unused-ignore]
-
 from quasar_runtime.errors import QuasarError, did_you_mean
 from quasar_runtime.interface import (
     CHANNEL_MULTIPLE,
@@ -32,6 +30,8 @@ from quasar_runtime.interface import (
     MAX_WIDTH,
     PATCH,
 )
+from quasar_runtime.validate import shown
+from train.recipe import read_yaml
 
 SPACES = Path(__file__).parent / "spaces"
 MATRICES = ("qkv", "proj", "fc1", "fc2")
@@ -40,6 +40,7 @@ SHARES = ("qkv8", "proj8", "fc1_8", "fc2_8")
 MAX_DEPTH = 64
 MAX_CLASSES = 4096
 IMAGE_SIDE = (PATCH, 240)
+MOST_CHOICES = 256
 
 Choice = TypeVar("Choice", int, float)
 
@@ -107,8 +108,11 @@ class Subnet:
     def from_dict(cls, data: Any) -> Subnet:
         """The inverse of `to_dict`. SpaceError for anything else."""
         _expect_keys("a subnet", data, ("width", "blocks"))
-        if not isinstance(data["blocks"], Sequence) or not data["blocks"]:
-            raise SpaceError(f"a subnet's blocks are {data['blocks']!r}; expected a list of blocks")
+        if not isinstance(data["blocks"], list) or not 1 <= len(data["blocks"]) <= MAX_DEPTH:
+            raise SpaceError(
+                f"a subnet's blocks are {shown(data['blocks'])}; expected a list of blocks, 1 to "
+                f"{MAX_DEPTH}"
+            )
         step = CHANNEL_MULTIPLE
         width = _integer("a subnet's width", data["width"], step, MAX_WIDTH, step)
         return cls(width, tuple(_block(f"block {i}", b) for i, b in enumerate(data["blocks"])))
@@ -148,18 +152,14 @@ class Space:
         path = Path(name)
         if path.suffix not in (".yaml", ".yml"):
             path = SPACES / f"{name}.yaml"
-        try:
-            data = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except OSError:
-            known = sorted(p.stem for p in SPACES.glob("*.yaml"))
-            hint = did_you_mean(str(name), known)
-            raise SpaceError(
-                f"no search space '{name}'{hint} Known: {', '.join(known)}; or give a .yaml file"
-            ) from None
-        except (yaml.YAMLError, UnicodeDecodeError) as e:
-            reason = " ".join(str(e).split())
-            raise SpaceError(f"{path} is not YAML: {reason}") from None
-        return cls.parse(path.stem, data)
+            if not path.exists():
+                known = sorted(p.stem for p in SPACES.glob("*.yaml"))
+                hint = did_you_mean(str(name), known)
+                raise SpaceError(
+                    f"no search space '{name}'{hint} Known: {', '.join(known)}; or give a .yaml "
+                    "file"
+                )
+        return cls.parse(path.stem, read_yaml(path, SpaceError))
 
     @classmethod
     def parse(cls, name: str, data: Any) -> Space:
@@ -260,6 +260,18 @@ class Space:
             for share in SHARES:
                 self._among(f"block {i}: {share}", getattr(block, share), self.shares)
 
+    def check_holds(self, other: Space) -> None:
+        """SpaceError naming the first choice of another space that this one does not have; any
+        shares of 8-bit rows can be had."""
+        for what in ("image_size", "classes"):
+            self._among(what, getattr(other, what), (getattr(self, what),))
+        for what in ("widths", "depths", "heads"):
+            for value in getattr(other, what):
+                self._among(what, value, getattr(self, what))
+        for width in other.widths:
+            for value in other.hidden(width):
+                self._among("mlp", value, self.hidden(width))
+
     def contains(self, subnet: Subnet) -> bool:
         """Whether `subnet` is one of this space."""
         try:
@@ -297,7 +309,7 @@ def _expect_keys(where: str, data: Any, keys: Sequence[str], optional: Sequence[
     for key in data:
         if key not in keys:
             raise SpaceError(
-                f"{where} has an unknown entry '{key}'{did_you_mean(str(key), keys)} "
+                f"{where} has an unknown entry {shown(key)}{did_you_mean(str(key), keys)} "
                 f"Known: {', '.join(keys)}"
             )
     for key in keys:
@@ -309,14 +321,14 @@ def _integer(what: str, value: Any, low: int, high: int, multiple: int = 1) -> i
     whole = isinstance(value, int) and not isinstance(value, bool)
     if not whole or not low <= value <= high or value % multiple:
         kind = f"a multiple of {multiple}" if multiple > 1 else "an integer"
-        raise SpaceError(f"{what} is {value!r}, expected {kind} from {low} to {high}")
+        raise SpaceError(f"{what} is {shown(value)}, expected {kind} from {low} to {high}")
     return int(value)
 
 
 def _number(what: str, value: Any, low: float, high: float) -> float:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not number or not low <= value <= high:
-        raise SpaceError(f"{what} is {value!r}, expected a number from {low:g} to {high:g}")
+        raise SpaceError(f"{what} is {shown(value)}, expected a number from {low:g} to {high:g}")
     return float(value)
 
 
@@ -329,8 +341,10 @@ def _numbers(what: str, value: Any, low: float, high: float) -> tuple[float, ...
 
 
 def _list(what: str, value: Any) -> list[Any]:
-    if not isinstance(value, list) or not value:
-        raise SpaceError(f"{what} is {value!r}, expected a list such as [1, 2]")
+    if not isinstance(value, list) or not 1 <= len(value) <= MOST_CHOICES:
+        raise SpaceError(
+            f"{what} is {shown(value)}, expected a list such as [1, 2] of at most {MOST_CHOICES}"
+        )
     return value
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import random
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -17,8 +18,7 @@ from PIL import Image, ImageEnhance
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from quasar_runtime.errors import DataError
-from quasar_runtime.images import decode
+from quasar_runtime.errors import DataError, ImageError
 from train.data import Source, by_class, classes_apart
 from train.recipe import TrainRecipe
 
@@ -94,8 +94,16 @@ def view(picture: Image.Image, size: int, how: Augmentation, rng: random.Random)
     return picture
 
 
-class Views(Dataset[tuple[Tensor, str]]):
-    """(uint8 view (S, S, 3), class folder) by (epoch, picture)."""
+MOST_TRIES = 100
+"""Pictures in a row that may be unreadable before a training ends."""
+
+
+class Views(Dataset[tuple[Tensor, str, tuple[str, ...]]]):
+    """(uint8 view (S, S, 3), class folder, why pictures were left out) by (epoch, picture).
+
+    The next picture takes the place of one that cannot be read: the same one whenever that view is
+    made, so that a resumed run sees what it would have seen. DataError when many cannot be.
+    """
 
     def __init__(
         self, source: Source, names: list[str], size: int, how: Augmentation, seed: int
@@ -105,12 +113,33 @@ class Views(Dataset[tuple[Tensor, str]]):
     def __len__(self) -> int:
         return len(self.names)
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, str]:  # type: ignore[override]
+    def __getitem__(  # type: ignore[override]
+        self, key: tuple[int, int]
+    ) -> tuple[Tensor, str, tuple[str, ...]]:
         epoch, i = key
-        name = self.names[i]
         rng = random.Random(f"{self.seed} {epoch} {i}")
-        picture = view(decode(self.source.read(name)), self.size, self.how, rng)
-        return torch.from_numpy(np.array(picture)), name.split("/")[0]
+        failed: list[str] = []
+        for name in self._following(i):
+            try:
+                picture = self.source.decode(name)
+            except ImageError as e:
+                failed.append(str(e))
+                continue
+            pixels = np.array(view(picture, self.size, self.how, rng))
+            return torch.from_numpy(pixels), name.split("/")[0], tuple(failed)
+        raise DataError(
+            f"{self.source.path}: {len(failed)} pictures in a row cannot be read, the first: "
+            f"{failed[0]}; has the data gone away?"
+        )
+
+    def _following(self, i: int) -> Iterator[str]:
+        """The name of picture i, and of those that take its place."""
+        seen: dict[str, None] = {}
+        for j in range(min(len(self.names), 10 * MOST_TRIES)):
+            name = self.names[(i + j) % len(self.names)]
+            if name not in seen and len(seen) < MOST_TRIES:
+                seen[name] = None
+                yield name
 
 
 @dataclass(frozen=True)
@@ -142,16 +171,27 @@ class Batches:
         return self.last - self.first
 
 
-def load(views: Views, batches: Batches, workers: int) -> DataLoader[tuple[Tensor, str]]:
-    """The steps' views, uint8 (N, S, S, 3), and their class folders; decoded in workers."""
+Batch = tuple[Tensor, list[str], list[str]]
+"""uint8 views (N, S, S, 3), their class folders, and why pictures were left out."""
+
+
+def load(views: Views, batches: Batches, workers: int) -> DataLoader[Batch]:
+    """The steps' views; decoded in workers."""
     return DataLoader(
         views,
         batch_sampler=batches,  # type: ignore[arg-type]
         num_workers=workers,
         collate_fn=_collate,
         prefetch_factor=4 if workers else None,
+        worker_init_fn=_begin_worker,
     )
 
 
-def _collate(items: list[tuple[Tensor, str]]) -> tuple[Tensor, list[str]]:
-    return torch.stack([x for x, _ in items]), [folder for _, folder in items]
+def _begin_worker(_number: int) -> None:
+    """Leave Ctrl-C to the training, which ends its workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _collate(items: list[tuple[Tensor, str, tuple[str, ...]]]) -> Batch:
+    failed = [why for _, _, several in items for why in several]
+    return torch.stack([x for x, _, _ in items]), [folder for _, folder, _ in items], failed

@@ -8,7 +8,6 @@ A name that holds a frame rate promises it on the overlay b1024 at its clock, by
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,16 +16,20 @@ import click
 
 from quasar_runtime.compiler import compile_model
 from quasar_runtime.cycles import image_fps
-from quasar_runtime.errors import DataError, QuasarError, did_you_mean
+from quasar_runtime.errors import DataError, did_you_mean
 from quasar_runtime.model import Model
 from quasar_runtime.model_file import read_model, write_model
 from quasar_runtime.overlay import load_overlay
 from quasar_runtime.zoo import build_index
+from train import command as cli
 from train import finetune, integer
 from train.checkpoint import Checkpoint, load_checkpoint
+from train.checks import check_evaluation
 from train.cost import read_subnet
-from train.data import load_labels
-from train.export import Recipe, command_line, export, measure, set_up
+from train.data import LABELS_FILE, load_labels
+from train.export import Recipe, command_line, export, set_up
+from train.finish import keep, measure
+from train.pictures import Source
 from train.recipe import TrainRecipe
 
 DEIT = "deit_tiny_patch16_224.safetensors"
@@ -79,7 +82,8 @@ def make(name: str, data: Path, out: Path, work: Path) -> None:
     """Make one model, measure it on the sample, write it into `out`; trainings live in `work`."""
     entry = ZOO[name]
     checkpoint = source(data / entry.checkpoint, entry.recipe.image_size)
-    labels = load_labels(data / "imagenet_classes.json")
+    labels = load_labels(data / LABELS_FILE)
+    check_evaluation(data / SAMPLE, DATASET, labels)
     if entry.training:
         model = trained(name, checkpoint, data / IMAGES, labels, work / name)
     else:
@@ -87,7 +91,7 @@ def make(name: str, data: Path, out: Path, work: Path) -> None:
         model, _ = export(checkpoint, data / IMAGES, labels, entry.recipe, name, command)
     rate(model, entry.fps)
     measure(model, checkpoint, data / SAMPLE, DATASET)
-    write_model(model, out / f"{name}.safetensors")
+    keep(model, out / f"{name}.safetensors")
     report(name, model)
 
 
@@ -156,7 +160,10 @@ def report(name: str, model: Model) -> None:
 ACTIONS = {None: make, "measure": measure_again, "rates": rate_again}
 
 
-@click.command()
+KEPT = "the models made so far are written, the same command goes on with a training"
+
+
+@click.command(cls=cli.Command, kept=KEPT)
 @click.argument("names", nargs=-1)
 @click.option("--data", type=Path, default=Path("../shared/data"), show_default=True)
 @click.option("--out", type=Path, default=Path("model_zoo"), show_default=True)
@@ -172,18 +179,20 @@ def main(names: tuple[str, ...], data: Path, out: Path, work: Path, action: str 
     """
     set_up()
     integer.Fusion.on = True
-    try:
-        for name in names:
-            if name not in ZOO:
-                raise DataError(
-                    f"no model '{name}' in the zoo{did_you_mean(name, ZOO)} Known: {', '.join(ZOO)}"
-                )
-        for name in names or ZOO:
-            ACTIONS[action](name, data, out, work)
-        build_index(out)
-    except QuasarError as e:
-        click.echo(f"error: {e}", err=True)
-        sys.exit(1)
+    for name in names:
+        if name not in ZOO:
+            raise DataError(
+                f"no model '{name}' in the zoo{did_you_mean(name, ZOO)} Known: {', '.join(ZOO)}"
+            )
+    if not out.is_dir():
+        raise DataError(f"{out}: no such folder; make it first")
+    cli.check_folder(out)
+    cli.check_folder(work)
+    if action is None:
+        Source(data / IMAGES)
+    for name in names or ZOO:
+        ACTIONS[action](name, data, out, work)
+    build_index(out)
 
 
 if __name__ == "__main__":

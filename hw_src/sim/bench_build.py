@@ -17,7 +17,7 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-from quasar_runtime.device.rtl_build import cache_folder
+from quasar_runtime.cache import cache_folder
 
 SIM = Path(__file__).resolve().parent
 RTL = SIM.parent / "rtl"

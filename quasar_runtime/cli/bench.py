@@ -14,7 +14,11 @@ from quasar_runtime.cli.options import (
     output_options,
 )
 from quasar_runtime.cli.output import Output
-from quasar_runtime.cli.verb import HELP_OPTIONS, Verb
+from quasar_runtime.cli.verb import BAD_INPUT, HELP_OPTIONS, Verb, print_error
+from quasar_runtime.errors import DataError
+
+MOST_RUNS = 1_000_000
+"""Days, on most devices: what is more is a mistake."""
 
 if TYPE_CHECKING:
     from quasar_runtime.bench import Benchmark
@@ -26,17 +30,17 @@ if TYPE_CHECKING:
 @click.option(
     "--runs",
     "-n",
-    type=click.IntRange(min=1),
+    type=click.IntRange(min=1, max=MOST_RUNS),
     help="Runs of each measurement.  [default: 100; rtl: 1]",
 )
 @click.option(
     "--warmup",
-    type=click.IntRange(min=0),
+    type=click.IntRange(min=0, max=MOST_RUNS),
     help="Runs before anything is measured.  [default: 10; rtl: 0]",
 )
 @click.option(
     "--trace",
-    type=click.Path(dir_okay=False),
+    metavar="FILE",
     help="Also write a Chrome trace, for chrome://tracing or ui.perfetto.dev.",
 )
 @device_options
@@ -61,22 +65,40 @@ def bench(
     simulated = on.device == "rtl"
     runs = (1 if simulated else 100) if runs is None else runs
     warmup = (0 if simulated else 10) if warmup is None else warmup
+    kept = trace if trace and _writable(trace) else None
     with (
-        open_session(model, on, out) as session,
+        open_session(model, on, out, reads=images, writes=[kept]) as session,
         out.bar(steps(runs, warmup), "runs") as step,
     ):
         found = measure(session, list(expand(images)), runs=runs, warmup=warmup, each=step)
-    if trace:
-        from quasar_runtime.trace import write_trace
-
-        write_trace(trace, found.runs, found.device)
-    if out.json:
-        out.value(found.as_dict())
-    else:
+    try:
         _print(found, out)
+    finally:  # neither is lost with the other
+        if kept:
+            from quasar_runtime.trace import write_trace
+
+            write_trace(kept, found.runs, found.device)
+    if kept != trace:
+        click.get_current_context().exit(BAD_INPUT)
+
+
+def _writable(trace: str) -> bool:
+    """Whether the trace can be written, told before the work if not: the figures, which may take
+    minutes of simulation, do not need it."""
+    from quasar_runtime.files import check_output
+
+    try:
+        check_output(trace)
+    except DataError as e:
+        print_error(f"{e}; the figures come without a trace")
+        return False
+    return True
 
 
 def _print(found: Benchmark, out: Output) -> None:
+    if out.json:
+        out.value(found.as_dict())
+        return
     if out.quiet:
         out.line(f"{found.infer_fps:.2f}")
         return

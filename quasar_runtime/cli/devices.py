@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import click
 
 from quasar_runtime.cli.options import output_options, overlay_option
 from quasar_runtime.cli.output import Output
-from quasar_runtime.cli.verb import HELP_OPTIONS, Verb
+from quasar_runtime.cli.verb import BAD_INPUT, HELP_OPTIONS, Verb
 
 
 @click.command(cls=Verb, context_settings=HELP_OPTIONS)
@@ -20,11 +22,23 @@ def devices(overlay: str | None, no_build: bool, out: Output) -> None:
     takes a minute or two.
     """
     from quasar_runtime.device import DEFAULT_OVERLAY, available_devices, build_simulation
+    from quasar_runtime.errors import DeviceError
+    from quasar_runtime.overlay import load_overlay
 
+    name = DEFAULT_OVERLAY if overlay is None else overlay
+    if overlay is not None:
+        load_overlay(name)  # a wrong name is known before a build of minutes
     found = available_devices()
+    failure = None
     if not no_build and any(d.name == "rtl" and d.available for d in found):
-        build_simulation(overlay or DEFAULT_OVERLAY, out.step)
-        found = available_devices()
+        try:
+            build_simulation(name, out.step)
+        except DeviceError as e:  # no reason to keep the other devices back
+            failure = str(e)
+        found = [
+            replace(d, reason=failure, facts={}) if failure and d.name == "rtl" else d
+            for d in available_devices()
+        ]
     if out.json:
         out.value([device.as_dict() for device in found])
     elif out.quiet:
@@ -41,3 +55,5 @@ def devices(overlay: str | None, no_build: bool, out: Output) -> None:
                 out.line(f"{device.name}: {device.reason}")
             for key, value in device.facts.items():
                 out.line(f"{device.name}: {key} {value}")
+    if failure:
+        click.get_current_context().exit(BAD_INPUT)

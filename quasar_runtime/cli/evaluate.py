@@ -13,6 +13,7 @@ from quasar_runtime.cli.options import (
 )
 from quasar_runtime.cli.output import Output
 from quasar_runtime.cli.verb import BAD_INPUT, HELP_OPTIONS, Verb, print_error
+from quasar_runtime.errors import DeviceError, QuasarError
 
 
 @click.command("eval", cls=Verb, context_settings=HELP_OPTIONS)
@@ -22,7 +23,7 @@ from quasar_runtime.cli.verb import BAD_INPUT, HELP_OPTIONS, Verb, print_error
     "--labels",
     type=click.Path(dir_okay=False),
     metavar="FILE",
-    help="Labels of a flat folder: .csv, .json or .txt with file names and wnids or indices.",
+    help="Labels of the pictures: lines, .csv, .tsv or .json with file names and classes.",
 )
 @click.option(
     "--resume",
@@ -44,24 +45,37 @@ def evaluate(
 ) -> None:
     """Measure top-1 and top-5 accuracy on labelled pictures.
 
-    DIR holds one folder a class, named by its wnid, or any pictures with a labels file. A picture
-    that cannot be read is reported and does not count.
+    DIR holds one folder per class, named by its wnid, or any pictures with a labels file. A picture
+    that cannot be read is reported and does not count. When the device fails, what was counted
+    until then is printed all the same.
     """
     from quasar_runtime.datasets import read_dataset
     from quasar_runtime.evaluate import Evaluation
+    from quasar_runtime.zoo import load_model
 
-    with open_session(model, on, out) as session:
-        dataset = read_dataset(folder, session.labels, labels)
-        for note in dataset.notes:
-            out.warn(note)
+    # All that the user gives is checked before the device is opened, which may take minutes.
+    loaded = load_model(model)
+    dataset = read_dataset(folder, loaded.labels, labels)
+    for note in dataset.notes:
+        out.warn(note)
+    stopped: QuasarError | None = None
+    reads = [model, folder, *([labels] if labels else [])]
+    with open_session(loaded, on, out, reads=reads, writes=[resume]) as session:
         evaluation = Evaluation(session, dataset, resume)
         with out.bar(len(dataset.samples), "images", evaluation.done) as step:
-            for outcome in evaluation.run():
-                step()
-                if outcome.error is not None:
-                    print_error(outcome.error)
-        _print(evaluation.as_dict(per_class), out)
-    if evaluation.failed:
+            try:
+                for outcome in evaluation.run():
+                    step()
+                    if outcome.error is not None:
+                        print_error(outcome.error)
+            except DeviceError as e:
+                stopped = e
+        stopped = stopped or evaluation.problem
+        error = None if stopped is None else str(stopped)
+        _print({**evaluation.as_dict(per_class), "error": error}, out)
+    if stopped is not None:
+        raise stopped
+    if evaluation.failed or dataset.skipped:
         click.get_current_context().exit(BAD_INPUT)
 
 

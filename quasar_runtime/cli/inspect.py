@@ -26,7 +26,7 @@ def inspect(model: str, overlay: str | None, descriptors: bool, memory: bool, ou
 
     loaded = load_model(model)
     facts = inspect_model(loaded)
-    program = inspect_program(loaded, load_overlay(overlay or DEFAULT_OVERLAY))
+    program = inspect_program(loaded, load_overlay(DEFAULT_OVERLAY if overlay is None else overlay))
     if out.json:
         out.value({"model": facts, "program": program})
         return

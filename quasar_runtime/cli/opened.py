@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,20 +13,38 @@ import click
 
 from quasar_runtime.cli.options import DeviceOptions
 from quasar_runtime.cli.output import Output
+from quasar_runtime.errors import DataError, QuasarError
 
 if TYPE_CHECKING:
     from quasar_runtime.device.rtl_watch import Waves
+    from quasar_runtime.model import Model
     from quasar_runtime.session import Session
 
 WINDOW = (0, 2_000)
 """Cycles that are recorded where nobody says which: a start, and no file that fills a disk."""
+FULL = 1 << 16
+"""A disk with fewer bytes left than this has cut off what was written to it."""
 
 
 @contextmanager
-def open_session(model: str, on: DeviceOptions, out: Output) -> Iterator[Session]:
-    """The session of a verb; closed afterwards, whatever happens."""
+def open_session(
+    model: str | Model,
+    on: DeviceOptions,
+    out: Output,
+    *,
+    reads: Sequence[str] = (),
+    writes: Sequence[str | None] = (),
+) -> Iterator[Session]:
+    """The session of a verb; closed afterwards, whatever happens.
+
+    `reads` are the pictures, files or folders, and other files that the verb reads, `writes` the
+    files that it writes: whether they can be written, and are none of those read, is known before
+    anything runs.
+    """
     from quasar_runtime.session import Session
 
+    named = [model] if isinstance(model, str) else []
+    _check_outputs([path for path in (*writes, on.vcd, on.fst) if path], [*named, *reads])
     if on.device == "rtl":
         with _simulated(model, on, out) as session:
             yield session
@@ -40,7 +60,7 @@ def open_session(model: str, on: DeviceOptions, out: Output) -> Iterator[Session
 
 
 @contextmanager
-def _simulated(model: str, on: DeviceOptions, out: Output) -> Iterator[Session]:
+def _simulated(model: str | Model, on: DeviceOptions, out: Output) -> Iterator[Session]:
     from quasar_runtime.device import DEFAULT_OVERLAY
     from quasar_runtime.device.rtl import RtlDevice
     from quasar_runtime.overlay import load_overlay
@@ -48,19 +68,45 @@ def _simulated(model: str, on: DeviceOptions, out: Output) -> Iterator[Session]:
     from quasar_runtime.zoo import load_model
 
     waves = _waves(on)
-    loaded = load_model(model)  # a wrong name is known before a build of minutes
-    overlay = load_overlay(on.overlay or DEFAULT_OVERLAY)
+    # A wrong name is known before a build of minutes.
+    loaded = load_model(model) if isinstance(model, str) else model
+    overlay = load_overlay(DEFAULT_OVERLAY if on.overlay is None else on.overlay)
     with out.cycles() as progress:
         device = RtlDevice(
             overlay, cycle_limit=on.max_cycles, waves=waves, progress=progress, report=out.step
         )
         with device, Session(loaded, device, timeout=on.timeout) as session:
             yield session
+    if waves and shutil.disk_usage(waves.path.parent).free < FULL:
+        raise DataError(f"{waves.path}: the disk is full, the recording is cut off; make room")
     if waves and device.waves_recorded < waves.end - waves.begin:
         out.warn(
             f"{waves.path} holds {device.waves_recorded} cycles of the window {waves.begin}:"
             f"{waves.end}; the run ended before"
         )
+
+
+def _check_outputs(writes: Sequence[str], reads: Sequence[str]) -> None:
+    """DataError unless all of `writes` can be written without harm to another file of theirs or to
+    one of `reads`."""
+    if not writes:
+        return
+    from quasar_runtime.files import check_output
+    from quasar_runtime.images import list_pictures
+    from quasar_runtime.zoo import find_model
+
+    inputs: list[str | os.PathLike[str]] = []
+    for path in reads:
+        inputs += list_pictures(path).found if os.path.isdir(path) else [path]
+        with suppress(QuasarError):  # names of the zoo's models; what is no model is told later
+            inputs.append(find_model(path))
+    seen: set[str] = set()
+    for path in writes:
+        check_output(path, inputs)
+        real = os.path.realpath(path)
+        if real in seen and real != os.path.realpath(os.devnull):
+            raise DataError(f"{path}: two things would be written to it; give two names")
+        seen.add(real)
 
 
 def _waves(on: DeviceOptions) -> Waves | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -12,6 +13,12 @@ import click
 from quasar_runtime.cli.output import Output
 
 DEFAULT_MODEL = "q-vit-160fps"
+
+MOST_THREADS = 256
+MOST_SECONDS = 1_000_000
+"""Eleven days: beyond it some systems' clocks and waits overflow."""
+MOST_CYCLES = 10**15
+"""A simulation of 38 years at a million cycles a second."""
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -84,11 +91,30 @@ def _window(
     """START:END in cycles, where START may be missing."""
     if value is None:
         return None
-    found = re.fullmatch(r"(\d*):(\d+)", value)
+    found = re.fullmatch(r"([0-9]{0,16}):([0-9]{1,16})", value)
     begin, end = (int(found[1] or 0), int(found[2])) if found else (0, 0)
-    if begin >= end:
-        raise click.BadParameter(f"'{value}' is no window of cycles; give START:END, as 0:20000")
+    if not begin < end <= MOST_CYCLES:
+        shown = value if len(value) <= 40 else value[:40] + "..."
+        raise click.BadParameter(
+            f"'{shown}' is no window of cycles; give START:END with START below END and END at "
+            f"most {MOST_CYCLES}, as 0:20000"
+        )
     return begin, end
+
+
+class Seconds(click.FloatRange):
+    """A number of seconds: positive, and finite."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0, min_open=True, max=MOST_SECONDS)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        seconds = float(super().convert(value, param, ctx))
+        if math.isnan(seconds):  # compares with no bound
+            self.fail(f"{value} is no number of seconds.", param, ctx)
+        return seconds
 
 
 _DEVICE_OPTIONS = (
@@ -104,19 +130,19 @@ _DEVICE_OPTIONS = (
     click.option(
         "--threads",
         "-t",
-        type=click.IntRange(min=1),
+        type=click.IntRange(min=1, max=MOST_THREADS),
         help="Threads of the native device.  [default: all cores]",
     ),
     overlay_option,
     click.option(
         "--timeout",
-        type=click.FloatRange(min=0, min_open=True),
+        type=Seconds(),
         metavar="SECONDS",
         help="Longest that one picture may take on the device.  [default: 30; rtl: none]",
     ),
     click.option(
         "--max-cycles",
-        type=click.IntRange(min=1),
+        type=click.IntRange(min=1, max=MOST_CYCLES),
         metavar="CYCLES",
         help="rtl: most cycles of one picture.  [default: ten times the predicted ones]",
     ),

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import click
+from quasar_runtime.cli import streams
 
 if TYPE_CHECKING:
     from quasar_runtime.device.rtl_watch import Progress
@@ -25,20 +25,20 @@ class Output:
 
     def value(self, value: Any) -> None:
         """The answer for programs."""
-        click.echo(json.dumps(value, indent=2, allow_nan=False))
+        streams.say(json.dumps(value, indent=2, allow_nan=False))
 
     def line(self, text: str = "") -> None:
         """The answer for people."""
-        click.echo(text)
+        streams.say(text)
 
     def note(self, text: str) -> None:
         """What surrounds the answer; left out by --quiet."""
         if not self.quiet:
-            click.echo(text)
+            streams.say(text)
 
     def warn(self, text: str) -> None:
         """Something that the answer does not show, on stderr."""
-        click.echo("Warning: " + " ".join(text.split()), err=True)
+        streams.complain("Warning: " + " ".join(text.split()))
 
     def table(self, headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         """Columns as wide as their widest cell; numbers to the right."""
@@ -53,17 +53,17 @@ class Output:
                 cell.rjust(width) if to_right else cell.ljust(width)
                 for cell, width, to_right in zip(row, widths, right, strict=True)
             )
-            click.echo("  ".join(cells).rstrip())
+            streams.say("  ".join(cells).rstrip())
 
     def facts(self, facts: Mapping[str, Any], indent: str = "") -> None:
         """Keys and values, one a line; objects indented under their key."""
         for key, value in facts.items():
             if isinstance(value, Mapping) and value:
-                click.echo(f"{indent}{key}:")
+                streams.say(f"{indent}{key}:")
                 self.facts(value, indent + "  ")
             else:
                 shown = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
-                click.echo(f"{indent}{key}: {'-' if shown in ({}, None, '') else shown}")
+                streams.say(f"{indent}{key}: {'-' if shown in ({}, None, '') else shown}")
 
     def layers(self, layers: Iterable[LayerTime]) -> None:
         """The time of every operation."""
@@ -82,7 +82,9 @@ class Output:
     def step(self, text: str) -> None:
         """A step of something that takes minutes, in place of the step before; '' ends them."""
         if self._watched:
-            click.echo(f"\r\x1b[K{text}", nl=False, err=True)
+            with suppress(OSError):
+                sys.stderr.write(f"\r\x1b[K{text}")
+                sys.stderr.flush()
 
     @contextmanager
     def bar(self, total: int | None, unit: str, done: int = 0) -> Iterator[Callable[[], None]]:

@@ -9,7 +9,7 @@ import click
 
 from quasar_runtime.cli.options import complete_overlay, output_options
 from quasar_runtime.cli.output import Output
-from quasar_runtime.cli.verb import BAD_INPUT, HELP_OPTIONS, Verb, VerbGroup
+from quasar_runtime.cli.verb import BAD_INPUT, HELP_OPTIONS, Verb, VerbGroup, print_error
 
 if TYPE_CHECKING:
     from quasar_runtime.overlay_package import Package
@@ -24,10 +24,13 @@ def overlays() -> None:
 @output_options
 def list_(out: Output) -> None:
     """List the overlays, and which have a bitstream."""
-    from quasar_runtime.overlay import overlay_names
+    from quasar_runtime.overlay import overlay_names, survey
     from quasar_runtime.overlay_package import load_package
 
     found = [load_package(name) for name in overlay_names()]
+    _, wrong = survey()
+    for error in wrong:
+        print_error(str(error))
     if out.json:
         out.value([_facts(package) for package in found])
     elif out.quiet:
@@ -48,6 +51,8 @@ def list_(out: Output) -> None:
                 for p in found
             ],
         )
+    if wrong:
+        click.get_current_context().exit(BAD_INPUT)
 
 
 @overlays.command(cls=Verb, context_settings=HELP_OPTIONS)
@@ -78,24 +83,29 @@ def verify(names: tuple[str, ...], out: Output) -> None:
     An overlay without a bitstream is an error only where it is named.
     """
     from quasar_runtime.errors import OverlayError
-    from quasar_runtime.overlay import overlay_names
+    from quasar_runtime.overlay import overlay_names, survey
     from quasar_runtime.overlay_package import load_package, verify_package
 
     found: list[dict[str, Any]] = []
-    for package in map(load_package, names or overlay_names()):
-        answer: dict[str, Any] = {"name": package.name, "ok": True, "problem": None}
+    for name in names or overlay_names():
+        answer: dict[str, Any] = {"name": name, "ok": True, "problem": None}
+        package = None
         try:
+            package = load_package(name)
             verify_package(package)
         except OverlayError as e:
-            wrong = bool(names) or package.bitstream is not None
+            wrong = bool(names) or package is None or package.bitstream is not None
             answer |= {"ok": False if wrong else None, "problem": str(e)}
         found.append(answer)
+    unread = [] if names else survey()[1]
+    found += [{"name": None, "ok": False, "problem": str(error)} for error in unread]
     if out.json:
         out.value(found)
     else:
         for answer in found:
             if answer["ok"] is False or not out.quiet:
-                out.line(f"{answer['name']}: {answer['problem'] or 'ok'}")
+                named = "" if answer["name"] is None else f"{answer['name']}: "
+                out.line(f"{named}{answer['problem'] or 'ok'}")
     if any(answer["ok"] is False for answer in found):
         click.get_current_context().exit(BAD_INPUT)
 

@@ -2,48 +2,44 @@
 
 from __future__ import annotations
 
-import os
-import sys
+import errno
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
 
 import click
 
+from quasar_runtime.cli import missing_package, streams
 from quasar_runtime.errors import QuasarError, did_you_mean
 
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 BAD_INPUT = 1
 """Exit code for a bad file, name or value; click exits with 2 on wrong usage."""
 INTERRUPTED = 130
-PIPE_CLOSED = 141
 
 
-class Verb(click.Command):
-    """A command whose errors a user can cause are printed as `Error: ...`, in one line."""
+class Parsed(click.Command):
+    """A command whose help and version are written as answers are."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with streams.written():
+            return super().make_context(*args, **kwargs)
+
+
+class Verb(Parsed):
+    """A command whose errors a user can cause are printed as `Error: ...`, in one line, and whose
+    warnings as `Warning: ...`."""
 
     def invoke(self, ctx: click.Context) -> None:
         # Pillow warns of odd metadata and of large pictures; what matters is an error or nothing.
         warnings.filterwarnings("ignore", module="PIL")
-        try:
+        warnings.showwarning = _print_warning
+        with reported():
             super().invoke(ctx)
-            sys.stdout.flush()
-            return
-        except BrokenPipeError:
-            # Whoever read our output has left. Python would complain again when it flushes at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            code = PIPE_CLOSED
-        except KeyboardInterrupt:
-            click.echo("Interrupted", err=True)
-            code = INTERRUPTED
-        except QuasarError as e:
-            print_error(str(e))
-            code = BAD_INPUT
-        except OSError as e:
-            print_error(f"{e.filename}: {e.strerror}" if e.filename else str(e))
-            code = BAD_INPUT
-        ctx.exit(code)
 
 
-class VerbGroup(click.Group):
+class VerbGroup(Parsed, click.Group):
     """A group that, for an unknown verb, names the closest one or all of them."""
 
     def resolve_command(
@@ -56,11 +52,63 @@ class VerbGroup(click.Group):
         return super().resolve_command(ctx, args)
 
 
+@contextmanager
+def reported() -> Iterator[None]:
+    """Print what a user, or this machine, can cause as one line, and exit with its code; what is
+    left is a bug, and keeps its traceback."""
+    try:
+        yield
+        return
+    except BrokenPipeError:
+        code = streams.nobody_reads()
+    except KeyboardInterrupt:
+        streams.complain("Interrupted")
+        code = INTERRUPTED
+    except click.ClickException as e:
+        with suppress(OSError):
+            e.show()
+        code = e.exit_code
+    except (QuasarError, OSError, ImportError, MemoryError, RuntimeError) as e:
+        message = _message(e)
+        if message is None:
+            raise
+        print_error(message)
+        code = BAD_INPUT
+    raise click.exceptions.Exit(code)
+
+
 def print_error(message: str) -> None:
     """One line on stderr."""
-    line = "Error: " + " ".join(message.split())
-    progress = sys.modules.get("tqdm")
-    if progress is None:
-        click.echo(line, err=True)
-    else:  # around the progress bar, not into it
-        progress.tqdm.write(line, file=sys.stderr)
+    streams.complain("Error: " + " ".join(message.split()))
+
+
+def _print_warning(message: Warning | str, *_where: Any, **_options: Any) -> None:
+    streams.complain("Warning: " + " ".join(str(message).split()))
+
+
+def _message(e: Exception) -> str | None:
+    """What to say of an error; None for a bug."""
+    if isinstance(e, QuasarError):
+        return str(e)
+    if isinstance(e, ImportError):
+        return missing_package(e)
+    if isinstance(e, MemoryError):
+        said = f" ({e})" if str(e) else ""
+        return f"out of memory{said}; end other programs, or raise the limit (ulimit -v)"
+    if isinstance(e, OSError):
+        said = f"{e.filename}: {e.strerror}" if e.filename else str(e)
+        return said + _remedy(e.errno)
+    if "start new thread" in str(e):
+        return f"{e}; raise the limits of processes and memory (ulimit -u, ulimit -v)"
+    return None
+
+
+def _remedy(number: int | None) -> str:
+    """What to do where the system itself is short of something."""
+    return {
+        errno.EMFILE: "; raise the limit of open files (ulimit -n)",
+        errno.ENFILE: "; end programs that hold files open",
+        errno.EAGAIN: "; raise the limit of processes (ulimit -u)",
+        errno.ENOMEM: "; end other programs, or raise the limit (ulimit -v)",
+        errno.ENOSPC: "; make room, or set TMPDIR to a folder that has some",
+    }.get(number or 0, "")

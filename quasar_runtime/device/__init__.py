@@ -7,12 +7,13 @@ import importlib.util
 import os
 import platform
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from quasar_runtime.errors import DeviceNotFound, did_you_mean
+from quasar_runtime.errors import DeviceNotFound, QuasarError, did_you_mean
 
 if TYPE_CHECKING:
     from quasar_runtime.device.base import Device
@@ -21,8 +22,22 @@ if TYPE_CHECKING:
 NAMES = ("board", "native", "rtl", "reference")
 """Every device, in the order in which 'auto' prefers them; the last two only when asked for."""
 DEFAULT_OVERLAY = "b1024"
+BUILD_ENGINE = "pip install . (in a checkout: pip install -e .), which needs a C compiler"
+COMPATIBLE = Path("/proc/device-tree/compatible")
+"""Where Linux has the name of a board."""
 SIMULATED_BOARD = "QUASAR_SIMULATED_BOARD"
 """Environment variable: 'native' or 'rtl' puts the board device on `quasar_runtime.pynq_sim`."""
+
+
+class BoardNotUsed(RuntimeWarning):
+    """'auto' took the CPU of a board, which `lacks` something that its accelerator needs."""
+
+    def __init__(self, lacks: str) -> None:
+        self.lacks = lacks
+        super().__init__(
+            f"this board's accelerator cannot be used: {lacks}. Running on the board's CPU "
+            "instead; `quasar doctor` says what else is missing"
+        )
 
 
 @dataclass(frozen=True)
@@ -61,7 +76,8 @@ def open_device(
 ) -> Device:
     """Open a device; the caller closes it.
 
-    name     one of NAMES, or 'auto': the board where there is one, else native
+    name     one of NAMES, or 'auto': the board where there is one, else native; a board that lacks
+             what the accelerator needs gives a warning, BoardNotUsed, and native
     overlay  for which programs will be compiled, by default b1024; the board takes its own
     threads  of the native device, by default all cores
     kernels  of the native device, by default the fastest this CPU runs
@@ -69,12 +85,12 @@ def open_device(
     DeviceNotFound when it is not on this machine, OverlayError for an unknown overlay.
     """
     if name == "auto":
-        name = "native" if _REASONS["board"]() else "board"
+        return _open_best(overlay, threads, kernels)
     if name not in NAMES:
         known = ("auto", *NAMES)
         hint = did_you_mean(name, known) or "."
         raise DeviceNotFound(f"no device named '{name}'{hint} Known: {', '.join(known)}")
-    reason = _REASONS[name]()
+    reason = _reason(name)
     if reason:
         raise DeviceNotFound(f"device '{name}' cannot be used: {reason}")
     if name == "board":
@@ -97,6 +113,23 @@ def open_device(
     return NativeDevice(build, threads=threads, kernels=kernels)
 
 
+def _open_best(overlay: str | Overlay | None, threads: int | None, kernels: str | None) -> Device:
+    """The board where there is one that has what it needs, else the native device.
+
+    A board that something is wrong with (busy, another bitstream, no root) is an error all the
+    same: whoever has one wants to know.
+    """
+    lacks = _reason("board") or _bitstream_reason(overlay)
+    if lacks is None:
+        try:
+            return open_device("board", overlay=overlay)
+        except DeviceNotFound as e:
+            lacks = str(e)
+    if _is_board():
+        warnings.warn(BoardNotUsed(lacks), stacklevel=3)
+    return open_device("native", overlay=overlay, threads=threads, kernels=kernels)
+
+
 def build_simulation(overlay: str, report: Callable[[str], None]) -> None:
     """Build the rtl device's simulation of an overlay unless the cache has it.
 
@@ -110,29 +143,52 @@ def build_simulation(overlay: str, report: Callable[[str], None]) -> None:
 
 def available_devices() -> list[DeviceInfo]:
     """Every device that Quasar knows, and why it cannot be used where it cannot."""
-    found = []
-    for name in NAMES:
-        reason = _REASONS[name]()
-        facts = _FACTS[name]() if name in _FACTS and reason is None else {}
-        found.append(DeviceInfo(name, _DESCRIPTIONS[name], reason, facts))
-    return found
+    return [device_info(name) for name in NAMES]
+
+
+def device_info(name: str) -> DeviceInfo:
+    """One of NAMES, as `available_devices` lists it. Never fails: what is wrong is the reason."""
+    reason, facts = _reason(name), {}
+    if reason is None:
+        try:
+            if name == "board":  # opening it says so itself, of the overlay that was asked for
+                reason = _bitstream_reason(None)
+            elif name in _FACTS:
+                facts = _FACTS[name]()
+        except Exception as e:
+            reason = _unexpected(e)
+    return DeviceInfo(name, _DESCRIPTIONS[name], reason, facts)
+
+
+def _reason(name: str) -> str | None:
+    """Why a device cannot be used, None when it can."""
+    try:
+        return _REASONS[name]()
+    except Exception as e:
+        return _unexpected(e)
+
+
+def _unexpected(e: Exception) -> str:
+    """What is wrong with this machine, where nothing more is known."""
+    said = " ".join(str(e).split())
+    return said if isinstance(e, QuasarError) else f"{type(e).__name__}: {said}"
 
 
 def _overlay(overlay: str | Overlay | None) -> Overlay:
     from quasar_runtime.overlay import Overlay, load_overlay
 
-    return overlay if isinstance(overlay, Overlay) else load_overlay(overlay or DEFAULT_OVERLAY)
+    return (
+        overlay
+        if isinstance(overlay, Overlay)
+        else load_overlay(DEFAULT_OVERLAY if overlay is None else overlay)
+    )
 
 
 def _board_reason() -> str | None:
     """Looks at the machine and at what is installed; imports nothing of pynq."""
     if importlib.util.find_spec("quasar_runtime.device.board") is None:
         return "this version has no board driver"
-    try:
-        compatible = Path("/proc/device-tree/compatible").read_bytes()
-    except OSError:
-        compatible = b""
-    if b"zynqmp" not in compatible and not os.environ.get(SIMULATED_BOARD):
+    if not _is_board() and not os.environ.get(SIMULATED_BOARD):
         return f"this machine ({platform.machine()}) is not a Zynq UltraScale+ board"
     if importlib.util.find_spec("pynq") is None:
         if sys.version_info >= (3, 13):
@@ -142,11 +198,49 @@ def _board_reason() -> str | None:
     return None
 
 
-def _native_reason() -> str | None:
+def _is_board() -> bool:
+    """Whether Linux says that this is a Zynq UltraScale+."""
     try:
-        importlib.import_module("quasar_runtime.device.native")
+        return b"zynqmp" in COMPATIBLE.read_bytes()
+    except OSError:
+        return False
+
+
+def _bitstream_reason(overlay: str | Overlay | None) -> str | None:
+    """What a board lacks that has no bitstream of the overlay, or of any where none is named."""
+    if os.environ.get(SIMULATED_BOARD):
+        return None
+    from quasar_runtime.overlay import overlay_names
+    from quasar_runtime.overlay_package import how_to_get, load_package
+
+    if overlay is None:
+        names = overlay_names()
+        missing = "no overlay has a bitstream"
+    else:
+        names = [overlay if isinstance(overlay, str) else overlay.name]
+        missing = f"overlay '{names[0]}' has no bitstream"
+    if any(load_package(name).bitstream for name in names):
+        return None
+    return f"{missing}; {how_to_get(names[0] if overlay else DEFAULT_OVERLAY)}"
+
+
+def _native_reason() -> str | None:
+    if reason := _numpy_reason():
+        return reason
+    try:
+        importlib.import_module("quasar_runtime.device.native").available_kernels()
+    except (ImportError, AttributeError) as e:  # not built, for another Python, or an older one
+        said = " ".join(str(e).split())
+        return f"the C engine is not built for this Python ({said}); {BUILD_ENGINE}"
+    return None
+
+
+def _numpy_reason() -> str | None:
+    try:
+        importlib.import_module("numpy")
     except ImportError as e:
-        return f"the C engine is not built ({e}); pip install . needs a C compiler"
+        first = next(iter(str(e).strip().splitlines()), "")
+        return f"numpy cannot be imported ({first}); pip install numpy"
     return None
 
 
@@ -158,9 +252,12 @@ def _native_facts() -> dict[str, str]:
 
 def _rtl_facts() -> dict[str, str]:
     """Looks which simulations are built; builds none."""
-    from quasar_runtime.device.rtl_build import cached, standard, version
+    from quasar_runtime.cache import cache_folder
+    from quasar_runtime.device.rtl_build import cached, standard
+    from quasar_runtime.device.rtl_tools import version
     from quasar_runtime.overlay import load_overlay, overlay_names
 
+    cache_folder()  # without one nothing can be built
     built = [name for name in overlay_names() if cached(standard(load_overlay(name)))]
     return {"verilator": version(), "built": ", ".join(built) or "none"}
 
@@ -168,11 +265,7 @@ def _rtl_facts() -> dict[str, str]:
 def _rtl_reason() -> str | None:
     from quasar_runtime.device.rtl_build import unavailable
 
-    return unavailable()
-
-
-def _always() -> str | None:
-    return None
+    return _numpy_reason() or unavailable()
 
 
 _DESCRIPTIONS = {
@@ -185,6 +278,6 @@ _REASONS = {
     "board": _board_reason,
     "native": _native_reason,
     "rtl": _rtl_reason,
-    "reference": _always,
+    "reference": _numpy_reason,
 }
 _FACTS = {"native": _native_facts, "rtl": _rtl_facts}

@@ -9,11 +9,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from types import TracebackType
+from typing import NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
 from quasar_runtime.overlay import Overlay
+from quasar_runtime.process import refuse_to_copy
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +47,9 @@ class Job:
 
 class Device(ABC):
     """A running accelerator, or its equal. Not thread-safe: one job at a time.
+
+    It belongs to the process that opened it: in a forked child every call raises DeviceClosed, but
+    close, which does nothing there.
 
     name       'native', 'rtl' or 'board'
     overlay    the parameters for which programs must be compiled
@@ -111,6 +116,9 @@ class Device(ABC):
     def describe(self) -> dict[str, str]:
         """Facts for people: kernels, threads, versions."""
         return {}
+
+    def __reduce__(self) -> NoReturn:
+        raise refuse_to_copy(self)
 
     def __enter__(self) -> Device:
         return self

@@ -39,6 +39,7 @@ from quasar_runtime.errors import (
 from quasar_runtime.interface import Control, Status
 from quasar_runtime.overlay import Overlay, overlay_names
 from quasar_runtime.overlay_package import Package, load_package
+from quasar_runtime.process import Owner
 
 LOOK = 0.05
 """Seconds between looks at STATUS while waiting for the interrupt."""
@@ -61,6 +62,7 @@ class BoardDevice(Device):
     name = "board"
 
     def __init__(self, overlay: str | Overlay | None = None) -> None:
+        self._owner = Owner("board device")
         package = _package(overlay)
         bitstream = overlay_package.bitstream(package.name)
         self.overlay = package.overlay
@@ -211,6 +213,7 @@ class BoardDevice(Device):
         return status
 
     def _open(self) -> Hardware:
+        self._owner.require()
         if not self._finish.alive:
             raise DeviceClosed("the board device is closed; open a new one")
         return self._hardware

@@ -5,6 +5,7 @@ Apart from the device, so that its finalizer can hold it.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import time
 import warnings
@@ -145,7 +146,8 @@ class Hardware:
         Memory of an accelerator that does not stop stays allocated: it may still be written to.
         """
         if os.getpid() != self._process:
-            return  # a forked child: all of it is its parent's
+            self._forget()
+            return
         try:
             if hasattr(self, "fabric"):
                 self.stop()
@@ -157,6 +159,13 @@ class Hardware:
             if self.line is not None:
                 self.line.close()
             self._lock.release()
+
+    def _forget(self) -> None:
+        """In a forked child, where all of it is the parent's: PYNQ's buffers free themselves when
+        they are collected, so here they never are."""
+        for buffer in (*self.buffers.values(), self._fence):
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(buffer))
+        self.buffers.clear()
 
     def _reset(self) -> bool:
         self.fabric.write("CONTROL", Control.RESET)

@@ -29,6 +29,7 @@ from quasar_runtime.errors import (
 )
 from quasar_runtime.interface import Cause
 from quasar_runtime.overlay import Overlay
+from quasar_runtime.process import Owner
 
 # Compiled, so that type checkers and a checkout that is not built yet do not see it.
 _engine: Any = importlib.import_module("quasar_runtime.native._engine")
@@ -70,6 +71,7 @@ class NativeDevice(Device):
     def __init__(
         self, overlay: Overlay, *, threads: int | None = None, kernels: str | None = None
     ) -> None:
+        self._owner = Owner("native device")
         self.overlay = overlay
         self.threads = _cores() if threads is None else threads
         self.kernels = available_kernels()[0] if kernels is None else kernels
@@ -103,6 +105,7 @@ class NativeDevice(Device):
         return memory
 
     def free(self, memory: Memory) -> None:
+        self._require_open()
         if memory not in self._memories:
             raise ArenaError(f"memory at {memory.address:#x} is not from this device's allocate")
         if self._loaded and memory.address <= self._loaded[0] < memory.address + memory.array.size:
@@ -175,6 +178,8 @@ class NativeDevice(Device):
         _lib.q_engine_reset(self._require_open())
 
     def close(self) -> None:
+        if not self._owner.is_here():
+            return  # the engine's helper threads are the parent's: joining them would never end
         if self._engine is not None:
             _lib.q_engine_free(self._engine)
             self._engine = None
@@ -188,6 +193,7 @@ class NativeDevice(Device):
         }
 
     def _require_open(self) -> Any:
+        self._owner.require()
         if self._engine is None:
             raise DeviceClosed("the native device is closed; open another")
         return self._engine

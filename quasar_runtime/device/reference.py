@@ -11,6 +11,7 @@ from quasar_runtime import interface as hw
 from quasar_runtime.device.base import Device, Job, Memory
 from quasar_runtime.errors import ArenaError, DeviceFault, ProgramError
 from quasar_runtime.overlay import Overlay
+from quasar_runtime.process import Owner
 from quasar_runtime.reference import execute
 
 
@@ -21,17 +22,20 @@ class ReferenceDevice(Device):
     tick_hz = 1e9
 
     def __init__(self, overlay: Overlay) -> None:
+        self._owner = Owner("reference device")
         self.overlay = overlay
         self._memories: list[Memory] = []
         self._next = 4096
 
     def allocate(self, size: int) -> Memory:
+        self._owner.require()
         memory = Memory(np.zeros(size, np.uint8), self._next)
         self._next += -(-size // 4096) * 4096
         self._memories.append(memory)
         return memory
 
     def free(self, memory: Memory) -> None:
+        self._owner.require()
         self._memories.remove(memory)
 
     def _view(self, address: int, size: int) -> npt.NDArray[np.uint8]:
@@ -41,6 +45,7 @@ class ReferenceDevice(Device):
         raise ArenaError(f"{size} bytes at {address:#x} are outside the memory of this device")
 
     def submit(self, job: Job) -> None:
+        self._owner.require()
         profile = self._view(job.profile, job.profile_bytes).view(hw.PROFILE_DTYPE)
         start = time.perf_counter_ns()
         last = 0
@@ -73,4 +78,5 @@ class ReferenceDevice(Device):
         """Nothing to reset."""
 
     def close(self) -> None:
-        self._memories.clear()
+        if self._owner.is_here():
+            self._memories.clear()

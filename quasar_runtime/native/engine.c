@@ -106,8 +106,7 @@ int q_engine_load(q_engine *e, const uint8_t *program, uint64_t bytes, uint32_t 
     if (!e->table)
         return -1;
     memcpy(e->table, program, (size_t)count * sizeof *e->table);
-    q_violation found =
-        q_check(e->table, count, &m->overlay, bytes, UINT64_MAX, UINT64_MAX);
+    q_violation found = q_check(e->table, count, &m->overlay, bytes, UINT64_MAX, UINT64_MAX);
     if (found.cause != Q_CAUSE_NONE) {
         unload(e);
         return refuse(e, found);

@@ -7,13 +7,15 @@
    is an integer and a half, which the floor takes off again.) Beyond 2^24 every float is an integer
    past all clamps, on the right side. Preconditions: q_panel's `narrow`, |x| < 2^31 included. */
 #if defined(__x86_64__)
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,fma")
 #include "arithmetic.h"
 #include "scalar.h"
+#include "target.h"
 #include "vector_avx512.h"
 
 #include <assert.h>
 #include <immintrin.h>
+
+Q_TARGET_BEGIN(Q_AVX512_VNNI)
 
 enum { ROWS = Q_ROWS_512 };
 #define DOWN (_MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC)
@@ -21,14 +23,13 @@ enum { ROWS = Q_ROWS_512 };
 /* rs(acc * m, n) of 16 accumulators: three instructions. */
 static inline __m512i scaled(const int32_t *acc, __m512 scale) {
     __m512 x = _mm512_cvtepi32_ps(_mm512_loadu_si512(acc));
-    return _mm512_cvt_roundps_epi32(
-        _mm512_fmadd_round_ps(x, scale, _mm512_set1_ps(0.5f), DOWN), DOWN);
+    return _mm512_cvt_roundps_epi32(_mm512_fmadd_round_ps(x, scale, _mm512_set1_ps(0.5f), DOWN),
+                                    DOWN);
 }
 
 /* 32 results a token of two tokens, saturated to int8: first token in the low half. */
 static inline __m512i bytes_of(__m512i a0, __m512i a1, __m512i b0, __m512i b1) {
-    const __m512i order =
-        _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     __m512i packed = _mm512_packs_epi16(_mm512_packs_epi32(a0, a1), _mm512_packs_epi32(b0, b1));
     return _mm512_permutexvar_epi32(order, packed);
 }
@@ -51,8 +52,7 @@ void q_avx512_requantise(const int32_t *acc, uint32_t m, const q_panel *panel, i
         x = _mm512_xor_si512(x, sign);
         _mm256_mask_storeu_epi8(to, panel->valid, _mm512_castsi512_si256(x));
         if (second)
-            _mm256_mask_storeu_epi8(to + out_stride, panel->valid,
-                                    _mm512_extracti64x4_epi64(x, 1));
+            _mm256_mask_storeu_epi8(to + out_stride, panel->valid, _mm512_extracti64x4_epi64(x, 1));
     }
     if (table)
         q_avx512_lookup(out, out_stride, m, table);
@@ -109,4 +109,6 @@ void q_avx512_lookup(uint8_t *bytes, size_t stride, uint32_t m, const uint8_t *t
         for (uint32_t r = 0; r < ROWS; r++)
             bytes[t * stride + r] = table[bytes[t * stride + r]];
 }
+
+Q_TARGET_END
 #endif

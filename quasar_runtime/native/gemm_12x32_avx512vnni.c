@@ -5,30 +5,31 @@
    128 * sum(w) taken off. Each step of four inputs loads two vectors of weights and broadcasts
    twelve times four activation bytes for 24 dot products: the loads stay behind them. */
 #if defined(__x86_64__)
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
+#include "target.h"
 #include "vector_avx512.h"
 
 #include <assert.h>
 #include <immintrin.h>
 #include <string.h>
 
+Q_TARGET_BEGIN(Q_AVX512_VNNI)
+
 enum { TOKENS = 12, ROWS = Q_ROWS_512 };
 
-static inline __attribute__((always_inline)) void
-tile(const int tokens, const uint8_t *a, size_t stride, const int8_t *w, uint32_t groups,
-     const int32_t *bias, int32_t *out, size_t out_stride) {
+Q_INLINE void tile(const int tokens, const uint8_t *a, size_t stride, const int8_t *w,
+                   uint32_t groups, const int32_t *bias, int32_t *out, size_t out_stride) {
     /* Token t is at base[t / 3] + (t % 3) * stride: few enough registers for addresses. */
     const uint8_t *base[4] = {a, a + 3 * stride, a + 6 * stride, a + 9 * stride};
     __m512i acc[TOKENS][2];
-#pragma GCC unroll 12
+    Q_UNROLL(12)
     for (int t = 0; t < tokens; t++) {
         acc[t][0] = _mm512_load_si512(bias);
         acc[t][1] = _mm512_load_si512(bias + 16);
     }
-#pragma GCC unroll 2
+    Q_UNROLL_BY(2)
     for (uint32_t g = 0; g < groups; g++, w += ROWS * 4) {
         __m512i w0 = _mm512_load_si512(w), w1 = _mm512_load_si512(w + 64);
-#pragma GCC unroll 12
+        Q_UNROLL(12)
         for (int t = 0; t < tokens; t++) {
             int32_t four;
             memcpy(&four, base[t / 3] + (t % 3) * stride, 4);
@@ -36,11 +37,11 @@ tile(const int tokens, const uint8_t *a, size_t stride, const int8_t *w, uint32_
             acc[t][0] = _mm512_dpbusd_epi32(acc[t][0], x, w0);
             acc[t][1] = _mm512_dpbusd_epi32(acc[t][1], x, w1);
         }
-#pragma GCC unroll 4
+        Q_UNROLL(4)
         for (int i = 0; i < 4; i++)
             base[i] += 4;
     }
-#pragma GCC unroll 12
+    Q_UNROLL(12)
     for (int t = 0; t < tokens; t++) {
         _mm512_storeu_si512(out + t * out_stride, acc[t][0]);
         _mm512_storeu_si512(out + t * out_stride + 16, acc[t][1]);
@@ -56,8 +57,10 @@ void q_avx512_gemm(const uint8_t *a, size_t a_stride, uint32_t m, const int8_t *
         tile(n, a, a_stride, w, groups, bias, out, out_stride);                                    \
         break;
     switch (m) {
+        /* clang-format off */
         TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6)
         TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) TILE(12)
+        /* clang-format on */
     }
 }
 
@@ -102,4 +105,6 @@ const q_kernels q_kernels_avx512vnni = {
     .pack_values = pack_values,
     .peak = q_avx512_peak,
 };
+
+Q_TARGET_END
 #endif

@@ -5,12 +5,14 @@
    place: rows past the last token and inputs past the last channel hold something, but give rows
    that nobody reads and products with zero weights. */
 #if defined(__x86_64__)
-#define _GNU_SOURCE
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,amx-tile,amx-int8")
+#if !defined(_GNU_SOURCE)
+#define _GNU_SOURCE /* syscall */
+#endif
 #include "vector_avx512.h"
 
 #include <assert.h>
-#include <immintrin.h>
+#include <cpuid.h>
+#include <stdatomic.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -22,17 +24,32 @@ typedef struct {
     uint8_t rows[16];
 } q_tile_config;
 
+/* Instructions instead of intrinsics: GCC 10 has none for AMX. No compiler allocates tiles or
+   reorders volatile statements. */
+#define LOAD(tile, base, stride)                                                                   \
+    __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #tile                                            \
+                     :                                                                             \
+                     : "r"((const void *)(base)), "r"((size_t)(stride))                            \
+                     : "memory")
+#define STORE(tile, base, stride)                                                                  \
+    __asm__ volatile("tilestored %%tmm" #tile ", (%0,%1,1)"                                        \
+                     :                                                                             \
+                     : "r"((void *)(base)), "r"((size_t)(stride))                                  \
+                     : "memory")
+#define ZERO(tile) __asm__ volatile("tilezero %tmm" #tile)
+#define DOT(to, tokens, rows) __asm__ volatile("tdpbusd %tmm" #rows ", %tmm" #tokens ", %tmm" #to)
+
 static void enter(void) {
     static const q_tile_config CONFIG = {
         .palette = 1,
         .bytes = {64, 64, 64, 64, 64, 64, 64, 64},
         .rows = {16, 16, 16, 16, 16, 16, 16, 16},
     };
-    _tile_loadconfig(&CONFIG);
+    __asm__ volatile("ldtilecfg %0" : : "m"(CONFIG));
 }
 
 static void leave(void) {
-    _tile_release();
+    __asm__ volatile("tilerelease");
 }
 
 /* Tiles 0-3 accumulate (token half, row half), 4-5 hold tokens, 6-7 weights. Every row of an
@@ -43,69 +60,79 @@ static void gemm(const uint8_t *a, size_t a_stride, uint32_t m, const int8_t *w,
     const int8_t *end = w + (size_t)groups * ROWS * Q_GROUP_512;
     const int stride = ROWS * Q_GROUP_512;
     const size_t out_bytes = 4 * out_stride;
-    _tile_loadd(0, bias, 0);
-    _tile_loadd(1, bias + HALF, 0);
+    LOAD(0, bias, 0);
+    LOAD(1, bias + HALF, 0);
     if (m <= HALF) {
         for (; w != end; w += STEP, a += INPUTS) {
-            _tile_loadd(4, a, a_stride);
-            _tile_loadd(6, w, stride);
-            _tile_loadd(7, w + 64, stride);
-            _tile_dpbusd(0, 4, 6);
-            _tile_dpbusd(1, 4, 7);
+            LOAD(4, a, a_stride);
+            LOAD(6, w, stride);
+            LOAD(7, w + 64, stride);
+            DOT(0, 4, 6);
+            DOT(1, 4, 7);
         }
-        _tile_stored(0, out, out_bytes);
-        _tile_stored(1, out + HALF, out_bytes);
+        STORE(0, out, out_bytes);
+        STORE(1, out + HALF, out_bytes);
         return;
     }
-    _tile_loadd(2, bias, 0);
-    _tile_loadd(3, bias + HALF, 0);
+    LOAD(2, bias, 0);
+    LOAD(3, bias + HALF, 0);
     for (; w != end; w += STEP, a += INPUTS) {
-        _tile_loadd(4, a, a_stride);
-        _tile_loadd(6, w, stride);
-        _tile_loadd(7, w + 64, stride);
-        _tile_dpbusd(0, 4, 6);
-        _tile_dpbusd(1, 4, 7);
-        _tile_loadd(5, a + HALF * a_stride, a_stride);
-        _tile_dpbusd(2, 5, 6);
-        _tile_dpbusd(3, 5, 7);
+        LOAD(4, a, a_stride);
+        LOAD(6, w, stride);
+        LOAD(7, w + 64, stride);
+        DOT(0, 4, 6);
+        DOT(1, 4, 7);
+        LOAD(5, a + HALF * a_stride, a_stride);
+        DOT(2, 5, 6);
+        DOT(3, 5, 7);
     }
-    _tile_stored(0, out, out_bytes);
-    _tile_stored(1, out + HALF, out_bytes);
-    _tile_stored(2, out + HALF * out_stride, out_bytes);
-    _tile_stored(3, out + HALF * out_stride + HALF, out_bytes);
+    STORE(0, out, out_bytes);
+    STORE(1, out + HALF, out_bytes);
+    STORE(2, out + HALF * out_stride, out_bytes);
+    STORE(3, out + HALF * out_stride + HALF, out_bytes);
 }
 
 static void pack_values(const uint8_t *v, size_t stride, uint32_t keys, int8_t *panels) {
     q_avx512_pack_values(v, stride, keys, INPUTS, panels);
 }
 
-/* Linux lends the tile registers to a process that asks for them once. */
+/* CPUID leaf 7: __builtin_cpu_supports knows AMX only since GCC 11 and Clang 18. */
+static int has_amx(void) {
+    enum { AMX_TILE = 1 << 24, AMX_INT8 = 1 << 25 };
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & AMX_TILE) && (d & AMX_INT8);
+}
+
+/* Linux lends the tile registers to a process that asks for them, and to its children. Threads that
+   ask at the same time get the same answer, and nothing else hangs on it: relaxed. */
 static int supported(void) {
-    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
-    static int lent = -1;
-    if (lent < 0)
-        lent = __builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-int8") &&
-               q_avx512_supported() &&
-               syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
-    return lent;
+    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18, UNKNOWN = -1 };
+    static atomic_int lent = UNKNOWN;
+    int answer = atomic_load_explicit(&lent, memory_order_relaxed);
+    if (answer == UNKNOWN) {
+        answer = has_amx() && q_avx512_supported() &&
+                 syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
+        atomic_store_explicit(&lent, answer, memory_order_relaxed);
+    }
+    return answer;
 }
 
 static double peak(uint64_t rounds) {
     enter();
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
-    _tile_zero(4);
-    _tile_zero(5);
-    _tile_zero(6);
-    _tile_zero(7);
+    ZERO(0);
+    ZERO(1);
+    ZERO(2);
+    ZERO(3);
+    ZERO(4);
+    ZERO(5);
+    ZERO(6);
+    ZERO(7);
     rounds /= 8;
     for (uint64_t i = 0; i < rounds; i++) {
-        _tile_dpbusd(0, 4, 6);
-        _tile_dpbusd(1, 4, 7);
-        _tile_dpbusd(2, 5, 6);
-        _tile_dpbusd(3, 5, 7);
+        DOT(0, 4, 6);
+        DOT(1, 4, 7);
+        DOT(2, 5, 6);
+        DOT(3, 5, 7);
     }
     leave();
     return (double)rounds * 4 * 16 * 16 * 64;

@@ -5,37 +5,38 @@
 #if defined(__aarch64__)
 #include "arithmetic.h"
 #include "scalar.h"
+#include "target.h"
 
 #include <arm_neon.h>
 #include <assert.h>
 
 enum { TOKENS = 4, ROWS = 8, GROUP = 16, HALF = 4 };
 
-static inline __attribute__((always_inline)) void
-tile(const int tokens, const int8_t *a, size_t stride, const int8_t *w, uint32_t groups,
-     const int32_t *bias, int32_t *out, size_t out_stride) {
+Q_INLINE void tile(const int tokens, const int8_t *a, size_t stride, const int8_t *w,
+                   uint32_t groups, const int32_t *bias, int32_t *out, size_t out_stride) {
     int32x4_t acc[TOKENS][HALF];
-#pragma GCC unroll 4
-    for (int t = 0; t < tokens; t++)
-#pragma GCC unroll 4
+    Q_UNROLL(4)
+    for (int t = 0; t < tokens; t++) {
+        Q_UNROLL(4)
         for (int r = 0; r < HALF; r++)
             acc[t][r] = vdupq_n_s32(0);
+    }
     for (uint32_t g = 0; g < groups; g++, a += GROUP, w += ROWS * GROUP) {
         int8x16_t row[HALF];
-#pragma GCC unroll 4
+        Q_UNROLL(4)
         for (int r = 0; r < HALF; r++)
             row[r] = vld1q_s8(w + r * GROUP);
-#pragma GCC unroll 4
+        Q_UNROLL(4)
         for (int t = 0; t < tokens; t++) {
             int8x16_t x = vld1q_s8(a + t * stride);
-#pragma GCC unroll 4
+            Q_UNROLL(4)
             for (int r = 0; r < HALF; r++) {
                 int16x8_t two = vmull_s8(vget_low_s8(x), vget_low_s8(row[r]));
                 acc[t][r] = vpadalq_s16(acc[t][r], vmlal_high_s8(two, x, row[r]));
             }
         }
     }
-#pragma GCC unroll 4
+    Q_UNROLL(4)
     for (int t = 0; t < tokens; t++) {
         int32x4_t pairs0 = vpaddq_s32(acc[t][0], acc[t][1]);
         int32x4_t pairs1 = vpaddq_s32(acc[t][2], acc[t][3]);
@@ -69,8 +70,7 @@ static inline int32x4_t scaled(const int32_t *acc, const q_panel *panel, int r) 
 }
 
 static inline int16x8_t words(const int32_t *acc, const q_panel *panel) {
-    return vcombine_s16(vqmovn_s32(scaled(acc, panel, 0)),
-                        vqmovn_s32(scaled(acc + 4, panel, 4)));
+    return vcombine_s16(vqmovn_s32(scaled(acc, panel, 0)), vqmovn_s32(scaled(acc + 4, panel, 4)));
 }
 
 static void requantise(const int32_t *acc, uint32_t m, const q_panel *panel, int limit,

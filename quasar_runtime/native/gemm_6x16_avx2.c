@@ -3,20 +3,21 @@
    vpmaddwd adds two products of int16, exactly. Activations are widened to int16 once a stretch of
    inputs, so that a broadcast of 32 bits brings two of them. */
 #if defined(__x86_64__)
-#pragma GCC target("avx2,fma")
 #include "arithmetic.h"
 #include "scalar.h"
+#include "target.h"
 
 #include <assert.h>
 #include <immintrin.h>
 
+Q_TARGET_BEGIN(Q_AVX2)
+
 enum { TOKENS = 6, ROWS = 16, GROUP = 2, STRETCH = 512 };
 
-static inline __attribute__((always_inline)) void
-tile(const int tokens, const int16_t (*x)[STRETCH], const int8_t *w, uint32_t groups,
-     const int32_t *from, size_t from_stride, int32_t *out, size_t out_stride) {
+Q_INLINE void tile(const int tokens, const int16_t (*x)[STRETCH], const int8_t *w, uint32_t groups,
+                   const int32_t *from, size_t from_stride, int32_t *out, size_t out_stride) {
     __m256i acc[TOKENS][2];
-#pragma GCC unroll 6
+    Q_UNROLL(6)
     for (int t = 0; t < tokens; t++) {
         acc[t][0] = _mm256_loadu_si256((const void *)(from + t * from_stride));
         acc[t][1] = _mm256_loadu_si256((const void *)(from + t * from_stride + 8));
@@ -24,7 +25,7 @@ tile(const int tokens, const int16_t (*x)[STRETCH], const int8_t *w, uint32_t gr
     for (uint32_t g = 0; g < groups; g++, w += ROWS * GROUP) {
         __m256i w0 = _mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)w));
         __m256i w1 = _mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)(w + 16)));
-#pragma GCC unroll 6
+        Q_UNROLL(6)
         for (int t = 0; t < tokens; t++) {
             int32_t pair;
             __builtin_memcpy(&pair, &x[t][2 * g], 4);
@@ -33,7 +34,7 @@ tile(const int tokens, const int16_t (*x)[STRETCH], const int8_t *w, uint32_t gr
             acc[t][1] = _mm256_add_epi32(acc[t][1], _mm256_madd_epi16(a, w1));
         }
     }
-#pragma GCC unroll 6
+    Q_UNROLL(6)
     for (int t = 0; t < tokens; t++) {
         _mm256_storeu_si256((void *)(out + t * out_stride), acc[t][0]);
         _mm256_storeu_si256((void *)(out + t * out_stride + 8), acc[t][1]);
@@ -75,8 +76,8 @@ static void gemm(const uint8_t *a, size_t a_stride, uint32_t m, const int8_t *w,
    acc * m * 2^-n + 1/2 at most 48, so the fused multiply-add in double is exact and its floor is
    the rounded shift (for n = 0 the floor takes the half off again). */
 static inline __m128i scaled(__m128i acc, __m128 scale, __m256d limit) {
-    __m256d x = _mm256_fmadd_pd(_mm256_cvtepi32_pd(acc), _mm256_cvtps_pd(scale),
-                                _mm256_set1_pd(0.5));
+    __m256d x =
+        _mm256_fmadd_pd(_mm256_cvtepi32_pd(acc), _mm256_cvtps_pd(scale), _mm256_set1_pd(0.5));
     x = _mm256_floor_pd(x);
     x = _mm256_max_pd(_mm256_min_pd(x, limit), _mm256_sub_pd(_mm256_setzero_pd(), limit));
     return _mm256_cvtpd_epi32(x);
@@ -98,8 +99,7 @@ static void requantise(const int32_t *acc, uint32_t m, const q_panel *panel, int
     for (uint32_t t = 0; t < m; t++, acc += ROWS, out += out_stride) {
         __m128i x[4];
         results(acc, panel->scale, most, x);
-        __m128i bytes =
-            _mm_packs_epi16(_mm_packs_epi32(x[0], x[1]), _mm_packs_epi32(x[2], x[3]));
+        __m128i bytes = _mm_packs_epi16(_mm_packs_epi32(x[0], x[1]), _mm_packs_epi32(x[2], x[3]));
         _mm_storeu_si128((void *)out, bytes);
         for (int r = 0; table && r < ROWS; r++)
             out[r] = table[out[r] ^ 128];
@@ -150,8 +150,7 @@ static int supported(void) {
 
 static double peak(uint64_t rounds) {
     for (uint64_t i = 0; i < rounds; i++) {
-#define DOT(n)                                                                                     \
-    "vpmaddwd %%ymm14, %%ymm15, %%ymm13\n\tvpaddd %%ymm13, %%ymm" #n ", %%ymm" #n "\n\t"
+#define DOT(n) "vpmaddwd %%ymm14, %%ymm15, %%ymm13\n\tvpaddd %%ymm13, %%ymm" #n ", %%ymm" #n "\n\t"
         __asm__ volatile(DOT(0) DOT(1) DOT(2) DOT(3) DOT(4) DOT(5) DOT(6) DOT(7)
                          :
                          :
@@ -177,4 +176,6 @@ const q_kernels q_kernels_avx2 = {
     .pack_values = pack_values,
     .peak = peak,
 };
+
+Q_TARGET_END
 #endif

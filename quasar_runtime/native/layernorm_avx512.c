@@ -6,13 +6,15 @@
    and t * gain * 2^-shift < 2^31. So each product, half added and rounded down once, has the floor of
    the exact value (the argument in epilogue_avx512.c). */
 #if defined(__x86_64__)
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,fma")
 #include "arithmetic.h"
 #include "scalar.h"
+#include "target.h"
 #include "vector_avx512.h"
 
 #include <assert.h>
 #include <immintrin.h>
+
+Q_TARGET_BEGIN(Q_AVX512_VNNI)
 
 #define DOWN (_MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC)
 
@@ -77,4 +79,6 @@ void q_avx512_layernorm(const int16_t *x, const q_norm *norm, uint8_t *out) {
         _mm256_storeu_si256((void *)(out + c), r);
     }
 }
+
+Q_TARGET_END
 #endif

@@ -53,10 +53,12 @@ static void do_panel(const q_linear_work *work, uint32_t p, uint32_t begin, uint
     const q_matrix *x = &work->op->matrix;
     const q_kernels *k = m->kernels;
     uint32_t first = p * k->rows;
-    q_target to = {m, d, x->table,
-                   {x->multiplier + first, x->shift + first, x->scale + first, x->valid[p],
-                    x->narrow[p]},
-                   first};
+    q_target to = {
+        m,
+        d,
+        x->table,
+        {x->multiplier + first, x->shift + first, x->scale + first, x->valid[p], x->narrow[p]},
+        first};
     size_t stride = q_stride(m, d->source_pitch);
     const uint8_t *a = q_act(m, d->source);
     const int8_t *w = x->weights + p * x->panel_bytes;

@@ -1,9 +1,11 @@
 /* 256-entry byte tables with VBMI: two permutes of 128 entries and a choice by the top bit. */
 #if defined(__x86_64__)
-#pragma GCC target("avx512f,avx512bw,avx512vl,avx512vbmi")
+#include "target.h"
 #include "vector_avx512.h"
 
 #include <immintrin.h>
+
+Q_TARGET_BEGIN(Q_AVX512_VBMI)
 
 int q_avx512vbmi_supported(void) {
     return __builtin_cpu_supports("avx512vbmi");
@@ -24,4 +26,6 @@ void q_avx512vbmi_lookup(uint8_t *bytes, size_t stride, uint32_t m, const uint8_
             _mm256_storeu_si256((void *)second, _mm512_extracti64x4_epi64(x, 1));
     }
 }
+
+Q_TARGET_END
 #endif

@@ -39,8 +39,8 @@ typedef struct {
     const uint8_t *program;
     uint64_t program_bytes;
 
-    uint8_t *act;     /* activations, exclusive-ored with kernels->sign */
-    int16_t *res;     /* the residual stream */
+    uint8_t *act; /* activations, exclusive-ored with kernels->sign */
+    int16_t *res; /* the residual stream */
     int32_t *logits;
     size_t act_bytes; /* slack included */
 

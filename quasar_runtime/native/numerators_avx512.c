@@ -1,10 +1,16 @@
 /* Softmax numerators for CPUs with AVX-512 VNNI but without VBMI: indices first, then EXP. */
 #if defined(__x86_64__)
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,fma")
 #include "arithmetic.h"
-#include "numerators_avx512.h"
+#include "target.h"
+#include "vector_avx512.h"
 
 #include <assert.h>
+#include <immintrin.h>
+#include <string.h>
+
+Q_TARGET_BEGIN(Q_AVX512_VNNI)
+
+#include "numerators_avx512.h"
 
 static void indices_first(const int32_t *scores, size_t stride, uint32_t tokens, uint32_t keys,
                           uint32_t padded, float scale, uint8_t *e, size_t e_stride,
@@ -31,4 +37,6 @@ void q_avx512_numerators(const int32_t *scores, size_t stride, uint32_t tokens, 
         indices_first(scores, stride, tokens, keys, padded, q_scaled((int32_t)m, n), e, e_stride,
                       total);
 }
+
+Q_TARGET_END
 #endif

@@ -1,5 +1,5 @@
-/* Softmax numerators with AVX-512: the parts that do not depend on how EXP is looked up. To be included
-   under a target that has AVX-512 F, BW and VL. */
+/* Softmax numerators with AVX-512: the parts that do not depend on how EXP is looked up. To be
+   included inside a target (target.h) that has AVX-512 F, BW and VL, after the headers below. */
 #ifndef QUASAR_NUMERATORS_AVX512_H
 #define QUASAR_NUMERATORS_AVX512_H
 

@@ -1,10 +1,15 @@
 /* Softmax numerators, a token at a time, EXP looked up with two VBMI permutes. */
 #if defined(__x86_64__)
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,fma")
 #include "arithmetic.h"
-#include "numerators_avx512.h"
+#include "target.h"
+#include "vector_avx512.h"
 
 #include <assert.h>
+#include <immintrin.h>
+
+Q_TARGET_BEGIN(Q_AVX512_VBMI)
+
+#include "numerators_avx512.h"
 
 void q_avx512vbmi_numerators(const int32_t *scores, size_t stride, uint32_t tokens, uint32_t keys,
                              uint32_t padded, uint32_t m, uint32_t n, uint8_t *e, size_t e_stride,
@@ -30,4 +35,6 @@ void q_avx512vbmi_numerators(const int32_t *scores, size_t stride, uint32_t toke
         total[t] = _mm512_reduce_add_epi32(sum);
     }
 }
+
+Q_TARGET_END
 #endif

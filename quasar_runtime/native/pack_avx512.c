@@ -1,10 +1,12 @@
 /* K and V of a head into panels, with AVX-512. */
 #if defined(__x86_64__)
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
 #include "quasar_interface.h"
+#include "target.h"
 #include "vector_avx512.h"
 
 #include <immintrin.h>
+
+Q_TARGET_BEGIN(Q_AVX512_VNNI)
 
 enum { LANES = 16 };
 
@@ -69,9 +71,8 @@ void q_avx512_pack_values(const uint8_t *v, size_t stride, uint32_t keys, uint32
     for (uint32_t j = 0; j < padded; j += 4) {
         __m512i x[4];
         for (uint32_t i = 0; i < 4; i++)
-            x[i] = j + i < keys
-                       ? _mm512_xor_si512(_mm512_loadu_si512(v + (j + i) * stride), sign)
-                       : _mm512_setzero_si512();
+            x[i] = j + i < keys ? _mm512_xor_si512(_mm512_loadu_si512(v + (j + i) * stride), sign)
+                                : _mm512_setzero_si512();
         /* In each 128-bit lane of 16 channels, channels 0-3, 4-7, 8-11, 12-15 of the four keys. */
         __m512i ab0 = _mm512_unpacklo_epi8(x[0], x[1]), ab1 = _mm512_unpackhi_epi8(x[0], x[1]);
         __m512i cd0 = _mm512_unpacklo_epi8(x[2], x[3]), cd1 = _mm512_unpackhi_epi8(x[2], x[3]);
@@ -89,4 +90,6 @@ void q_avx512_pack_values(const uint8_t *v, size_t stride, uint32_t keys, uint32
         _mm512_storeu_si512(to + panel + 64, _mm512_shuffle_i64x2(c, d, 0xee));
     }
 }
+
+Q_TARGET_END
 #endif

@@ -8,15 +8,44 @@
 
    gate holds OPEN while items may be left, plus the number of helpers inside. A helper enters only
    through an open gate; the caller closes it and waits until all have left. So a helper that was
-   asleep, or not scheduled by the system, costs nothing: the caller does the work itself. */
+   asleep, or not scheduled by the system, costs nothing: the caller does the work itself.
+
+   What orders what, access by access. item, context, and each share's end are plain; the caller
+   alone writes them, between rounds.
+
+   gate   The caller stores OPEN with release, after item, context and the shares. A helper's
+          compare-exchange from an open gate acquires: it reads that store, or another helper's
+          read-modify-write after it, which continues its release sequence. So what a helper reads
+          inside is of the round whose gate it went through. An exchange that fails reads nothing
+          more: relaxed.
+          A helper leaves with a release fetch_sub, after its last item. The caller closes the gate
+          by a relaxed fetch_and, which hides no helper's release, for it too continues the release
+          sequences, and reads 0 with acquire: what all helpers did inside, their results and their
+          last reads of the shares, lies before. So the caller may return, and write the shares of
+          the next round. Nobody goes in between: an exchange expects OPEN and finds it closed.
+   next   Counters of relaxed fetch_adds: each item goes to one thread by the atomicity alone. The
+          caller's store comes before the gate's OPEN, the reads after going in.
+   round  Tells helpers that there is something to go in for. Release after the gate's OPEN, acquire
+          when seen, so that whoever sees the round finds the gate open, or closed again. A helper
+          that sees it late misses a round, which costs its help only.
+   series, stop
+          Advice to those awake: relaxed, and it may be seen late. A helper goes to sleep only when
+          it finds both 0 with `lock` held, and whoever sets one holds `lock` and wakes all: none
+          sleeps through a series or through the end. Nothing else is read on their word;
+          pthread_join orders a helper's end before the pool's memory goes. */
 #include "pool.h"
 
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <time.h>
 
-enum { OPEN = 1 << 16, SPINS = 20000 /* about 0.2 ms */ };
+enum {
+    OPEN = 1 << 16,
+    PATIENCE = 200000, /* ns that a thread spins before it gives its core away */
+    PAUSES = 64,       /* between looks at the clock; a pause takes 10 to 150 cycles */
+};
 
 /* The items of a thread that nobody has taken yet: next .. end - 1. */
 typedef struct {
@@ -47,12 +76,31 @@ typedef struct {
     uint32_t thread;
 } q_helper;
 
-static inline void relax(void) {
+static inline void pause_core(void) {
 #if defined(__x86_64__)
     __builtin_ia32_pause();
 #elif defined(__aarch64__)
     __asm__ volatile("yield");
 #endif
+}
+
+/* A wait in progress; all zero at its beginning. */
+typedef struct {
+    unsigned pauses;
+    uint64_t since; /* first look at the clock */
+} q_wait;
+
+/* Pause once. Whether PATIENCE is over; from then on, true at every look at the clock. */
+static inline int spin(q_wait *wait) {
+    pause_core();
+    if (++wait->pauses % PAUSES)
+        return 0;
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    uint64_t now = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+    if (!wait->since)
+        wait->since = now;
+    return now - wait->since >= PATIENCE;
 }
 
 static void work(q_pool *pool, uint32_t thread) {
@@ -71,30 +119,44 @@ static void work(q_pool *pool, uint32_t thread) {
 
 /* Through the gate if it is open. */
 static int go_in(q_pool *pool) {
-    unsigned gate = atomic_load(&pool->gate);
+    unsigned gate = atomic_load_explicit(&pool->gate, memory_order_relaxed);
     while (gate & OPEN)
-        if (atomic_compare_exchange_weak(&pool->gate, &gate, gate + 1))
+        if (atomic_compare_exchange_weak_explicit(&pool->gate, &gate, gate + 1,
+                                                  memory_order_acquire, memory_order_relaxed))
             return 1;
     return 0;
 }
 
+static int in_series(q_pool *pool) {
+    return atomic_load_explicit(&pool->series, memory_order_relaxed);
+}
+
+static int stopped(q_pool *pool) {
+    return atomic_load_explicit(&pool->stop, memory_order_relaxed);
+}
+
+static unsigned current_round(q_pool *pool) {
+    return atomic_load_explicit(&pool->round, memory_order_acquire);
+}
+
 static void sleep_until_series(q_pool *pool) {
     pthread_mutex_lock(&pool->lock);
-    while (!atomic_load(&pool->series) && !atomic_load(&pool->stop))
+    while (!in_series(pool) && !stopped(pool))
         pthread_cond_wait(&pool->wake, &pool->lock);
     pthread_mutex_unlock(&pool->lock);
 }
 
 /* Until another round begins, or the pool stops. */
 static void await_round(q_pool *pool, unsigned seen) {
-    for (unsigned spins = 1; atomic_load(&pool->round) == seen && !atomic_load(&pool->stop);
-         spins++) {
-        if (spins % SPINS)
-            relax();
-        else if (atomic_load(&pool->series))
+    q_wait wait = {0};
+    while (current_round(pool) == seen && !stopped(pool)) {
+        if (!spin(&wait))
+            continue;
+        if (in_series(pool))
             sched_yield();
         else
             sleep_until_series(pool);
+        wait = (q_wait){0};
     }
 }
 
@@ -103,17 +165,25 @@ static void *helper_main(void *argument) {
     free(argument);
     q_pool *pool = helper.pool;
     unsigned seen = 0;
-    while (!atomic_load(&pool->stop)) {
+    while (!stopped(pool)) {
         await_round(pool, seen);
-        if (atomic_load(&pool->stop))
+        if (stopped(pool))
             break;
-        seen = atomic_load(&pool->round);
+        seen = current_round(pool);
         if (go_in(pool)) {
             work(pool, helper.thread);
-            atomic_fetch_sub(&pool->gate, 1);
+            atomic_fetch_sub_explicit(&pool->gate, 1, memory_order_release);
         }
     }
     return NULL;
+}
+
+/* Set `flag` with the lock held, and wake all helpers. */
+static void announce(q_pool *pool, atomic_int *flag) {
+    pthread_mutex_lock(&pool->lock);
+    atomic_store_explicit(flag, 1, memory_order_relaxed);
+    pthread_cond_broadcast(&pool->wake);
+    pthread_mutex_unlock(&pool->lock);
 }
 
 q_pool *q_pool_new(uint32_t threads, void (*enter)(void), void (*leave)(void)) {
@@ -148,10 +218,7 @@ q_pool *q_pool_new(uint32_t threads, void (*enter)(void), void (*leave)(void)) {
 void q_pool_free(q_pool *pool) {
     if (!pool)
         return;
-    pthread_mutex_lock(&pool->lock);
-    atomic_store(&pool->stop, 1);
-    pthread_cond_broadcast(&pool->wake);
-    pthread_mutex_unlock(&pool->lock);
+    announce(pool, &pool->stop);
     for (uint32_t i = 1; i <= pool->started; i++)
         pthread_join(pool->helpers[i], NULL);
     pthread_cond_destroy(&pool->wake);
@@ -166,16 +233,12 @@ uint32_t q_pool_threads(const q_pool *pool) {
 }
 
 void q_pool_begin(q_pool *pool) {
-    if (pool->started == 0)
-        return;
-    pthread_mutex_lock(&pool->lock);
-    atomic_store(&pool->series, 1);
-    pthread_cond_broadcast(&pool->wake);
-    pthread_mutex_unlock(&pool->lock);
+    if (pool->started)
+        announce(pool, &pool->series);
 }
 
 void q_pool_end(q_pool *pool) {
-    atomic_store(&pool->series, 0);
+    atomic_store_explicit(&pool->series, 0, memory_order_relaxed);
 }
 
 void q_pool_run(q_pool *pool, q_item *item, void *context, uint32_t items) {
@@ -190,15 +253,13 @@ void q_pool_run(q_pool *pool, q_item *item, void *context, uint32_t items) {
         work(pool, 0);
         return;
     }
-    atomic_store(&pool->gate, OPEN);
-    atomic_fetch_add(&pool->round, 1);
+    atomic_store_explicit(&pool->gate, OPEN, memory_order_release);
+    atomic_fetch_add_explicit(&pool->round, 1, memory_order_release);
     work(pool, 0);
-    atomic_fetch_and(&pool->gate, ~(unsigned)OPEN);
+    atomic_fetch_and_explicit(&pool->gate, ~(unsigned)OPEN, memory_order_relaxed);
     /* Those still inside finish an item of microseconds each, unless the system took their core. */
-    for (unsigned spins = 0; atomic_load(&pool->gate); spins++) {
-        if (spins < SPINS)
-            relax();
-        else
+    q_wait wait = {0};
+    while (atomic_load_explicit(&pool->gate, memory_order_acquire))
+        if (spin(&wait))
             sched_yield();
-    }
 }

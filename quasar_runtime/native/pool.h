@@ -10,7 +10,8 @@ typedef struct q_pool q_pool;
 typedef void q_item(void *context, uint32_t item, uint32_t thread);
 
 /* A pool of `threads` threads, threads - 1 of them started here; NULL when that fails. `enter` and
-   `leave` (or NULL) are called by each thread around the items that it takes. */
+   `leave` (or NULL) are called by each thread around the items that it takes. A forked child has none
+   of the helpers: it may neither use nor free its parent's pool. */
 q_pool *q_pool_new(uint32_t threads, void (*enter)(void), void (*leave)(void));
 void q_pool_free(q_pool *pool);
 uint32_t q_pool_threads(const q_pool *pool);

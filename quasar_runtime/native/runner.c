@@ -53,8 +53,9 @@ static int refused(const q_engine *engine, int cause) {
 
 int main(int argc, char **argv) {
     if (argc != 14) {
-        fprintf(stderr, "usage: runner KERNELS THREADS TOKENS ROWS DEPTH ACT_WORDS RES_WORDS LOGITS "
-                        "COUNT OUTPUT_BYTES PROGRAM IMAGE OUTPUT\n");
+        fprintf(stderr,
+                "usage: runner KERNELS THREADS TOKENS ROWS DEPTH ACT_WORDS RES_WORDS LOGITS "
+                "COUNT OUTPUT_BYTES PROGRAM IMAGE OUTPUT\n");
         return 2;
     }
     uint32_t n[9];
@@ -68,7 +69,7 @@ int main(int argc, char **argv) {
     }
     q_area program = read_file(argv[11]), image = read_file(argv[12]), output = area_of(n[8]);
     q_area profile = area_of((uint64_t)n[7] * Q_PROFILE_BYTES);
-    q_job job = {n[7],         program.bytes, program.size,  image.bytes,  image.size,
+    q_job job = {n[7],         program.bytes, program.size,  image.bytes, image.size,
                  output.bytes, output.size,   profile.bytes, profile.size};
     int cause = q_engine_load(engine, program.bytes, program.size, n[7]);
     if (!cause)
@@ -78,8 +79,8 @@ int main(int argc, char **argv) {
     while (!code && q_engine_run(engine, 0) == Q_RUNNING)
         ;
     FILE *file = code ? NULL : fopen(argv[13], "wb");
-    if (!code && (!file || fwrite(output.bytes, 1, output.size, file) != output.size ||
-                  fclose(file))) {
+    if (!code &&
+        (!file || fwrite(output.bytes, 1, output.size, file) != output.size || fclose(file))) {
         perror(argv[13]);
         code = 1;
     }

@@ -26,8 +26,7 @@ void q_scalar_residual(const int32_t *acc, uint32_t m, uint32_t rows, const q_pa
             if (!(panel->valid >> r & 1))
                 continue;
             int64_t product = (int64_t)acc[t * rows + r] * panel->multiplier[r];
-            int64_t delta =
-                q_clip(q_rs(product, (uint32_t)panel->shift[r]), INT16_MIN, INT16_MAX);
+            int64_t delta = q_clip(q_rs(product, (uint32_t)panel->shift[r]), INT16_MIN, INT16_MAX);
             int16_t *to = &residual[t * stride + r];
             *to = (int16_t)q_clip(*to + delta, INT16_MIN, INT16_MAX);
         }

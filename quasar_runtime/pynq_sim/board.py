@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from quasar_runtime.device import DEFAULT_OVERLAY, SIMULATED_BOARD
 from quasar_runtime.device.native import NativeDevice
 from quasar_runtime.errors import OverlayError
 from quasar_runtime.overlay import Overlay, load_overlay
+from quasar_runtime.process import Owner
 from quasar_runtime.pynq_sim.accelerator import Accelerator, NativeAccelerator
 from quasar_runtime.pynq_sim.faults import Faults
 from quasar_runtime.pynq_sim.interrupts import InterruptController, UioFile
@@ -55,6 +57,7 @@ class SimulatedBoard(pynq.Device):  # type: ignore[misc]
     engine     what computes: a NativeDevice or an RtlDevice
     uio        the interrupt's file; `uio.deaf` loses interrupts
     processor  its registers: clocks, widths of the memory ports
+    owner      the process that has it
     downloads  how often a bitstream was loaded
 
     Registers answer at the addresses of `quasar_runtime.block_design`, once a bitstream is loaded.
@@ -70,6 +73,7 @@ class SimulatedBoard(pynq.Device):  # type: ignore[misc]
 
     def __init__(self, overlay: Overlay, accelerator: str, clock_source: str) -> None:
         super().__init__(tag())
+        self.owner = Owner("simulated board")
         self.capabilities = {"REGISTER_RW": True}
         self.overlay = overlay
         self.faults = Faults()
@@ -157,6 +161,25 @@ class SimulatedBoard(pynq.Device):  # type: ignore[misc]
         raise OSError(f"bus error: nothing answers at {address:#x}")
 
 
+class _OwnStack(ExitStack):
+    """An ExitStack that does nothing in a forked child: folder, threads and files are its
+    parent's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._owner = Owner("simulated board")
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None:
+        if not self._owner.is_here():
+            self.pop_all()
+        return super().__exit__(kind, error, trace)
+
+
 @contextmanager
 def simulated_board(
     overlay: str = "b1024", *, accelerator: str = "native", clock_source: str = "IOPLL"
@@ -174,8 +197,9 @@ def simulated_board(
             f"no accelerator named '{accelerator}'; known: {', '.join(ACCELERATORS)}"
         )
     parameters = load_overlay(overlay)
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="quasar-board-")))
+    with _OwnStack() as stack:
+        folder = Path(tempfile.mkdtemp(prefix="quasar-board-"))
+        stack.callback(shutil.rmtree, folder)
         shutil.copytree(data_folder("overlays"), folder / "overlays")
         write_package(folder / "overlays" / overlay, parameters)
         stack.enter_context(_environment("QUASAR_OVERLAYS", str(folder / "overlays")))
@@ -188,7 +212,8 @@ def simulated_board(
 
 def start(overlay: str | Overlay | None, accelerator: str) -> None:
     """A simulated board until the process ends, unless there is one already."""
-    if not isinstance(getattr(pynq.Device, "_active_device", None), SimulatedBoard):
+    active = getattr(pynq.Device, "_active_device", None)
+    if not isinstance(active, SimulatedBoard) or not active.owner.is_here():
         name = overlay.name if isinstance(overlay, Overlay) else overlay
         stack = ExitStack()
         board = stack.enter_context(

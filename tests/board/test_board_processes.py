@@ -1,7 +1,9 @@
 """One process at a time has the board, and however it ends, it leaves the board in order."""
 
 import fcntl
+import gc
 import os
+import signal
 import subprocess
 import sys
 
@@ -11,7 +13,7 @@ from cases import place
 from quasar_runtime.device import board_lock
 from quasar_runtime.device.board import BoardDevice
 from quasar_runtime.device.board_lock import BoardLock
-from quasar_runtime.errors import DeviceError
+from quasar_runtime.errors import DeviceClosed, DeviceError
 
 pytest.importorskip("pynq", reason="pynq is not installed here; `make pynq` tests with it")
 pytestmark = pytest.mark.board
@@ -137,6 +139,36 @@ print(session.classify(np.zeros((8, 8, 3), np.uint8)).error)
     assert not list(tmp_path.iterdir()), "files were left behind"
 
 
+def test_a_child_on_the_environments_simulated_board_opens_its_own_and_leaves_its_parents(tmp_path):
+    code = """
+import os, signal, sys
+import numpy as np
+from quasar_runtime import Session
+from quasar_runtime.errors import DeviceError
+from quasar_runtime.model import random_model
+picture = np.zeros((8, 8, 3), np.uint8)
+session = Session(random_model(0), device="board", overlay="b64")
+expected = session.classify(picture).logits.tolist()
+child = os.fork()
+if child == 0:
+    signal.alarm(60)
+    with Session(random_model(0), device="board", overlay="b64") as own:
+        assert own.classify(picture).logits.tolist() == expected
+    sys.exit(0)
+print(os.waitpid(child, 0)[1], session.classify(picture).logits.tolist() == expected)
+session.close()
+with Session(random_model(0), device="board", overlay="b64") as again:
+    print(again.classify(picture).logits.tolist() == expected)
+"""
+    environment = {**os.environ, "QUASAR_SIMULATED_BOARD": "native", "TMPDIR": str(tmp_path)}
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120,
+        env=environment,
+    )  # fmt: skip
+    assert (found.stdout, found.returncode) == ("0 True\nTrue\n", 0), found.stderr
+    assert not list(tmp_path.iterdir()), "files were left behind"
+
+
 def test_a_lock_that_was_removed_while_it_was_taken_is_none(monkeypatch, tmp_path):
     path = tmp_path / "quasar-x.lock"
     real, seen = fcntl.flock, []
@@ -159,10 +191,17 @@ def test_a_lock_that_was_removed_while_it_was_taken_is_none(monkeypatch, tmp_pat
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_a_forked_child_leaves_its_parents_board_alone(board, device):
     placed = place(device, 0)
+    used = board.memory.used
     child = os.fork()
     if child == 0:
+        signal.alarm(60)
+        with pytest.raises(DeviceClosed, match=r"this board device belongs to another process"):
+            device.reset()
+        with pytest.raises(DeviceClosed, match=r"open one after the fork"):
+            device.allocate(64)
         device.close()
-        os._exit(0)
+        gc.collect()
+        os._exit(0 if board.memory.used == used else 1)  # PYNQ's buffers free themselves
     assert os.waitpid(child, 0)[1] == 0
     with pytest.raises(DeviceError, match="busy"):
         BoardLock(board.tag)

@@ -58,12 +58,14 @@ def call(zoo, monkeypatch):
 
 @pytest.fixture
 def shell(zoo):
-    """Start a verb in a process of its own, as a user does."""
+    """Start a verb in a process of its own, as a user does; `via` is a shell's redirection."""
 
     def start(*arguments, **options):
         environment = {**os.environ, "QUASAR_MODEL_ZOO": str(zoo), "PYTHONPATH": str(ROOT)}
         environment |= options.pop("env", {})
         command = [sys.executable, "-m", "quasar_runtime.cli", *map(str, arguments)]
+        if via := options.pop("via", ""):
+            command = ["bash", "-c", f'exec "$@" {via}', "quasar", *command]
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
         return subprocess.Popen(command, env=environment, **options)
 

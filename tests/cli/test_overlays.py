@@ -1,6 +1,7 @@
 """`quasar overlays`: what is there, what is missing, and what is damaged."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -80,3 +81,35 @@ def test_install_takes_a_package_after_checking_it(folder, tmp_path_factory, mon
 
 def test_build_of_an_unknown_overlay_is_refused(folder):
     assert "no overlay named 'b63'" in call("build", "b63", code=1)
+
+
+@pytest.mark.parametrize("how", ["garbage", "a FIFO", "another's", "out of range"])
+def test_a_broken_overlay_costs_none_of_the_others(call, tmp_path, monkeypatch, how):
+    shutil.copytree(data_folder("overlays"), tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "b64" / "overlay.json"
+    good = path.read_text()
+    path.unlink()
+    if how == "a FIFO":
+        os.mkfifo(path)
+    else:
+        changed = {"another's": good.replace("b64", "b128"), "out of range": good.replace("8", "9")}
+        path.write_text(changed.get(how, "{"))
+    monkeypatch.setenv("QUASAR_OVERLAYS", str(tmp_path))
+    listed = call("overlays", "list", "-q", code=1)
+    assert listed.stdout.split() == ["b1024", "b8192"]
+    (line,) = listed.stderr.splitlines()
+    assert str(path) in line
+    verified = json.loads(call("overlays", "verify", "--json", code=1).stdout)
+    assert [v["ok"] for v in verified] == [None, None, False]
+    devices = json.loads(call("devices", "--no-build", "--json").stdout)
+    assert all("overlay" not in (d["reason"] or "") for d in devices)
+
+
+@pytest.mark.parametrize("folder", ["nothing", "file", "empty"])
+def test_a_folder_without_overlays_is_named(call, tmp_path, monkeypatch, folder):
+    (tmp_path / "file").touch()
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setenv("QUASAR_OVERLAYS", str(tmp_path / folder))
+    for verb in (["list"], ["verify"], ["show", "b64"]):
+        (line,) = call("overlays", *verb, code=1).stderr.splitlines()
+        assert f"there are no overlays in {tmp_path / folder}; set QUASAR_OVERLAYS" in line

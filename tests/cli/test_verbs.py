@@ -1,5 +1,6 @@
 """The command line: every verb's answers, its JSON, its errors and exit codes."""
 
+import errno
 import json
 import os
 import re
@@ -30,7 +31,7 @@ def test_infer_prints_a_table_of_the_best_classes(call, pictures):
 
 def test_infer_json_holds_wnid_label_and_probability(call, pictures):
     found = json.loads(call("infer", pictures, "--json", "--top", 3, *REFERENCE).stdout)
-    assert set(found) == {"model", "device", "overlay", "results"}
+    assert set(found) == {"model", "device", "overlay", "results", "skipped", "error"}
     assert found["model"] == "q-vit-160fps"
     assert [Path(r["source"]).name for r in found["results"]] == ["a.png", "b.jpg"]
     for result in found["results"]:
@@ -95,6 +96,102 @@ def test_bad_pictures_keep_their_place_in_json(call, pictures):
     assert "no such file" in first["error"]
     assert first["predictions"] == []
     assert second["error"] is None
+
+
+# --- folders: nothing is left out in silence
+
+
+def test_what_looks_like_a_picture_in_a_folder_and_is_none_is_an_error_of_its_own(call, pictures):
+    os.mkfifo(pictures / "b.jpg.jpg")
+    (pictures / "c.png").symlink_to("nowhere")
+    result = call("infer", pictures, "--json", *REFERENCE, code=1)
+    found = {Path(r["source"]).name: r["error"] for r in json.loads(result.stdout)["results"]}
+    assert list(found) == ["a.png", "b.jpg", "b.jpg.jpg", "c.png"]
+    assert found["a.png"] is found["b.jpg"] is None
+    assert "a FIFO (named pipe), not a regular file" in found["b.jpg.jpg"]
+    assert "a link to nowhere" in found["c.png"]
+    assert len(result.stderr.splitlines()) == 2
+
+
+def test_pictures_of_kinds_that_are_not_read_are_told_counted_and_an_error(call, pictures):
+    for name in ("x.HEIC", "y.heic", "notes.txt"):
+        (pictures / name).write_bytes(b"")
+    result = call("infer", pictures, "--json", *REFERENCE, code=1)
+    assert "left out, no pictures: 2 .heic, 1 .txt" in result.stderr
+    assert [(s["suffix"], s["files"]) for s in json.loads(result.stdout)["skipped"]] == [
+        (".heic", 2),
+        (".txt", 1),
+    ]
+
+
+def test_other_files_and_linked_folders_are_told_and_no_error(call, pictures):
+    (pictures / "notes.txt").write_bytes(b"")
+    (pictures / "again").symlink_to(pictures)
+    result = call("infer", pictures, "--json", *REFERENCE)
+    assert "again: a link to a folder, not followed" in result.stderr
+    skipped = json.loads(result.stdout)["skipped"]
+    assert [s["why"] for s in skipped] == [
+        "a link to a folder, not followed",
+        "no kind that is read",
+    ]
+    assert Path(skipped[0]["source"]).exists()
+
+
+def test_folders_that_cannot_be_listed_are_errors(call, pictures, monkeypatch):
+    (pictures / "closed").mkdir()
+    scandir = os.scandir
+
+    def refuse(path="."):
+        if os.fspath(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    result = call("infer", pictures, "-q", *REFERENCE, code=1)
+    assert len(result.stdout.splitlines()) == 2
+    assert "closed: cannot be listed (Permission denied)" in result.stderr
+
+
+NAMES = ("a\nb.png", "at 3.04\u202fPM.png", "a\xa0b.png", "\u732b\u3000\u200d.png", b"\xff\xe9.png")
+
+
+def test_json_holds_the_path_itself_and_people_see_it_in_one_line(shell, tmp_path):
+    for name in NAMES:
+        with open(os.path.join(os.fsencode(tmp_path), os.fsencode(name)), "wb") as file:
+            Image.new("RGB", (40, 40)).save(file, "PNG")
+    out, _ = shell("infer", tmp_path, "--json", *REFERENCE).communicate(timeout=60)
+    sources = [r["source"] for r in json.loads(out)["results"]]
+    found = {os.path.basename(os.fsencode(source)) for source in sources}
+    assert found == set(map(os.fsencode, NAMES))
+    shown, _ = shell("infer", tmp_path, "-q", *REFERENCE).communicate(timeout=60)
+    lines = shown.split("\n")
+    assert len(lines) == len(NAMES) + 1
+    assert all(any(name in line for line in lines) for name in NAMES[1:4])
+    assert any("a\\nb.png" in line for line in lines)
+
+
+def test_answers_until_the_device_failed_are_kept(call, pictures, monkeypatch):
+    from quasar_runtime.device.reference import ReferenceDevice
+    from quasar_runtime.errors import DeviceFault
+
+    wait, waits = ReferenceDevice.wait, []
+
+    def fail(device, timeout):
+        waits.append(timeout)
+        if len(waits) == 2:
+            raise DeviceFault("stopped")
+        return wait(device, timeout)
+
+    monkeypatch.setattr(ReferenceDevice, "wait", fail)
+    result = call("infer", pictures, "--json", *REFERENCE, code=1)
+    found = json.loads(result.stdout)
+    assert [Path(r["source"]).name for r in found["results"]] == ["a.png"]
+    assert found["error"] == "stopped"
+    waits.clear()
+    (pictures / "l.txt").write_text("1\n1\n")
+    labels = ["--labels", pictures / "l.txt"]
+    found = json.loads(call("eval", pictures, "--json", *labels, *REFERENCE, code=1).stdout)
+    assert (found["images"], found["error"]) == (1, "stopped")
 
 
 # --- errors and exit codes
@@ -162,6 +259,44 @@ def test_interrupted_or_terminated_command_exits_in_order(shell, number, lines, 
     assert (out, err.splitlines(), process.returncode) == ("", lines, code)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_command_that_decodes_and_reads_ends_at_a_signal(shell, pictures, number):
+    """Decoders are at work, a FIFO lies in the folder, and standard input never comes."""
+    os.mkfifo(pictures / "b.png")
+    process = shell("infer", "-q", pictures, "-", *REFERENCE, stdin=subprocess.PIPE)
+    # More than a pipe holds: once this is written, the command has begun to read.
+    process.stdin.write("x" * 2**20)
+    process.stdin.flush()
+    process.send_signal(number)
+    process.communicate(timeout=30)
+    assert process.returncode in (130, 143)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="FIFOs")
+def test_inputs_that_are_no_files_end_every_verb_at_once(shell, tmp_path):
+    os.mkfifo(tmp_path / "f")
+    os.mkfifo(tmp_path / "f.safetensors")
+    (tmp_path / "n00000001").mkdir()
+    Image.new("RGB", (40, 40)).save(tmp_path / "n00000001" / "a.png")
+    fifo = tmp_path / "f"
+    commands = [
+        ["infer", fifo, *REFERENCE],
+        ["infer", "x.jpg", "-m", tmp_path / "f.safetensors", *REFERENCE],
+        ["bench", fifo, *REFERENCE],
+        ["eval", tmp_path, "--labels", fifo, *REFERENCE],
+        ["eval", tmp_path, "--resume", fifo, *REFERENCE],
+        ["models", "verify", tmp_path / "f.safetensors"],
+        ["inspect", tmp_path / "f.safetensors"],
+        ["overlays", "install", fifo],
+    ]
+    for command in commands:
+        process = shell(*command)
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 1, command
+        assert "a FIFO (named pipe)" in out + err, command
+
+
 @pytest.mark.skipif(os.name != "posix", reason="pipes")
 def test_closed_pipe_is_quiet(shell, pictures):
     read, write = os.pipe()
@@ -204,7 +339,10 @@ def labelled(pictures):
 
 def test_eval_json_has_top1_top5_and_images(call, labelled):
     found = json.loads(call("eval", labelled, "--json", *REFERENCE).stdout)
-    assert set(found) == {"model", "device", "overlay", "images", "top1", "top5", "failed"}
+    assert set(found) == {
+        *("model", "device", "overlay", "images", "top1", "top5"),
+        *("failed", "skipped", "notes", "error"),
+    }
     assert found["images"] == 2
     assert found["top1"] in (0, 50, 100)
     assert found["failed"] == []
@@ -230,6 +368,40 @@ def test_eval_reports_unreadable_pictures_and_exits_with_1(call, labelled):
     assert "c.jpg: empty" in result.stderr
 
 
+def test_eval_says_what_it_assumed_and_left_out(call, pictures):
+    (pictures / "x.heic").write_bytes(b"")
+    (pictures / "labels.txt").write_text("1\nn00000002\n")
+    options = ["--labels", pictures / "labels.txt", "--json", *REFERENCE]
+    result = call("eval", pictures, *options)
+    notes = json.loads(result.stdout)["notes"]
+    assert len(notes) == 2
+    assert "order of the pictures' names" in notes[0]
+    assert "left out: 1 .heic" in notes[1]
+    assert len(result.stderr.splitlines()) == 2
+
+
+def test_eval_refuses_to_overwrite_its_inputs(call, pictures):
+    labels = pictures / "labels.txt"
+    labels.write_text("")
+    for resume in (labels, pictures / "a.png"):
+        before = resume.read_bytes()
+        options = ["--labels", labels, "--resume", resume, *REFERENCE]
+        call("eval", pictures, *options, code=1)
+        assert resume.read_bytes() == before
+
+
+def test_eval_checks_its_labels_before_it_opens_the_device(call, pictures, monkeypatch):
+    monkeypatch.setattr(
+        "quasar_runtime.session.Session.__init__", lambda *a, **k: pytest.fail("opened")
+    )
+    (pictures / "labels.txt").write_text("a.png nothing\n")
+    result = call("eval", pictures, "--labels", pictures / "labels.txt", *REFERENCE, code=1)
+    assert "the label 'nothing'" in result.stderr
+    (pictures / "labels.txt").write_text("a.png 1\n")
+    options = ["--labels", pictures / "labels.txt", "--resume", pictures / "none" / "state"]
+    assert "no such folder" in call("eval", pictures, *options, *REFERENCE, code=1).stderr
+
+
 def test_eval_of_folders_that_are_no_class_is_refused(call, pictures):
     (pictures / "cat").mkdir()
     assert "is a class of the model" in call("eval", pictures, *REFERENCE, code=1).stderr
@@ -249,10 +421,55 @@ def test_bench_prints_latency_throughput_and_operations(call, tmp_path):
     assert found["infer"]["runs"] == 2
 
 
-def test_bench_reports_a_trace_that_cannot_be_written(call, tmp_path):
+BENCH = ["bench", "-n", 1, "--warmup", 0, *REFERENCE]
+
+
+def test_a_trace_that_cannot_be_written_is_told_first_and_costs_no_figures(call, tmp_path):
     trace = tmp_path / "none" / "out.json"
-    result = call("bench", "-n", 1, "--warmup", 0, "--trace", trace, *REFERENCE, code=1)
-    assert "out.json: No such file or directory" in result.stderr
+    result = call(*BENCH, "--trace", trace, code=1)
+    assert "inferences/s" in result.stdout
+    (line,) = result.stderr.splitlines()
+    assert "out.json: cannot be written: " in line
+    assert "the figures come without a trace" in line
+
+
+def test_a_trace_that_fails_late_costs_no_figures_and_leaves_nothing(call, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    result = call(*BENCH, "--trace", tmp_path / "out.json", code=1)
+    assert "inferences/s" in result.stdout
+    assert "out.json: cannot be written (No space left on device)" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_figures_that_cannot_be_printed_cost_no_trace(shell, tmp_path):
+    process = shell(*BENCH, "--trace", tmp_path / "out.json", via=">&- 1</dev/null")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "standard output cannot be written" in err
+    assert json.loads((tmp_path / "out.json").read_text())["traceEvents"]
+
+
+@pytest.mark.parametrize("option", ["--trace", "--vcd"])
+@pytest.mark.parametrize("what", ["picture", "picture of the folder", "model"])
+def test_an_output_never_overwrites_an_input(call, zoo, pictures, option, what):
+    model = zoo / "tiny-w8.safetensors"
+    taken = model if what == "model" else pictures / "a.png"
+    before = taken.read_bytes()
+    read = pictures if "folder" in what else pictures / "a.png"
+    device = REFERENCE if option == "--trace" else ["-d", "rtl", "--overlay", "b64"]
+    for name in (model, "tiny-w8"):
+        result = call("bench", read, "-m", name, option, taken, *device, code=1)
+        assert "is also read by this command" in result.stderr
+        assert taken.read_bytes() == before
+
+
+def test_two_outputs_are_two_files(call, pictures):
+    both = ["--trace", pictures / "x", "--vcd", f"{pictures}/./x"]
+    result = call("bench", *both, "-d", "rtl", "--overlay", "b64", code=1)
+    assert "two things would be written to it" in result.stderr
 
 
 def test_models_list_names_every_model(call):

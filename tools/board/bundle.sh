@@ -30,7 +30,13 @@ git -C "$root" archive HEAD | tar -x -C "$work/source"
 for file in "$root"/overlays/*/*.bit "$root"/overlays/*/*.hwh "$root"/overlays/*/SHA256SUMS; do
     [ -e "$file" ] && cp "$file" "$work/source/overlays/$(basename "$(dirname "$file")")/"
 done
-(cd "$work/source" && ${PYTHON:-python3} setup.py -q sdist --dist-dir "$bundle/wheels")
+python3=${PYTHON:-python3}
+if ! "$python3" -c 'import setuptools, cffi' 2>/dev/null; then # Python 3.12 and newer lack setuptools
+    "$python3" -m venv "$work/venv"
+    python3=$work/venv/bin/python
+    "$python3" -m pip install --quiet --disable-pip-version-check setuptools cffi
+fi
+(cd "$work/source" && "$python3" setup.py -q sdist --dist-dir "$bundle/wheels")
 
 # What it needs, for the board's Python and processor; PYNQ's image has numpy and more, of which
 # install.sh takes what is there. Packages for building come along: pip fetches none on the board.

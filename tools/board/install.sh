@@ -5,7 +5,7 @@
 # Everything goes into PYNQ's own environment. What is added is written down, so that uninstall.sh
 # takes away that and nothing else.
 #   PYNQ_VENV    PYNQ's environment, by default that of /etc/profile.d/pynq_venv.sh
-#   QUASAR_ROOT  where usr/local is, by default /
+#   QUASAR_ROOT  where etc and usr/local are, by default /
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -25,10 +25,10 @@ found=$(uname -m)
 # shellcheck disable=SC2154
 [ "$found" = "$machine" ] || fail "this is $found, the bundle is for $machine; bundle.sh --machine"
 
-if [ -z "${PYNQ_VENV:-}" ] && [ -r /etc/profile.d/pynq_venv.sh ]; then
-    # shellcheck disable=SC1091
-    . /etc/profile.d/pynq_venv.sh
-    PYNQ_VENV=${VIRTUAL_ENV:-}
+profile=$root/etc/profile.d
+if [ -z "${PYNQ_VENV:-}" ] && [ -r "$profile/pynq_venv.sh" ]; then
+    # By bash: the file of PYNQ's images says `source`, which Ubuntu's and Debian's sh does not know.
+    PYNQ_VENV=$(bash -c '. "$1" >/dev/null; echo "${VIRTUAL_ENV:-}"' bash "$profile/pynq_venv.sh")
 fi
 [ -n "${PYNQ_VENV:-}" ] || fail "PYNQ's environment was not found; set PYNQ_VENV to its folder"
 env_python=$PYNQ_VENV/bin/python3
@@ -63,12 +63,12 @@ rm -f "$before"
 cp "$here/uninstall.sh" "$share/uninstall.sh"
 echo "$PYNQ_VENV" > "$share/environment"
 
-# sudo drops what PYNQ needs; these commands bring it along.
+# sudo drops what PYNQ needs; these commands bring it along. XRT's own set-up is for bash.
 for command in quasar quasar-infer; do
     {
-        echo '#!/bin/sh'
+        echo '#!/bin/bash'
         echo '# written by install.sh of Quasar'
-        echo '[ -r /etc/profile.d/xrt_setup.sh ] && . /etc/profile.d/xrt_setup.sh >/dev/null'
+        echo "[ -r $profile/xrt_setup.sh ] && . $profile/xrt_setup.sh >/dev/null"
         echo "exec \"$PYNQ_VENV/bin/$command\" \"\$@\""
     } > "$bin/$command"
     chmod 755 "$bin/$command"

@@ -1,0 +1,107 @@
+"""What is known of a model before the work that makes it: refused now, not after hours.
+
+Its dimensions, its labels, the overlay that will run it, the data that it will be measured on, and
+what its file will say of its origin.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from quasar_runtime import fit
+from quasar_runtime.datasets import read_dataset
+from quasar_runtime.errors import DataError, ModelValueError, QuasarError
+from quasar_runtime.interface import HEAD_DIM
+from quasar_runtime.overlay import load_overlay, overlay_names
+from quasar_runtime.validate import REMEDY, Geometry, check_facts, check_geometry
+from train.checkpoint import Checkpoint
+from train.command import check_words, warn
+from train.data import require_labels
+from train.origin import Owner
+from train.space import Block, Subnet
+
+PREFERRED_OVERLAY = "b1024"
+"""What a model is made for where it fits and nothing else is asked."""
+LONGEST_WORDS = 256
+
+
+def check_model(
+    checkpoint: Checkpoint, mix: float | Subnet, labels: list[tuple[str, str]], named: str | None
+) -> str:
+    """The overlay that the model of a checkpoint, or of a subnet of it, is made for.
+
+    DataError when no model file holds it, no overlay takes it, the one `named` does not, or the
+    labels are of another number of classes.
+    """
+    require_labels(labels, checkpoint.classes)
+    subnet = mix if isinstance(mix, Subnet) else subnet_of_checkpoint(checkpoint)
+    return overlay_for(subnet, checkpoint.image_size, checkpoint.classes, named)
+
+
+def subnet_of_checkpoint(checkpoint: Checkpoint) -> Subnet:
+    """The checkpoint's own geometry, all rows 8-bit."""
+    t = checkpoint.tensors
+    blocks = []
+    for i in range(checkpoint.depth):
+        heads = t[f"blocks.{i}.attn.proj.weight"].shape[1] // HEAD_DIM
+        blocks.append(Block(heads, t[f"blocks.{i}.mlp.fc1.weight"].shape[0], 1.0, 1.0, 1.0, 1.0))
+    return Subnet(checkpoint.width, tuple(blocks))
+
+
+def overlay_for(subnet: Subnet, image_size: int, classes: int, named: str | None = None) -> str:
+    """The overlay that a model of these dimensions is made for: `named`, or the preferred one, or
+    with a warning the smallest that takes it.
+
+    DataError when `named`, or every overlay, is too small, or no model file holds it.
+    """
+    blocks = tuple((b.heads, b.mlp) for b in subnet.blocks)
+    try:
+        check_geometry(Geometry(image_size, subnet.width, classes, blocks))
+    except ModelValueError as e:
+        raise DataError(f"no model file holds this: {str(e).removesuffix(f'; {REMEDY}')}") from None
+    heads, mlp = zip(*blocks, strict=True)
+    dimensions = fit.Geometry(image_size, subnet.width, heads, mlp, classes)
+    if named:
+        overlay = load_overlay(named)
+        if why := fit.misfit(dimensions, overlay):
+            raise DataError(f"{why}; {fit.advice(dimensions, overlay)}")
+        return named
+    takes = fit.overlays_that_take(dimensions)
+    if PREFERRED_OVERLAY in takes:
+        return PREFERRED_OVERLAY
+    if not takes:
+        why = fit.misfit(dimensions, load_overlay(overlay_names()[-1]))  # the largest
+        raise DataError(f"no overlay takes this model: {why}; make it smaller")
+    why = fit.misfit(dimensions, load_overlay(PREFERRED_OVERLAY))
+    warn(f"{why}; the model is made for {takes[0]}: run it with --overlay {takes[0]}")
+    return takes[0]
+
+
+def check_evaluation(
+    folder: Path | None, dataset: str | None, labels: list[tuple[str, str]]
+) -> None:
+    """DataError unless accuracy can be measured on `folder` and told under the name `dataset`."""
+    check_words("--dataset", dataset, LONGEST_WORDS)
+    if folder is not None:
+        read_dataset(folder, labels)
+
+
+def check_owner(owner: Owner) -> None:
+    """DataError unless the user's words on the weights can stand in a model file."""
+    check_words("--weights-from", owner.weights_from, LONGEST_WORDS)
+    check_words("--licence", owner.licence, LONGEST_WORDS)
+
+
+def check_provenance(facts: dict[str, Any]) -> None:
+    """DataError unless what a model file will say of its origin fits its limits."""
+    try:
+        check_facts("provenance", facts)
+    except QuasarError as e:
+        raise DataError(f"{e}; the file could not be written") from None
+
+
+def file_word(path: Path | str) -> str:
+    """A file's name as a model file can hold it."""
+    name = path if isinstance(path, str) else path.absolute().name
+    return name if name.isprintable() else ascii(name)[1:-1]
