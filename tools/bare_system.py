@@ -279,7 +279,7 @@ def main() -> None:
         sys.exit("needs root, for chroot and mounts: run it with sudo")
     if not shutil.which("debootstrap"):
         sys.exit("needs debootstrap: apt-get update && apt-get install debootstrap")
-    url, components = (options.mirror, "main") if options.mirror else mirror()
+    url, components = (options.mirror, options.components) if options.mirror else mirror()
     options.folder.mkdir(parents=True, exist_ok=True)
     head = ["git", "-c", "safe.directory=*", "-C", str(ROOT), "log", "-1", "--format=%h of %cs, %s"]
     commit = subprocess.run(head, capture_output=True, text=True, check=True).stdout.strip()
