@@ -100,11 +100,13 @@ step_cli() {
 # PYNQ's environment where its images have it, without the libraries for video and audio, which would
 # be built for this processor: nothing here uses them.
 pynq_environment() {
-    inside "[ -x $environment/bin/pip ] || python3 -m venv $environment
+    inside "[ ! -e $environment/complete ] || exit 0
+        python3 -m venv $environment
         $environment/bin/pip install --quiet wheel
         PYNQ_BUILD_ARCH=none $environment/bin/pip install --quiet pynq==4.0.0 numpy==1.26.4 \
             'pycparser<3' 'setuptools<=80'
-        printf '#!/bin/bash\nsource $environment/bin/activate\n' > /etc/profile.d/pynq_venv.sh"
+        printf '#!/bin/bash\nsource $environment/bin/activate\n' > /etc/profile.d/pynq_venv.sh
+        touch $environment/complete"
 }
 
 # Bundle (made on this machine), install, doctor, an answer, uninstall: as on a board.

@@ -85,11 +85,8 @@ step_system() {
         --exclude='./usr/lib/linux-kbuild*' --exclude='./boot/*' --exclude='./tmp/*' . |
         tar -x -C "$board/system"
     inside "/usr/local/share/quasar/uninstall.sh"
-    version=$(release)
-    modules=$board/system/lib/modules/$version/kernel/drivers/uio
-    mkdir -p "$modules" "$board/system/root"
-    cp "$board/kernel/lib/modules/$version/kernel/drivers/uio/uio.ko" "$modules/"
-    depmod -b "$board/system" "$version" 2> /dev/null || true
+    mkdir -p "$board/system/root"
+    cp "$board/kernel/lib/modules/$(release)/kernel/drivers/uio/uio.ko" "$board/system/root/"
     cp "$checkout"/examples/*.jpg "$here/logits.py" "$board/system/root/"
     [ ! -e "$board/uio_pdrv_genirq.ko" ] ||
         cp "$board/uio_pdrv_genirq.ko" "$board/system/root/"

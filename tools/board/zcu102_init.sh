@@ -22,7 +22,7 @@ show() { # print a command, what it prints, and its code where that is not 0
 with_interrupt() {
     show "quasar doctor --quiet | grep -A 1 interrupts"
     if [ -e uio_pdrv_genirq.ko ]; then
-        show "modprobe uio; insmod uio_pdrv_genirq.ko of_id=generic-uio"
+        show "insmod uio.ko; insmod uio_pdrv_genirq.ko of_id=generic-uio"
         show "cat /sys/class/uio/uio0/name; grep fabric /proc/interrupts"
         show "quasar doctor | grep -A 1 interrupts"
     fi
