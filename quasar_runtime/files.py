@@ -175,8 +175,10 @@ def check_output(
     Its folder exists and can be written to, it is no folder, and it is none of `inputs`. A device
     such as /dev/null or /dev/stdout is allowed.
     """
-    target = Path(path)
     try:
+        target = Path(os.path.realpath(path))  # through links, as `replacing` writes
+        if target.is_symlink():
+            raise error(f"{_shown(path)}: a link that leads to itself; give another name")
         if target.is_dir():
             raise error(f"{_shown(path)}: a folder; give the name of a file in it")
         if target.exists():

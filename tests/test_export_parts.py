@@ -42,7 +42,7 @@ from train.rows import choose_rows, row_effects
         (lambda t: t.pop("norm.bias"), r"norm\.bias is missing, expected with shape \(64,\)"),
         (lambda t: t.pop("cls_token"), r"cls_token is missing"),
         (lambda t: t.update({"norm.bias": torch.zeros(63)}), r"shape \(63,\), expected \(64,\)"),
-        (lambda t: t.update(dist_token=torch.zeros(1)), r"dist_token .*not part of a plain"),
+        (lambda t: t.update(dist_token=torch.zeros(1)), r"dist_token.*not supported; give a plain"),
         (lambda t: t["head.bias"].fill_(torch.nan), r"head\.bias is not all finite"),
         (lambda t: t.update({"pos_embed": torch.zeros(1, 8, 64)}), r"8 tokens, expected a square"),
         (

@@ -133,11 +133,15 @@ def test_an_output_is_checked_before_the_work(odd):
     check_output(odd / "new", [source])
     check_output("/dev/null", [source])
     (odd / "same").symlink_to(source)
+    (odd / "loop").symlink_to(odd / "loop")
+    (odd / "far").symlink_to(odd / "absent" / "a")
     for path, said in (
         (odd / "folder", "a folder"),
         (odd / "absent" / "a", "no such folder; make it first"),
         (source / "a", "not a folder"),
         (odd / "same", "also read by this command"),
+        (odd / "loop", "a link that leads to itself"),
+        (odd / "far", "no such folder; make it first"),
     ):
         with pytest.raises(DataError, match=said):
             check_output(path, [source])

@@ -185,7 +185,7 @@ OPENED = [
 
 
 ODD = [(name, flag, what) for name, flag in OPENED for what in ("absent", "fifo")]
-ODD += [(name, flag, what) for name, flag in OPENED[:6] for what in ("loop", "nul")]
+ODD += [(name, flag, "loop") for name, flag in OPENED[:6]]
 
 
 @pytest.mark.parametrize(("name", "flag", "what"), ODD)
@@ -200,10 +200,8 @@ def test_a_path_that_cannot_be_used_is_refused_before_the_work(
         os.mkfifo(path)
     elif what == "loop":
         path.symlink_to(path)
-    elif what == "absent":
-        given = str(tmp_path / "none" / "odd.yaml")
     else:
-        given = "a\0b.yaml"
+        given = str(tmp_path / "none" / "odd.yaml")
     writes = flag in ("--out", "--work", "--json")
     folder = flag == "--work" or name in ("run", "ablate_training")
     if writes and (what == "absent" if folder else what == "fifo"):
@@ -215,9 +213,9 @@ def test_a_path_that_cannot_be_used_is_refused_before_the_work(
             arguments += ["--subnet", f"{data}/subnet.json"]
     if name == "search" and flag == "--run":
         arguments += ["--images", f"{data}/mix.tar"]
-    began = time.process_time()
-    refused(invoke(name, [*arguments, flag, given]))
-    assert time.process_time() - began < 10
+    result = invoke(name, [*arguments, flag, given])
+    refused(result)
+    assert "calibrate" not in result.output
     assert list(out.iterdir()) == []
 
 
@@ -427,8 +425,17 @@ def test_a_fine_tuning_killed_at_any_moment_goes_on(data: Path, tmp_path: Path) 
     with held(folder):
         assert "another training is at work" in refused(invoke("finetune", arguments))
     subnet = (folder / "subnet.json").read_bytes()
-    parent = [a for a in arguments if a not in ("--share8", "1")]
-    parent += ["--run", str(folder), "--subnet", str(folder / "subnet.json"), "--work", str(folder)]
+    parent = [a for a in good("finetune", data, tmp_path) if a not in ("--share8", "1")]
+    parent += [
+        "--threads",
+        "1",
+        "--run",
+        str(folder),
+        "--subnet",
+        str(folder / "subnet.json"),
+        "--work",
+        str(folder),
+    ]
     assert "was begun with" in refused(invoke("finetune", parent))
     assert (folder / "subnet.json").read_bytes() == subnet
 
