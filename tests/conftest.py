@@ -22,6 +22,8 @@ SLOW = (
 """Files that `make test-quick` leaves out: they simulate, train, build, or run whole models."""
 FLOATS = ("test_train_", "test_export", "test_search_run", "test_ablate_training")
 """Files of which some verdicts rest on float arithmetic: `make test-cpus` runs them again."""
+NOT_FLOATS = ("test_train_commands", "test_train_pictures", "test_train_weights")
+"""But for these, which are about arguments and files."""
 
 
 def pytest_collection_modifyitems(items):
@@ -29,7 +31,7 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.path.name.startswith(SLOW):
             item.add_marker(pytest.mark.slow)
-        if item.path.name.startswith(FLOATS):
+        if item.path.name.startswith(FLOATS) and not item.path.name.startswith(NOT_FLOATS):
             item.add_marker(pytest.mark.floats)
 
 

@@ -232,7 +232,27 @@ def test_compiled_loops_compute_the_same() -> None:
     integer.Fusion.on = True
     try:
         fused = integer.mlp_branch(x, tensors, EPSILON)
+        # PyTorch 2.13 cannot compile them for a processor whose vectors it is told not to use.
+        assert integer.Fusion.on or torch.backends.cpu.get_cpu_capability() == "DEFAULT"
     finally:
         integer.Fusion.on = False
     torch.testing.assert_close(fused, plain, rtol=0, atol=60)
     assert (fused == plain).float().mean() > 0.9
+
+
+def test_loops_that_cannot_be_compiled_run_as_they_are(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As without a compiler: one warning, and no further attempts."""
+
+    def fails(*_: object) -> None:
+        raise torch._dynamo.exc.TorchDynamoException("InvalidCxxCompiler: none found\nmore")
+
+    monkeypatch.setattr(torch, "compile", lambda function, **_: fails)
+    monkeypatch.setattr(integer.Fusion, "on", True)
+    double = integer.fused(lambda x: 2 * x)
+    assert [double(1), double(2)] == [2, 4]
+    assert not integer.Fusion.on
+    said = capsys.readouterr().err
+    assert said.count("warning: ") == 1
+    assert "(InvalidCxxCompiler: none found); going on without" in said

@@ -30,6 +30,7 @@ from quasar_runtime.arithmetic import (
 )
 from quasar_runtime.interface import HEAD_DIM
 from quasar_runtime.tables import EXP_STEP, RECIPROCAL, RSQRT, RSQRT_FIRST
+from train.command import warn
 
 HALF = torch.bfloat16
 EXP_LAST = 255
@@ -53,7 +54,8 @@ class Fusion:
 
 
 def fused(function: F) -> F:
-    """Compile a function that does no matrix product into one loop, while `Fusion.on`."""
+    """Compile a function that does no matrix product into one loop, while `Fusion.on`. Where it
+    cannot be compiled, a warning says so once, and `Fusion.on` ends."""
     compiled: list[Callable[..., Any]] = []
 
     @functools.wraps(function)
@@ -63,7 +65,13 @@ def fused(function: F) -> F:
         if not compiled:
             torch._dynamo.config.recompile_limit = SHAPES
             compiled.append(torch.compile(function, dynamic=True))
-        return compiled[0](*arguments)
+        try:
+            return compiled[0](*arguments)
+        except torch._dynamo.exc.TorchDynamoException as e:
+            Fusion.on = False  # no compiler, or one that fails
+            reason = next(iter(str(e).splitlines()), type(e).__name__)
+            warn(f"PyTorch cannot compile loops here ({reason}); going on without, more slowly")
+            return function(*arguments)
 
     return call  # type: ignore[return-value]
 
