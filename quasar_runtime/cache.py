@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from quasar_runtime.errors import DeviceError
+from quasar_runtime.files import existing
 
 VARIABLE = "QUASAR_CACHE"
 NEEDED = 300
@@ -44,11 +45,6 @@ def unusable(reason: OSError, folder: Path) -> DeviceError:
         f"{where}: {reason.strerror or reason}: simulations are kept in {folder}; set {VARIABLE} "
         f"to a folder that can be written and has {NEEDED} MB of room"
     )
-
-
-def existing(folder: Path) -> Path:
-    """The folder itself, or the closest one above it that exists."""
-    return next((p for p in (folder, *folder.parents) if os.path.lexists(p)), folder)
 
 
 def _absolute(path: str) -> Path:

@@ -78,7 +78,8 @@ def variables(machine: Machine) -> Finding:
 
 def cache(machine: Machine) -> Finding:
     """Whether built simulations can be kept."""
-    from quasar_runtime.cache import NEEDED, VARIABLE, cache_folder, existing
+    from quasar_runtime.cache import NEEDED, VARIABLE, cache_folder
+    from quasar_runtime.files import existing
 
     try:
         folder = cache_folder()

@@ -9,7 +9,6 @@ a bad picture is an ImageError and a bad labels file a DataError.
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -166,6 +165,11 @@ def kind_of(mode: int) -> str:
     return next((name for is_kind, name in KINDS if is_kind(mode)), "a regular file")
 
 
+def existing(path: Path) -> Path:
+    """The path itself, or the closest folder above it that exists."""
+    return next((p for p in (path, *path.parents) if os.path.lexists(p)), path)
+
+
 def check_output(
     path: AnyPath, inputs: Iterable[AnyPath] = (), error: type[QuasarError] = DataError
 ) -> None:
@@ -208,7 +212,7 @@ def replacing(path: AnyPath, error: type[QuasarError] = DataError) -> Iterator[I
     if target.is_symlink():
         target = Path(os.path.realpath(target))  # the link stays, what it names is replaced
     direct = target.exists() and not target.is_file()
-    partial = target if direct else target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    partial = target if direct else target.with_name(f".{target.name}.{os.urandom(4).hex()}")
     nameless = None if direct else _nameless(target.parent)
     try:
         with (

@@ -80,6 +80,23 @@ def pytest_terminal_summary(terminalreporter):
         )
 
 
+@pytest.fixture
+def cannot_be_listed(monkeypatch):
+    """Makes folders of a name unlistable. Permissions do not stop root: the call fails as it would
+    for others."""
+    scandir = os.scandir
+
+    def refuse(name):
+        def scan(path):
+            if os.fspath(path).endswith(name):
+                raise PermissionError(13, "Permission denied", os.fspath(path))
+            return scandir(path)
+
+        monkeypatch.setattr(os, "scandir", scan)
+
+    return refuse
+
+
 def arithmetic(torch):
     """What PyTorch keeps for a whole process: threads, and how float32 is multiplied."""
     product = torch.backends.mkldnn.matmul.fp32_precision

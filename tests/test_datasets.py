@@ -239,19 +239,12 @@ def test_data_set_in_a_subfolder_is_pointed_out(tmp_path):
 # --- nothing is left out in silence
 
 
-def test_what_looks_like_a_picture_is_a_sample_and_the_rest_is_told(tmp_path, monkeypatch):
+def test_what_looks_like_a_picture_is_a_sample_and_the_rest_is_told(tmp_path, cannot_be_listed):
     touch(tmp_path, "n00000003/a.jpg", "n00000003/b.HEIC", "n00000005/notes", "n00000005/in/x.jpg")
     os.mkfifo(tmp_path / "n00000003/c.jpg")
     (tmp_path / "n00000005/d.jpg").symlink_to("nowhere")
     (tmp_path / "n00000005/again").symlink_to(tmp_path / "n00000003")
-    scandir = os.scandir
-
-    def refuse(path):
-        if os.fspath(path).endswith("in"):
-            raise PermissionError(13, "Permission denied", os.fspath(path))
-        return scandir(path)
-
-    monkeypatch.setattr(os, "scandir", refuse)
+    cannot_be_listed("in")
     dataset = read_dataset(tmp_path, CLASSES)
     assert pairs(dataset) == [
         ("n00000003/a.jpg", 3),

@@ -110,18 +110,10 @@ def test_a_listing_tells_what_it_leaves_out(odd):
     assert listing.others == {".heic": 1, "": 2}  # plain, socket
 
 
-def test_a_folder_that_cannot_be_listed_is_told(tmp_path, monkeypatch):
-    """Permissions do not stop root: the call fails as it would for others."""
+def test_a_folder_that_cannot_be_listed_is_told(tmp_path, cannot_be_listed):
     (tmp_path / "closed").mkdir()
     (tmp_path / "a.jpg").write_bytes(b"x")
-    scandir = os.scandir
-
-    def refuse(path):
-        if os.fspath(path).endswith("closed"):
-            raise PermissionError(13, "Permission denied", os.fspath(path))
-        return scandir(path)
-
-    monkeypatch.setattr(os, "scandir", refuse)
+    cannot_be_listed("closed")
     listing = list_files(tmp_path, lambda name: name.endswith(".jpg"))
     assert [s.why for s in listing.skipped] == ["cannot be listed (Permission denied)"]
     assert [p.name for p in listing.found] == ["a.jpg"]

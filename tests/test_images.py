@@ -556,21 +556,14 @@ def test_addresses_are_not_fetched():
 # --- folders and iterables
 
 
-def test_what_of_a_folder_cannot_be_read_keeps_its_place(tmp_path, monkeypatch):
+def test_what_of_a_folder_cannot_be_read_keeps_its_place(tmp_path, cannot_be_listed):
     for name in ("a.png", "d.png", "note.txt", "old.GIF"):
         (tmp_path / name).write_bytes(encoded(photo(), "PNG"))
     os.mkfifo(tmp_path / "b.jpg")
     (tmp_path / "c.jpg").symlink_to("nowhere")
     (tmp_path / "closed").mkdir()
     (tmp_path / "linked").symlink_to(tmp_path)
-    scandir = os.scandir
-
-    def refuse(path):
-        if os.fspath(path).endswith("closed"):
-            raise PermissionError(13, "Permission denied", os.fspath(path))
-        return scandir(path)
-
-    monkeypatch.setattr(os, "scandir", refuse)
+    cannot_be_listed("closed")
     listing = list_pictures(tmp_path)
     names = [path.name for path in pictures_of(listing)]
     assert names == ["a.png", "b.jpg", "c.jpg", "closed", "d.png"]

@@ -271,6 +271,7 @@ def main() -> None:
     parser.add_argument("--test", metavar="ARGUMENTS", help="also `make test ARGUMENTS`, may be ''")
     parser.add_argument("--folder", type=Path, default=Path("/var/tmp/quasar-bare"))
     parser.add_argument("--mirror", help="default: this machine's own")
+    parser.add_argument("--components", default="main", help="of --mirror, with commas")
     parser.add_argument(
         "--keep", action="store_true", help="keep the last system tried, RELEASE.tried"
     )

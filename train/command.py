@@ -19,10 +19,11 @@ from typing import Any
 
 import click
 
+from quasar_runtime.cli import streams
 from quasar_runtime.errors import DataError, QuasarError
-from quasar_runtime.files import AnyPath, check_output
+from quasar_runtime.files import AnyPath, check_output, existing
 
-FAILED, INTERRUPTED, PIPE_CLOSED = 1, 130, 141
+FAILED, INTERRUPTED = 1, 130
 MOST_SEED = 2**32 - 1
 MOST_WARNINGS = 10
 """Of one kind that are printed one by one."""
@@ -43,7 +44,8 @@ class Command(click.Command):
         self.kept = kept
 
     def invoke(self, ctx: click.Context) -> None:
-        with _streams(), _signals():
+        streams.complete()
+        with _signals():
             ctx.exit(self._run(ctx))
 
     def _run(self, ctx: click.Context) -> int:
@@ -59,8 +61,7 @@ class Command(click.Command):
             say(f"{'Terminated' if terminated else 'Interrupted'}: {self.kept}")
             return 128 + signal.SIGTERM if terminated else INTERRUPTED
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            return PIPE_CLOSED
+            return streams.nobody_reads()
         except Exception as e:
             reason = explained(e)
             if reason is None:
@@ -93,12 +94,8 @@ def explained(error: BaseException) -> str | None:
 def say(text: str) -> None:
     """One line on stderr, beside the progress bar, whatever the text holds."""
     line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(text.split()))
-    progress = sys.modules.get("tqdm")
-    with suppress(OSError, ValueError):  # nobody reads it
-        if progress is None:
-            click.echo(line, err=True)
-        else:
-            progress.tqdm.write(line, file=sys.stderr)
+    with suppress(ValueError):  # a stream that was closed in Python
+        streams.complain(line)
 
 
 _said: set[str] = set()
@@ -139,25 +136,6 @@ def _signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def _streams() -> Iterator[None]:
-    """Closed standard streams lead nowhere: no file that is opened gets their numbers."""
-    for number in range(3):
-        if not _is_open(number):
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number: this one
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - for the process's life
-    yield
-
-
-def _is_open(number: int) -> bool:
-    with suppress(OSError):
-        os.fstat(number)
-        return True
-    return False
 
 
 # --- options ---
@@ -208,9 +186,7 @@ def check_file(path: Path, images: Path | None, inputs: Iterable[AnyPath | None]
 
 def check_folder(path: Path) -> None:
     """DataError unless `path` is a folder that can be written to, or can be made."""
-    found = path
-    while not os.path.lexists(found) and found != found.parent:
-        found = found.parent
+    found = existing(path)
     try:
         if not found.is_dir():
             raise DataError(f"{path}: {found} is not a folder; choose another name")

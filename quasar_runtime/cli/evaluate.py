@@ -51,7 +51,7 @@ def evaluate(
     """
     from quasar_runtime.datasets import read_dataset
     from quasar_runtime.evaluate import Evaluation
-    from quasar_runtime.zoo import load_model
+    from quasar_runtime.zoo import find_model, load_model
 
     # All that the user gives is checked before the device is opened, which may take minutes.
     loaded = load_model(model)
@@ -59,7 +59,7 @@ def evaluate(
     for note in dataset.notes:
         out.warn(note)
     stopped: QuasarError | None = None
-    reads = [model, folder, *([labels] if labels else [])]
+    reads = [str(find_model(model)), folder, *([labels] if labels else [])]
     with open_session(loaded, on, out, reads=reads, writes=[resume]) as session:
         evaluation = Evaluation(session, dataset, resume)
         with out.bar(len(dataset.samples), "images", evaluation.done) as step:

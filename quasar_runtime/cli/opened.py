@@ -15,6 +15,7 @@ from quasar_runtime.errors import DataError, QuasarError
 
 if TYPE_CHECKING:
     from quasar_runtime.device.rtl_watch import Waves
+    from quasar_runtime.files import AnyPath
     from quasar_runtime.model import Model
     from quasar_runtime.session import Session
 
@@ -30,7 +31,7 @@ def open_session(
     on: DeviceOptions,
     out: Output,
     *,
-    reads: Sequence[str] = (),
+    reads: Sequence[AnyPath] = (),
     writes: Sequence[str | None] = (),
 ) -> Iterator[Session]:
     """The session of a verb; closed afterwards, whatever happens.
@@ -41,8 +42,8 @@ def open_session(
     """
     from quasar_runtime.session import Session
 
-    named = [model] if isinstance(model, str) else []
-    _check_outputs([path for path in (*writes, on.vcd, on.fst) if path], [*named, *reads])
+    if outputs := [path for path in (*writes, on.vcd, on.fst) if path]:
+        _check_outputs(outputs, [*_file_of(model), *reads])
     if on.device == "rtl":
         with _simulated(model, on, out) as session:
             yield session
@@ -80,20 +81,24 @@ def _simulated(model: str | Model, on: DeviceOptions, out: Output) -> Iterator[S
         )
 
 
-def _check_outputs(writes: Sequence[str], reads: Sequence[str]) -> None:
-    """DataError unless all of `writes` can be written without harm to another file of theirs or to
-    one of `reads`."""
-    if not writes:
-        return
-    from quasar_runtime.files import check_output
-    from quasar_runtime.images import list_pictures
+def _file_of(model: str | Model) -> list[Path]:
+    """The file of a model that is named; what is no model is told later."""
     from quasar_runtime.zoo import find_model
 
-    inputs: list[str | os.PathLike[str]] = []
+    with suppress(QuasarError):
+        return [find_model(model)] if isinstance(model, str) else []
+    return []
+
+
+def _check_outputs(writes: Sequence[str], reads: Sequence[AnyPath]) -> None:
+    """DataError unless all of `writes` can be written without harm to another file of theirs or to
+    one of `reads`."""
+    from quasar_runtime.files import check_output
+    from quasar_runtime.images import list_pictures
+
+    inputs: list[AnyPath] = []
     for path in reads:
         inputs += list_pictures(path).found if os.path.isdir(path) else [path]
-        with suppress(QuasarError):  # names of the zoo's models; what is no model is told later
-            inputs.append(find_model(path))
     seen: set[str] = set()
     for path in writes:
         check_output(path, inputs)
