@@ -26,6 +26,12 @@ NOT_FLOATS = ("test_train_commands", "test_train_pictures", "test_train_weights"
 """But for these, which are about arguments and files."""
 
 
+def pytest_make_parametrize_id(val, argname):
+    """Files' contents do not name tests: with a time in them each process would have other names,
+    and pytest-xdist runs only what all processes collect alike. Equal names get numbers."""
+    return argname if isinstance(val, bytes) else None
+
+
 def pytest_collection_modifyitems(items):
     """The markers follow from the file's name: whoever adds a test has nothing to do."""
     for item in items:

@@ -169,7 +169,7 @@ def save_shape(tensors: Tensors) -> bytes:
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a Git LFS pointer"),
         (b"\n<!DOCTYPE html><html>", "a web page, not weights"),
         (b'{"error": "not found"}', "JSON, but no index"),
-        (gzip.compress(b"x" * 100), "compressed .gzip.; unpack it first"),
+        (gzip.compress(b"x" * 100, mtime=0), "compressed .gzip.; unpack it first"),
         (b"\x89HDF\r\n\x1a\n" + b"\0" * 100, "an HDF5 file"),
         (b"\0" * 257 + b"ustar" + b"\0" * 250, "a tar archive"),
         (b"no checkpoint at all", "not a safetensors file"),
