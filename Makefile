@@ -14,7 +14,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip install --quiet --disable-pip-version-check
 # A stamp of its own, since an environment without PyTorch does not do for the tests that want it.
 TESTED := $(VENV)/installed-test$(if $(filter 0,$(TRAIN)),-without-torch)
-ENGINE := $(wildcard quasar_runtime/native/*.c quasar_runtime/native/*.h quasar_runtime/native/*.py)
+ENGINE := $(wildcard quasar_runtime/devices/native/*.py quasar_runtime/devices/native/*/*.[ch])
 
 # Each process begins with half of the tests, in order, so that what tests share is made once, and
 # takes half of what the other has left when it is done.
@@ -33,7 +33,7 @@ TYPES_OF := 'import sys; v = sys.version_info; print(f"--python-version 3.{v[1]}
 lint: $(TESTED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/clang-format --dry-run --Werror quasar_runtime/native/*.[ch] tests/*.c tools/campaigns/*/*.c
+	$(BIN)/clang-format --dry-run --Werror quasar_runtime/devices/native/*/*.[ch] tests/runtime/*/*.c tools/campaigns/*/*.c
 	$(BIN)/mypy $$($(BIN)/python -c $(TYPES_OF))
 
 unit: $(TESTED)
@@ -78,7 +78,7 @@ zcu102: $(VENV)/installed
 	PYTHON="$(abspath $(BIN)/python)" tools/board/zcu102.sh --output docs/zcu102_transcript.txt
 
 interface: $(VENV)/installed
-	$(BIN)/python -m quasar_runtime.interface_emit
+	$(BIN)/python -m quasar_runtime.isa.emit
 
 # The models of model_zoo/ from the published checkpoints and calibration images in ../shared/data.
 zoo: $(VENV)/installed-test
@@ -89,7 +89,7 @@ notebooks: $(VENV)/installed-test
 	$(BIN)/python notebooks/execute.py
 
 clean:
-	rm -rf $(VENV) $(VENV)-numpy1 $(VENV)-pynq3 $(VENV)-pynq4 build *.egg-info quasar_runtime/native/*.so
+	rm -rf $(VENV) $(VENV)-numpy1 $(VENV)-pynq3 $(VENV)-pynq4 build *.egg-info quasar_runtime/devices/native/*.so
 
 $(VENV)/bin/pip: | system
 	$(PYTHON) -m venv $(VENV)

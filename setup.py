@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
@@ -44,7 +44,7 @@ class BuildWithData(build_py):
         patterns = {
             "model_zoo": ("*.safetensors", "index.json"),
             "overlays": ("*/overlay.json", "*/*.bit", "*/*.hwh", "*/SHA256SUMS"),
-            "hw_src": ("rtl/*.sv", "sim/sim_main.cpp", "sim/*.h"),
+            "hw_src": ("rtl/**/*.sv", "sim/sim_main.cpp", "sim/*.h"),
         }
         for folder, globs in patterns.items():
             for pattern in globs:
@@ -62,16 +62,13 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.10",
-    packages=[
-        "quasar_runtime",
-        "quasar_runtime.cli",
-        "quasar_runtime.device",
-        "quasar_runtime.native",
-        "quasar_runtime.pynq_sim",
-    ],
-    package_data={"quasar_runtime": ["py.typed"], "quasar_runtime.native": ["*.c", "*.h"]},
+    packages=find_packages(include=["quasar_runtime*"]),
+    package_data={
+        "quasar_runtime": ["py.typed"],
+        "quasar_runtime.devices.native": ["engine/*.[ch]", "kernels/*.[ch]"],
+    },
     cmdclass={"build_py": BuildWithData},
-    cffi_modules=["quasar_runtime/native/build_native.py:ffibuilder"],
+    cffi_modules=["quasar_runtime/devices/native/build.py:ffibuilder"],
     install_requires=[
         "numpy>=1.26,<3",
         "pillow>=10",

@@ -94,11 +94,11 @@ def onnxruntime_infer(path: Path, threads: int) -> Infer:
 
 
 def quasar_infer(model: str, threads: int, kernels: str | None) -> Infer:
-    from quasar_runtime.compiler import compile_model
-    from quasar_runtime.device.base import Job
-    from quasar_runtime.device.native import NativeDevice
-    from quasar_runtime.overlay import load_overlay
-    from quasar_runtime.zoo import load_model
+    from quasar_runtime.compiler.compile import compile_model
+    from quasar_runtime.devices.base import Job
+    from quasar_runtime.devices.native.device import NativeDevice
+    from quasar_runtime.isa.overlay import load_overlay
+    from quasar_runtime.model.zoo import load_model
 
     program = compile_model(load_model(model), load_overlay("b1024"))
     device = NativeDevice(program.overlay, threads=threads, kernels=kernels)

@@ -26,21 +26,21 @@ from pathlib import Path
 import click
 import numpy as np
 
-from quasar_runtime import interface as hw
-from quasar_runtime.compiler import compile_model
-from quasar_runtime.cycles import Cycles, program_cycles
-from quasar_runtime.device.base import Job
-from quasar_runtime.device.rtl import RtlDevice
+from quasar_runtime.compiler.compile import compile_model
+from quasar_runtime.cycles.predict import Cycles, program_cycles
+from quasar_runtime.devices.base import Job
+from quasar_runtime.devices.rtl.device import RtlDevice
 from quasar_runtime.errors import CompileError
-from quasar_runtime.interface import Opcode
-from quasar_runtime.model import Model, random_model
-from quasar_runtime.overlay import Overlay, load_overlay, overlay_names
-from quasar_runtime.program import Program
+from quasar_runtime.isa import interface as hw
+from quasar_runtime.isa.interface import Opcode
+from quasar_runtime.isa.overlay import Overlay, load_overlay, overlay_names
+from quasar_runtime.isa.program import Program
+from quasar_runtime.model.network import Model, random_model
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # train/ is not a part of the package
 
-from train.cost import OverlayCost
-from train.space import SPACES, Space, Subnet
+from train.cost.cycles import OverlayCost
+from train.spaces.space import SPACES, Space, Subnet
 
 LIMITS = {"image": 0.03, "operation": 0.1}
 """Largest errors: of an image, and of an operation that takes more than SHARE of it."""

@@ -27,9 +27,9 @@ import json, sys, time
 sys.path.insert(0, "benchmarks")
 import numpy as np
 import native_speed
-from quasar_runtime.compiler import compile_model
-from quasar_runtime.device.native import available_kernels
-from quasar_runtime.overlay import load_overlay
+from quasar_runtime.compiler.compile import compile_model
+from quasar_runtime.devices.native.device import available_kernels
+from quasar_runtime.isa.overlay import load_overlay
 
 images, threads = int(sys.argv[1]), int(sys.argv[2])
 program = compile_model(native_speed.geometry("tiny", 0.5), load_overlay("b8192"))

@@ -20,13 +20,13 @@ from dataclasses import dataclass, field
 import click
 import numpy as np
 
-from quasar_runtime import interface as hw
-from quasar_runtime.compiler import compile_model
-from quasar_runtime.device.base import Job
-from quasar_runtime.device.native import NativeDevice, available_kernels, peak_macs
-from quasar_runtime.model import Model, random_model
-from quasar_runtime.overlay import load_overlay
-from quasar_runtime.program import Program
+from quasar_runtime.compiler.compile import compile_model
+from quasar_runtime.devices.base import Job
+from quasar_runtime.devices.native.device import NativeDevice, available_kernels, peak_macs
+from quasar_runtime.isa import interface as hw
+from quasar_runtime.isa.overlay import load_overlay
+from quasar_runtime.isa.program import Program
+from quasar_runtime.model.network import Model, random_model
 
 GEOMETRIES = {"tiny": 3, "small": 6, "base": 12}
 """Heads of the DeiT models; width is 64 a head, MLP 256 a head, 12 blocks."""
@@ -135,7 +135,7 @@ def main(
     table: bool,
 ) -> None:
     if model:
-        from quasar_runtime.zoo import load_model
+        from quasar_runtime.model.zoo import load_model
 
         net = load_model(model)
     else:

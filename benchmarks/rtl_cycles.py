@@ -39,15 +39,15 @@ from pathlib import Path
 import click
 import numpy as np
 
-from quasar_runtime import interface as hw
-from quasar_runtime import reference
-from quasar_runtime.compiler import compile_model
-from quasar_runtime.device.base import Job
-from quasar_runtime.device.rtl import RtlDevice
-from quasar_runtime.interface import Opcode
-from quasar_runtime.model import Model, random_model
-from quasar_runtime.overlay import Overlay, load_overlay
-from quasar_runtime.program import Program, digit_groups
+from quasar_runtime.compiler.compile import compile_model
+from quasar_runtime.devices.base import Job
+from quasar_runtime.devices.reference import executor as reference
+from quasar_runtime.devices.rtl.device import RtlDevice
+from quasar_runtime.isa import interface as hw
+from quasar_runtime.isa.interface import Opcode
+from quasar_runtime.isa.overlay import Overlay, load_overlay
+from quasar_runtime.isa.program import Program, digit_groups
+from quasar_runtime.model.network import Model, random_model
 
 GEOMETRIES = {"deit-tiny": (3, 768), "deit-small": (6, 1536), "vit-2.25g": (4, 1120)}
 """Heads and MLP width; width is 64 a head, 12 blocks."""
@@ -120,7 +120,7 @@ def load(name: str) -> Model:
             classes=1000,
             share8=SHARES[bits],
         )
-    from quasar_runtime.zoo import load_model
+    from quasar_runtime.model.zoo import load_model
 
     return load_model(name)
 

@@ -13,9 +13,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from quasar_runtime.device.rtl_build import Build, lint_command  # noqa: E402
+from quasar_runtime.devices.rtl.build import Build, lint_command  # noqa: E402
 from quasar_runtime.errors import QuasarError  # noqa: E402
-from quasar_runtime.overlay import load_overlay, overlay_names  # noqa: E402
+from quasar_runtime.isa.overlay import load_overlay, overlay_names  # noqa: E402
 
 RTL, STUB = ROOT / "hw_src" / "rtl", ROOT / "hw_src" / "sim" / "stub"
 ARRANGEMENTS = ROOT / "hw_src" / "synth" / "arrangements"
@@ -36,7 +36,8 @@ def arrangement(top: str, *parameters: str) -> tuple[list[str], dict[str, str]]:
     build = Build(load_overlay("b1024"), RTL)
     command, environment = lint_command(build)
     values = [f"-G{parameter}" for parameter in (*parameters, "TOKENS=2", "ROWS=4")]
-    folders = ["-y", str(RTL), "-y", str(ARRANGEMENTS)]
+    searched = [str(part) for part in build.design if part == "-y" or Path(part).is_dir()]
+    folders = [*searched, "-y", str(ARRANGEMENTS)]
     primitive = ["+define+QUASAR_PRIMITIVE", str(ARRANGEMENTS.parent / "dsp48e2.sv")]
     files = [*map(str, build.packages), str(ARRANGEMENTS / f"{top}.sv")]
     design = ["--top-module", top, *values, *folders, *primitive, *files]

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "quasar_runtime.session": ("Session",),
-    "quasar_runtime.results": ("LayerTime", "Prediction", "Profile", "Result", "Times"),
+    "quasar_runtime.session.session": ("Session",),
+    "quasar_runtime.session.results": ("LayerTime", "Prediction", "Profile", "Result", "Times"),
     "quasar_runtime.files": ("Listing", "Skipped"),
-    "quasar_runtime.images": ("list_pictures",),
-    "quasar_runtime.model": ("Model",),
-    "quasar_runtime.zoo": ("list_models", "load_model"),
-    "quasar_runtime.device": ("available_devices", "open_device"),
+    "quasar_runtime.images.prepare": ("list_pictures",),
+    "quasar_runtime.model.network": ("Model",),
+    "quasar_runtime.model.zoo": ("list_models", "load_model"),
+    "quasar_runtime.devices.catalogue": ("available_devices", "open_device"),
     "quasar_runtime.errors": (
         "ArenaError",
         "CompileError",
@@ -45,7 +45,7 @@ _HOMES = {
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 if TYPE_CHECKING:
-    from quasar_runtime.device import available_devices, open_device
+    from quasar_runtime.devices.catalogue import available_devices, open_device
     from quasar_runtime.errors import (
         ArenaError,
         CompileError,
@@ -65,11 +65,11 @@ if TYPE_CHECKING:
         QuasarError,
     )
     from quasar_runtime.files import Listing, Skipped
-    from quasar_runtime.images import list_pictures
-    from quasar_runtime.model import Model
-    from quasar_runtime.results import LayerTime, Prediction, Profile, Result, Times
-    from quasar_runtime.session import Session
-    from quasar_runtime.zoo import list_models, load_model
+    from quasar_runtime.images.prepare import list_pictures
+    from quasar_runtime.model.network import Model
+    from quasar_runtime.model.zoo import list_models, load_model
+    from quasar_runtime.session.results import LayerTime, Prediction, Profile, Result, Times
+    from quasar_runtime.session.session import Session
 
 __all__ = [
     "ArenaError",

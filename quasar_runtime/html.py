@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from quasar_runtime.errors import printable
 
 if TYPE_CHECKING:
-    from quasar_runtime.model import Linear, Model
-    from quasar_runtime.results import LayerTime, Profile, Result
-    from quasar_runtime.session import Session
+    from quasar_runtime.model.network import Linear, Model
+    from quasar_runtime.session.results import LayerTime, Profile, Result
+    from quasar_runtime.session.session import Session
 
 BLUE, ORANGE, GREEN, RED, GREY = "#4c78a8", "#f58518", "#54a24b", "#e45756", "#9a9a9a"
 KINDS = {

@@ -21,37 +21,31 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from quasar_runtime.compiler import compile_model
-from quasar_runtime.cycles import program_cycles
+from quasar_runtime.compiler.compile import compile_model
+from quasar_runtime.cycles.predict import program_cycles
 from quasar_runtime.errors import DataError
 from quasar_runtime.files import replacing
-from quasar_runtime.interface import HEAD_DIM
-from quasar_runtime.model import Model
-from quasar_runtime.overlay import Overlay, load_overlay
-from train import command as cli
-from train.calibrate import build, observe, search_hidden_ranges
-from train.checkpoint import Checkpoint, load_checkpoint
-from train.checks import check_evaluation, check_model
-from train.cost import OverlayCost
-from train.data import LABELS_FILE, Source, labels_for
-from train.emit import emit
-from train.evaluate import nearness, program_accuracy
-from train.export import (
-    CLIP_IMAGES,
-    ROW_GROUP,
-    TAME_IMAGES,
-    Recipe,
-    set_up,
-    split_pictures,
-)
-from train.fold import fold
-from train.massive import tame
-from train.predictor import EffectLoss
-from train.rounding import round_network
-from train.rows import choose_rows, row_costs, row_effects
-from train.search import SearchError
-from train.space import MATRICES, Block, Subnet
-from train.start import BALANCE
+from quasar_runtime.isa.interface import HEAD_DIM
+from quasar_runtime.isa.overlay import Overlay, load_overlay
+from quasar_runtime.model.network import Model
+
+from . import command as cli
+from .cost.cycles import OverlayCost
+from .data.pictures import LABELS_FILE, Source, labels_for
+from .export import CLIP_IMAGES, ROW_GROUP, TAME_IMAGES, Recipe, set_up, split_pictures
+from .networks.checkpoint import Checkpoint, load_checkpoint
+from .networks.folded import fold
+from .predictor import EffectLoss
+from .quantise.calibrate import build, observe, search_hidden_ranges
+from .quantise.checks import check_evaluation, check_model
+from .quantise.emit import emit
+from .quantise.massive import tame
+from .quantise.rounding import round_network
+from .quantise.rows import choose_rows, row_costs, row_effects
+from .report.evaluate import nearness, program_accuracy
+from .search import SearchError
+from .spaces.space import MATRICES, Block, Subnet
+from .training.initial import BALANCE
 
 IMAGE_SIZE, CLASSES = 224, 1000
 """Of the networks whose row effects are compared."""

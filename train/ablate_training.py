@@ -18,26 +18,18 @@ import torch
 from torch import Tensor
 
 from quasar_runtime.errors import DataError
-from train import command as cli
-from train.checkpoint import Checkpoint, load_checkpoint
-from train.data import LABELS_FILE, Source, labels_for, pictures
-from train.evaluate import Nearness
-from train.loop import Trainer
-from train.recipe import TrainRecipe
-from train.run import (
-    answers,
-    calibration,
-    check_classes,
-    nearness,
-    sentinels,
-    set_up,
-    train,
-    views_of,
-)
-from train.space import Space
-from train.start import Start, start
-from train.supernet import Supernet
-from train.views import Views, split
+
+from . import command as cli
+from .data.pictures import LABELS_FILE, Source, labels_for, pictures
+from .data.recipe import TrainRecipe
+from .data.views import Views, split
+from .networks.checkpoint import Checkpoint, load_checkpoint
+from .networks.supernet import Supernet
+from .report.evaluate import Nearness
+from .run import answers, calibration, check_classes, nearness, sentinels, set_up, train, views_of
+from .spaces.space import Space
+from .training.initial import Start, start
+from .training.trainer import Trainer
 
 THREADS = 2
 

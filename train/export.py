@@ -20,21 +20,12 @@ import torch
 from torch import Tensor
 
 from quasar_runtime.errors import DataError
-from quasar_runtime.model import Model, Preprocessing
-from quasar_runtime.validate import check_name
-from train import command as cli
-from train.calibrate import build, observe, search_hidden_ranges
-from train.checkpoint import PRESETS, Checkpoint, load_checkpoint
-from train.checks import (
-    PREFERRED_OVERLAY,
-    check_evaluation,
-    check_model,
-    check_owner,
-    check_provenance,
-    file_word,
-)
-from train.cost import read_subnet
-from train.data import (
+from quasar_runtime.model.network import Model, Preprocessing
+from quasar_runtime.model.validate import check_name
+
+from . import command as cli
+from .cost.cycles import read_subnet
+from .data.pictures import (
     LABELS_FILE,
     Decoded,
     Source,
@@ -46,17 +37,27 @@ from train.data import (
     require_labels,
     to_calibrate_on,
 )
-from train.emit import emit
-from train.evaluate import Nearness, nearness
-from train.finish import keep_and_measure, report
-from train.fold import Folded, fold
-from train.massive import Tamed, tame
-from train.network import QuantisedNetwork
-from train.origin import Owner, weights_facts
-from train.prune import check_prunes, prune
-from train.rounding import round_network
-from train.rows import choose_rows, choose_rows_of, row_costs, row_effects
-from train.space import Subnet
+from .networks.checkpoint import PRESETS, Checkpoint, load_checkpoint
+from .networks.folded import Folded, fold
+from .networks.origin import Owner, weights_facts
+from .networks.quantised import QuantisedNetwork
+from .quantise.calibrate import build, observe, search_hidden_ranges
+from .quantise.checks import (
+    PREFERRED_OVERLAY,
+    check_evaluation,
+    check_model,
+    check_owner,
+    check_provenance,
+    file_word,
+)
+from .quantise.emit import emit
+from .quantise.massive import Tamed, tame
+from .quantise.prune import check_prunes, prune
+from .quantise.rounding import round_network
+from .quantise.rows import choose_rows, choose_rows_of, row_costs, row_effects
+from .report.evaluate import Nearness, nearness
+from .report.finish import keep_and_measure, report
+from .spaces.space import Subnet
 
 TAME_IMAGES = 32
 CLIP_IMAGES = 32

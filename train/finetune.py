@@ -21,12 +21,22 @@ import torch
 from torch import Tensor
 
 from quasar_runtime.errors import DataError
-from quasar_runtime.model import Model
-from quasar_runtime.validate import check_name
-from train import command as cli
-from train import integer
-from train.checkpoint import Checkpoint, load_checkpoint
-from train.checks import (
+from quasar_runtime.model.network import Model
+from quasar_runtime.model.validate import check_name
+
+from . import command as cli
+from .cost.cycles import read_subnet
+from .data.pictures import LABELS_FILE, Source, labels_for, pictures
+from .data.recipe import TrainRecipe
+from .data.views import split
+from .export import Quantised, given, quantise_on
+from .networks import integer
+from .networks.checkpoint import Checkpoint, load_checkpoint
+from .networks.folded import fold
+from .networks.origin import Owner, weights_facts
+from .networks.quantised import QuantisedNetwork
+from .networks.supernet import Supernet
+from .quantise.checks import (
     PREFERRED_OVERLAY,
     check_evaluation,
     check_model,
@@ -34,22 +44,12 @@ from train.checks import (
     check_provenance,
     file_word,
 )
-from train.cost import read_subnet
-from train.data import LABELS_FILE, Source, labels_for, pictures
-from train.emit import emit
-from train.evaluate import Nearness
-from train.export import Quantised, given, quantise_on
-from train.finish import keep_and_measure, report
-from train.fold import fold
-from train.folder import held, read_json, write_json
-from train.loop import Trainer
-from train.metrics import read_lines
-from train.network import QuantisedNetwork
-from train.origin import Owner, weights_facts
-from train.prune import check_prunes
-from train.recipe import TrainRecipe
-from train.rounding import round_network
-from train.run import (
+from .quantise.emit import emit
+from .quantise.prune import check_prunes
+from .quantise.rounding import round_network
+from .report.evaluate import Nearness
+from .report.finish import keep_and_measure, report
+from .run import (
     GOES_ON,
     Run,
     Setting,
@@ -65,10 +65,11 @@ from train.run import (
     train,
     views_of,
 )
-from train.space import MATRICES, Block, Space, Subnet
-from train.start import Start
-from train.supernet import Supernet
-from train.views import split
+from .spaces.space import MATRICES, Block, Space, Subnet
+from .training.folder import held, read_json, write_json
+from .training.initial import Start
+from .training.metrics import read_lines
+from .training.trainer import Trainer
 
 
 def subnet_of(network: QuantisedNetwork) -> Subnet:

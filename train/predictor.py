@@ -7,9 +7,9 @@ many answers are right.
 
 The effect of a row is the squared error that 4 bits in place of 8 cause in its result, that of a
 hidden unit what it writes to the residual, each times the squared gradient of the network's output
-there (train/rows.py, train/order.py). Half their sum over 4-bit rows and missing units is, to
-second order and as if each erred alone, the Kullback-Leibler divergence from the float network that
-they add to that of all rows in 8 bits, before any training makes up for it.
+there (train/quantise/rows.py, train/quantise/order.py). Half their sum over 4-bit rows and missing
+units is, to second order and as if each erred alone, the Kullback-Leibler divergence from the float
+network that they add to that of all rows in 8 bits, before any training makes up for it.
 """
 
 from __future__ import annotations
@@ -27,17 +27,18 @@ import click
 import numpy as np
 import numpy.typing as npt
 
-from quasar_runtime.device import open_device
+from quasar_runtime.devices.catalogue import open_device
 from quasar_runtime.errors import CompileError, DeviceNotFound, ModelValueError
 from quasar_runtime.files import open_regular, replacing
-from train import command as cli
-from train.space import MATRICES, SHARES, Block, Space, SpaceError, Subnet
+
+from . import command as cli
+from .spaces.space import MATRICES, SHARES, Block, Space, SpaceError, Subnet
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from train.checkpoint import Checkpoint
-    from train.run import Run
+    from .networks.checkpoint import Checkpoint
+    from .run import Run
 
 LARGEST = "b8192"
 """The overlay on which a supernet's subnets are rated, whatever they are searched for."""
@@ -221,7 +222,7 @@ class SupernetLoss:
     """
 
     def __init__(self, run: Run, images: Tensor) -> None:
-        from train.run import answers
+        from .run import answers
 
         self.run, self.images = run, images
         self.wanted = answers(run.teacher, images)
@@ -229,9 +230,9 @@ class SupernetLoss:
     @classmethod
     def load(cls, folder: Path, images: Path) -> SupernetLoss:
         """Of a run's folder and the pictures of which the run held some out."""
-        from train.data import Source, pictures
-        from train.run import load_run
-        from train.views import split
+        from .data.pictures import Source, pictures
+        from .data.views import split
+        from .run import load_run
 
         run, source = load_run(folder), Source(images)
         if run.facts["images"] != images.absolute().name:
@@ -245,10 +246,10 @@ class SupernetLoss:
     def __call__(self, subnet: Subnet) -> float:
         import torch
 
-        from train.emit import emit
-        from train.evaluate import program_logits
-        from train.loop import divergence
-        from train.run import nearness
+        from .quantise.emit import emit
+        from .report.evaluate import program_logits
+        from .run import nearness
+        from .training.trainer import divergence
 
         run = self.run
         labels = [(f"n{i:08}", str(i)) for i in range(run.supernet.space.classes)]
@@ -267,12 +268,12 @@ class SupernetLoss:
 
 def measure_effects(checkpoint: Checkpoint, pictures: Tensor, seed: int = 0) -> EffectLoss:
     """The effects of a float checkpoint on calibration pictures, uint8 (N, S, S, 3)."""
-    from train.calibrate import build, observe
-    from train.fold import fold
-    from train.massive import tame
-    from train.order import contributions, descending
-    from train.rows import row_effects
-    from train.start import BALANCE, TAME_IMAGES
+    from .networks.folded import fold
+    from .quantise.calibrate import build, observe
+    from .quantise.massive import tame
+    from .quantise.order import contributions, descending
+    from .quantise.rows import row_effects
+    from .training.initial import BALANCE, TAME_IMAGES
 
     folded, few = fold(checkpoint), pictures[:TAME_IMAGES]
     tame(folded, observe(folded, few, seed), few)
@@ -297,9 +298,9 @@ def main(
     checkpoint: Path, images: Path, out: Path, image_size: int | None, preset: str | None
 ) -> None:
     """Measure what each row of a checkpoint loses by 4 bits, and what each hidden unit is worth."""
-    from train.checkpoint import load_checkpoint
-    from train.data import Source
-    from train.export import Recipe, set_up, split_pictures
+    from .data.pictures import Source
+    from .export import Recipe, set_up, split_pictures
+    from .networks.checkpoint import load_checkpoint
 
     set_up()
     cli.check_file(out, images, [checkpoint])

@@ -22,22 +22,31 @@ from torch import Tensor
 from tqdm import tqdm
 
 from quasar_runtime.errors import DataError
-from quasar_runtime.model import Preprocessing
-from train import command as cli
-from train import integer
-from train.checkpoint import Checkpoint, load_checkpoint
-from train.checks import file_word
-from train.data import LABELS_FILE, Source, decoded, in_turn, labels_for, pictures, to_calibrate_on
-from train.evaluate import Nearness
-from train.fold import Affine, Folded, FoldedBlock, patches
-from train.folder import held, read_json, read_state, write_json, write_state
-from train.loop import Place, Trainer, ask, divergence
-from train.metrics import Log
-from train.recipe import TrainRecipe
-from train.space import MATRICES, Space, Subnet
-from train.start import Start, check_fits, start
-from train.supernet import Supernet
-from train.views import Augmentation, Batches, Views, load, split
+from quasar_runtime.model.network import Preprocessing
+
+from . import command as cli
+from .data.pictures import (
+    LABELS_FILE,
+    Source,
+    decoded,
+    in_turn,
+    labels_for,
+    pictures,
+    to_calibrate_on,
+)
+from .data.recipe import TrainRecipe
+from .data.views import Augmentation, Batches, Views, load, split
+from .networks import integer
+from .networks.checkpoint import Checkpoint, load_checkpoint
+from .networks.folded import Affine, Folded, FoldedBlock, patches
+from .networks.supernet import Supernet
+from .quantise.checks import file_word
+from .report.evaluate import Nearness
+from .spaces.space import MATRICES, Space, Subnet
+from .training.folder import held, read_json, read_state, write_json, write_state
+from .training.initial import Start, check_fits, start
+from .training.metrics import Log
+from .training.trainer import Place, Trainer, ask, divergence
 
 BATCH = 32
 

@@ -32,13 +32,14 @@ from tqdm import tqdm
 
 from quasar_runtime.errors import DataError, QuasarError
 from quasar_runtime.files import open_regular, replacing
-from quasar_runtime.overlay import load_overlay
-from train import command as cli
-from train.area import ShapeCost, overlay_text, parse_budget, shape_costs
-from train.cost import Cost, CostModel, OverlayCost
-from train.genome import Genome
-from train.predictor import EffectLoss, SupernetLoss
-from train.space import Space, Subnet
+from quasar_runtime.isa.overlay import load_overlay
+
+from . import command as cli
+from .cost.area import ShapeCost, overlay_text, parse_budget, shape_costs
+from .cost.cycles import Cost, CostModel, OverlayCost
+from .predictor import EffectLoss, SupernetLoss
+from .spaces.genome import Genome
+from .spaces.space import Space, Subnet
 
 STUDY = "search"
 PREFERRED = "b1024"

@@ -14,23 +14,25 @@ from pathlib import Path
 
 import click
 
-from quasar_runtime.compiler import compile_model
-from quasar_runtime.cycles import image_fps
+from quasar_runtime.compiler.compile import compile_model
+from quasar_runtime.cycles.predict import image_fps
 from quasar_runtime.errors import DataError, did_you_mean
-from quasar_runtime.model import Model
-from quasar_runtime.model_file import read_model, write_model
-from quasar_runtime.overlay import load_overlay
-from quasar_runtime.zoo import build_index
-from train import command as cli
-from train import finetune, integer
-from train.checkpoint import Checkpoint, load_checkpoint
-from train.checks import check_evaluation
-from train.cost import read_subnet
-from train.data import LABELS_FILE, load_labels
-from train.export import Recipe, command_line, export, set_up
-from train.finish import keep, measure
-from train.pictures import Source
-from train.recipe import TrainRecipe
+from quasar_runtime.isa.overlay import load_overlay
+from quasar_runtime.model.file import read_model, write_model
+from quasar_runtime.model.network import Model
+from quasar_runtime.model.zoo import build_index
+
+from . import command as cli
+from . import finetune
+from .cost.cycles import read_subnet
+from .data.pictures import LABELS_FILE, load_labels
+from .data.recipe import TrainRecipe
+from .data.source import Source
+from .export import Recipe, command_line, export, set_up
+from .networks import integer
+from .networks.checkpoint import Checkpoint, load_checkpoint
+from .quantise.checks import check_evaluation
+from .report.finish import keep, measure
 
 DEIT = "deit_tiny_patch16_224.safetensors"
 AUGREG = "vit_tiny_patch16_224_augreg.safetensors"

@@ -44,7 +44,7 @@ def verilator_root() -> Path:
 
 def _modules() -> dict[str, Path]:
     """The file of each module and package."""
-    return {path.stem: path for folder in (RTL, ARRANGEMENTS) for path in folder.glob("*.sv")}
+    return {path.stem: path for folder in (RTL, ARRANGEMENTS) for path in folder.rglob("*.sv")}
 
 
 @cache

@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 from bench_build import library
 
-from quasar_runtime.interface import Opcode
-from quasar_runtime.overlay import Overlay, load_overlay
-from quasar_runtime.program import Program
+from quasar_runtime.isa.interface import Opcode
+from quasar_runtime.isa.overlay import Overlay, load_overlay
+from quasar_runtime.isa.program import Program
 
 STATUS = ("done", "fault", "cycle limit reached", "no END", "parameters or weights left over")
 
@@ -192,9 +192,9 @@ def report(program: Program, cycles: npt.NDArray[np.uint64]) -> str:
 
 
 def main() -> None:
-    from quasar_runtime import reference
-    from quasar_runtime.compiler import compile_model
-    from quasar_runtime.model import random_model
+    from quasar_runtime.compiler.compile import compile_model
+    from quasar_runtime.devices.reference import executor as reference
+    from quasar_runtime.model.network import random_model
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("overlay")

@@ -12,7 +12,6 @@ Tags and captured sums, which are the same for all, are left out. Counted as in 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import sys
 import tempfile
@@ -62,10 +61,8 @@ COLUMNS = ("DSP48E2", "LUT", "FF", "CARRY8")
 
 def sources_hash() -> str:
     """What identifies the sources a report was made from."""
-    digest = hashlib.sha256()
-    for path in (*(yosys.RTL / f"{name}.sv" for name in SHARED), *sorted(FOLDER.glob("*.sv"))):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()[:16]
+    shared = (path for path in yosys.by_name() if path.stem in SHARED)
+    return yosys.code_hash([*shared, *sorted(FOLDER.glob("*.sv"))])
 
 
 def measure(name: str, overlay: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:

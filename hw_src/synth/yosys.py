@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -48,15 +48,26 @@ class SynthesisError(Exception):
 
 def sources() -> list[Path]:
     """The RTL, packages first."""
-    packages = sorted(RTL.glob("*_pkg.sv"), key=lambda p: (p.name != "quasar_pkg.sv", p))
-    return [*packages, *sorted(p for p in RTL.glob("*.sv") if p not in packages)]
+    packages = sorted(RTL.rglob("*_pkg.sv"), key=lambda p: (p.name != "quasar_pkg.sv", p.name))
+    return [*packages, *(p for p in by_name() if p not in packages)]
+
+
+def by_name() -> list[Path]:
+    """Every file of the RTL, by name."""
+    return sorted(RTL.rglob("*.sv"), key=lambda p: p.name)
 
 
 def rtl_hash() -> str:
     """What identifies the RTL a report was made from."""
+    return code_hash(by_name())
+
+
+def code_hash(paths: Iterable[Path]) -> str:
+    """A hash of SystemVerilog files' names and text, comments and empty lines aside."""
     digest = hashlib.sha256()
-    for path in sorted(RTL.glob("*.sv")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    for path in paths:
+        lines = (line.partition("//")[0].rstrip() for line in path.read_text().splitlines())
+        digest.update("\n".join([path.name, *filter(None, lines), ""]).encode())
     return digest.hexdigest()[:16]
 
 

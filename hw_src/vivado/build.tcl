@@ -78,7 +78,7 @@ proc build {settings_file folder here} {
     close $stream
     array set s $settings
     check_vivado $s(vivado) $s(part) $s(board)
-    set sources [concat [lsort [glob $here/../rtl/*.sv]] $here/quasar_accelerator.v]
+    set sources [concat [lsort [glob $here/../rtl/*.sv $here/../rtl/*/*.sv]] $here/quasar_accelerator.v]
     package_accelerator $sources $folder/ip $s(part) $s(accelerator_vlnv) $s(registers) \
         $s(registers_range)
     create_overlay_project $settings $folder $folder/ip $here/quasar.xdc

@@ -13,11 +13,11 @@ from xml.etree.ElementTree import Element
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from quasar_runtime import block_design as bd
-from quasar_runtime import hwh
+from quasar_runtime.bitstream import block_design as bd
+from quasar_runtime.bitstream import handoff as hwh
+from quasar_runtime.bitstream.package import load_package, verify_package, write_checksums
 from quasar_runtime.errors import OverlayError, QuasarError
-from quasar_runtime.overlay import Overlay
-from quasar_runtime.overlay_package import load_package, verify_package, write_checksums
+from quasar_runtime.isa.overlay import Overlay
 
 REPORTS = ("timing.rpt", "utilization.rpt", "utilization_tree.rpt")
 
@@ -37,7 +37,7 @@ def check_handoff(text: str, overlay: Overlay) -> None:
             raise OverlayError(
                 f"the handoff's {topic} differ from the description: "
                 f"missing {sorted(missing)[:3]}, not expected {sorted(extra)[:3]}; "
-                "block_design.tcl and quasar_runtime/block_design.py disagree"
+                "block_design.tcl and quasar_runtime/bitstream/block_design.py disagree"
             )
 
 

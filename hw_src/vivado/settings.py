@@ -13,11 +13,11 @@ from typing import TypeAlias
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from quasar_runtime import block_design as bd
-from quasar_runtime import hwh
-from quasar_runtime import interface as hw
+from quasar_runtime.bitstream import block_design as bd
+from quasar_runtime.bitstream import handoff as hwh
 from quasar_runtime.errors import QuasarError
-from quasar_runtime.overlay import Overlay, load_overlay
+from quasar_runtime.isa import interface as hw
+from quasar_runtime.isa.overlay import Overlay, load_overlay
 
 Value: TypeAlias = "str | int | list[Value]"
 

@@ -1,8 +1,8 @@
 """The block design of the ZCU102 overlay: cells, connections and addresses.
 
 What a driver must know of the bitstream (names, addresses, clocks), and what the generated hardware
-handoff (`quasar_runtime.hwh`) says. `hw_src/vivado` builds the same design in Vivado; a test
-executes its Tcl and compares every cell, connection and address with this description.
+handoff (`quasar_runtime.bitstream.handoff`) says. `hw_src/vivado` builds the same design in Vivado;
+a test executes its Tcl and compares every cell, connection and address with this description.
 
     zynq_ultra_ps_e_0 --M_AXI_HPM0_FPD--> control_interconnect --> axi_intc_0, quasar_0 (registers)
                       <--S_AXI_HPn_FPD--- memory_interconnect_i <-- quasar_0 (memory port i)
@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from quasar_runtime.overlay import Overlay
+from quasar_runtime.isa.overlay import Overlay
 
 VIVADO = "2022.1"
 """The only version that builds the bitstream: IP versions below are its own."""

@@ -11,11 +11,11 @@ from collections import defaultdict
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
-from quasar_runtime import block_design as bd
-from quasar_runtime import interface as hw
-from quasar_runtime.overlay import Overlay
+from quasar_runtime.bitstream import block_design as bd
+from quasar_runtime.isa import interface as hw
+from quasar_runtime.isa.overlay import Overlay
 
-GENERATOR = "none: written by quasar_runtime.hwh"
+GENERATOR = "none: written by quasar_runtime.bitstream.handoff"
 """VIVADOVERSION of a handoff that no Vivado wrote."""
 _ACCESS = {"r": "read-only", "rw": "read-write", "w1c": "read-write"}
 _MODIFIED = {"r": "", "rw": "", "w1c": "oneToClear"}

@@ -28,7 +28,7 @@ from pathlib import Path, PurePosixPath
 
 from quasar_runtime.errors import OverlayError, printable
 from quasar_runtime.files import open_regular, read_text
-from quasar_runtime.overlay import Overlay, load_overlay, parse_overlay
+from quasar_runtime.isa.overlay import Overlay, load_overlay, parse_overlay
 from quasar_runtime.resources import PACKAGE, data_folder
 
 PARAMETERS, CHECKSUMS = "overlay.json", "SHA256SUMS"

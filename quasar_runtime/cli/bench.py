@@ -7,12 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from quasar_runtime.cli.opened import open_session
-from quasar_runtime.cli.options import (
-    DeviceOptions,
-    device_options,
-    model_option,
-    output_options,
-)
+from quasar_runtime.cli.options import DeviceOptions, device_options, model_option, output_options
 from quasar_runtime.cli.output import Output
 from quasar_runtime.cli.verb import BAD_INPUT, HELP_OPTIONS, Verb, print_error
 from quasar_runtime.errors import DataError
@@ -21,7 +16,7 @@ MOST_RUNS = 1_000_000
 """Days, on most devices: what is more is a mistake."""
 
 if TYPE_CHECKING:
-    from quasar_runtime.bench import Benchmark
+    from quasar_runtime.measure.bench import Benchmark
 
 
 @click.command(cls=Verb, context_settings=HELP_OPTIONS)
@@ -58,8 +53,8 @@ def bench(
 
     Runs on IMAGE, files or folders, or on a synthetic photo of 500 x 375 pixels.
     """
-    from quasar_runtime.bench import measure, steps
-    from quasar_runtime.images import expand
+    from quasar_runtime.images.prepare import expand
+    from quasar_runtime.measure.bench import measure, steps
 
     # A simulated run takes seconds to minutes, and the next one takes the same cycles.
     simulated = on.device == "rtl"
@@ -75,7 +70,7 @@ def bench(
         _print(found, out)
     finally:  # neither is lost with the other
         if kept:
-            from quasar_runtime.trace import write_trace
+            from quasar_runtime.measure.trace import write_trace
 
             write_trace(kept, found.runs, found.device)
     if kept != trace:

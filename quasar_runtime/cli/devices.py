@@ -21,9 +21,13 @@ def devices(overlay: str | None, no_build: bool, out: Output) -> None:
     Builds the simulation of the overlay for the rtl device where that is still to be done, which
     takes a minute or two.
     """
-    from quasar_runtime.device import DEFAULT_OVERLAY, available_devices, build_simulation
+    from quasar_runtime.devices.catalogue import (
+        DEFAULT_OVERLAY,
+        available_devices,
+        build_simulation,
+    )
     from quasar_runtime.errors import DeviceError
-    from quasar_runtime.overlay import load_overlay
+    from quasar_runtime.isa.overlay import load_overlay
 
     name = DEFAULT_OVERLAY if overlay is None else overlay
     if overlay is not None:

@@ -5,12 +5,7 @@ from __future__ import annotations
 import click
 
 from quasar_runtime.cli.opened import open_session
-from quasar_runtime.cli.options import (
-    DeviceOptions,
-    device_options,
-    model_option,
-    output_options,
-)
+from quasar_runtime.cli.options import DeviceOptions, device_options, model_option, output_options
 from quasar_runtime.cli.output import Output
 from quasar_runtime.cli.verb import BAD_INPUT, HELP_OPTIONS, Verb, print_error
 from quasar_runtime.errors import DeviceError, QuasarError
@@ -49,9 +44,9 @@ def evaluate(
     that cannot be read is reported and does not count. When the device fails, what was counted
     until then is printed all the same.
     """
-    from quasar_runtime.datasets import read_dataset
-    from quasar_runtime.evaluate import Evaluation
-    from quasar_runtime.zoo import find_model, load_model
+    from quasar_runtime.images.datasets import read_dataset
+    from quasar_runtime.measure.evaluate import Evaluation
+    from quasar_runtime.model.zoo import find_model, load_model
 
     # All that the user gives is checked before the device is opened, which may take minutes.
     loaded = load_model(model)

@@ -10,22 +10,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from quasar_runtime.cli.opened import open_session
-from quasar_runtime.cli.options import (
-    DeviceOptions,
-    device_options,
-    model_option,
-    output_options,
-)
+from quasar_runtime.cli.options import DeviceOptions, device_options, model_option, output_options
 from quasar_runtime.cli.output import Output
 from quasar_runtime.cli.streams import standard_input
 from quasar_runtime.cli.verb import BAD_INPUT, HELP_OPTIONS, Verb, print_error
 from quasar_runtime.errors import DeviceError, printable
 
 if TYPE_CHECKING:
-    from quasar_runtime.device.base import Device
+    from quasar_runtime.devices.base import Device
     from quasar_runtime.files import Listing
-    from quasar_runtime.images import ImageSource
-    from quasar_runtime.results import Result
+    from quasar_runtime.images.prepare import ImageSource
+    from quasar_runtime.session.results import Result
 
 PICTURE_SUFFIXES = frozenset(
     f".{kind}"
@@ -106,7 +101,7 @@ def _sources(
     images: tuple[str, ...], out: Output
 ) -> tuple[list[ImageSource], list[dict[str, Any]]]:
     """The pictures that the arguments stand for, and what of folders is left out."""
-    from quasar_runtime.images import list_pictures, pictures_of
+    from quasar_runtime.images.prepare import list_pictures, pictures_of
 
     sources: list[ImageSource] = []
     skipped: list[dict[str, Any]] = []
@@ -124,7 +119,7 @@ def _sources(
 
 def _left_out(folder: str, listing: Listing, out: Output) -> list[dict[str, Any]]:
     """What of a folder is no picture, told; pictures that cannot be read are among the results."""
-    from quasar_runtime.images import count_kinds
+    from quasar_runtime.images.prepare import count_kinds
 
     links = [s for s in listing.skipped if not s.wanted]
     for link in links:

@@ -19,10 +19,10 @@ from quasar_runtime.cli.verb import HELP_OPTIONS, Verb
 @output_options
 def inspect(model: str, overlay: str | None, descriptors: bool, memory: bool, out: Output) -> None:
     """Show a model and its program: precision of every matrix, work, sizes, memory map."""
-    from quasar_runtime.device import DEFAULT_OVERLAY
-    from quasar_runtime.inspection import inspect_model, inspect_program
-    from quasar_runtime.overlay import load_overlay
-    from quasar_runtime.zoo import load_model
+    from quasar_runtime.devices.catalogue import DEFAULT_OVERLAY
+    from quasar_runtime.isa.overlay import load_overlay
+    from quasar_runtime.measure.inspect import inspect_model, inspect_program
+    from quasar_runtime.model.zoo import load_model
 
     loaded = load_model(model)
     facts = inspect_model(loaded)

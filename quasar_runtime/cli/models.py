@@ -20,7 +20,7 @@ def list_(out: Output) -> None:
     """List the models of the zoo."""
     from dataclasses import asdict
 
-    from quasar_runtime.zoo import list_models
+    from quasar_runtime.model.zoo import list_models
 
     entries = list_models()
     if out.json:
@@ -50,8 +50,8 @@ def list_(out: Output) -> None:
 @output_options
 def show(model: str, out: Output) -> None:
     """Show what a model is: whose weights, how quantised, what was measured on what."""
-    from quasar_runtime.inspection import describe_model
-    from quasar_runtime.zoo import load_model
+    from quasar_runtime.measure.inspect import describe_model
+    from quasar_runtime.model.zoo import load_model
 
     facts = describe_model(load_model(model))
     if out.json:
@@ -67,8 +67,8 @@ def show(model: str, out: Output) -> None:
 @output_options
 def verify(names: tuple[str, ...], out: Output) -> None:
     """Check model files: checksums, ranges, overflow proofs; the whole zoo without NAME."""
-    from quasar_runtime.inspection import verify_model
-    from quasar_runtime.zoo import list_models, verify_models
+    from quasar_runtime.measure.inspect import verify_model
+    from quasar_runtime.model.zoo import list_models, verify_models
 
     found = []
     with out.bar(len(names or list_models()), "models") as step:

@@ -14,10 +14,10 @@ from quasar_runtime.cli.output import Output
 from quasar_runtime.errors import DataError, QuasarError
 
 if TYPE_CHECKING:
-    from quasar_runtime.device.rtl_watch import Waves
+    from quasar_runtime.devices.rtl.watch import Waves
     from quasar_runtime.files import AnyPath
-    from quasar_runtime.model import Model
-    from quasar_runtime.session import Session
+    from quasar_runtime.model.network import Model
+    from quasar_runtime.session.session import Session
 
 WINDOW = (0, 2_000)
 """Cycles that are recorded where nobody says which: a start, and no file that fills a disk."""
@@ -40,7 +40,7 @@ def open_session(
     files that it writes: whether they can be written, and are none of those read, is known before
     anything runs.
     """
-    from quasar_runtime.session import Session
+    from quasar_runtime.session.session import Session
 
     if outputs := [path for path in (*writes, on.vcd, on.fst) if path]:
         _check_outputs(outputs, [*_file_of(model), *reads])
@@ -56,11 +56,11 @@ def open_session(
 
 @contextmanager
 def _simulated(model: str | Model, on: DeviceOptions, out: Output) -> Iterator[Session]:
-    from quasar_runtime.device import DEFAULT_OVERLAY
-    from quasar_runtime.device.rtl import RtlDevice
-    from quasar_runtime.overlay import load_overlay
-    from quasar_runtime.session import Session
-    from quasar_runtime.zoo import load_model
+    from quasar_runtime.devices.catalogue import DEFAULT_OVERLAY
+    from quasar_runtime.devices.rtl.device import RtlDevice
+    from quasar_runtime.isa.overlay import load_overlay
+    from quasar_runtime.model.zoo import load_model
+    from quasar_runtime.session.session import Session
 
     waves = _waves(on)
     # A wrong name is known before a build of minutes.
@@ -83,7 +83,7 @@ def _simulated(model: str | Model, on: DeviceOptions, out: Output) -> Iterator[S
 
 def _file_of(model: str | Model) -> list[Path]:
     """The file of a model that is named; what is no model is told later."""
-    from quasar_runtime.zoo import find_model
+    from quasar_runtime.model.zoo import find_model
 
     with suppress(QuasarError):
         return [find_model(model)] if isinstance(model, str) else []
@@ -94,7 +94,7 @@ def _check_outputs(writes: Sequence[str], reads: Sequence[AnyPath]) -> None:
     """DataError unless all of `writes` can be written without harm to another file of theirs or to
     one of `reads`."""
     from quasar_runtime.files import check_output
-    from quasar_runtime.images import list_pictures
+    from quasar_runtime.images.prepare import list_pictures
 
     inputs: list[AnyPath] = []
     for path in reads:
@@ -110,7 +110,7 @@ def _check_outputs(writes: Sequence[str], reads: Sequence[AnyPath]) -> None:
 
 def _waves(on: DeviceOptions) -> Waves | None:
     """What is to be recorded."""
-    from quasar_runtime.device.rtl_watch import Waves
+    from quasar_runtime.devices.rtl.watch import Waves
 
     begin, end = on.window or WINDOW
     if on.vcd:

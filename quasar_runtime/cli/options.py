@@ -29,21 +29,21 @@ def _starting(names: list[str], incomplete: str) -> list[str]:
 
 def complete_model(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Names of the zoo's models."""
-    from quasar_runtime.zoo import list_models
+    from quasar_runtime.model.zoo import list_models
 
     return _starting([entry.name for entry in list_models()], incomplete)
 
 
 def complete_device(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Names of the devices."""
-    from quasar_runtime.device import NAMES
+    from quasar_runtime.devices.catalogue import NAMES
 
     return _starting(["auto", *NAMES], incomplete)
 
 
 def complete_overlay(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Names of the overlays."""
-    from quasar_runtime.overlay import overlay_names
+    from quasar_runtime.isa.overlay import overlay_names
 
     return _starting(overlay_names(), incomplete)
 

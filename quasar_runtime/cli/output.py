@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from quasar_runtime.cli import streams
 
 if TYPE_CHECKING:
-    from quasar_runtime.device.rtl_watch import Progress
-    from quasar_runtime.results import LayerTime
+    from quasar_runtime.devices.rtl.watch import Progress
+    from quasar_runtime.session.results import LayerTime
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from quasar_runtime.cli.output import Output
 from quasar_runtime.cli.verb import BAD_INPUT, HELP_OPTIONS, Verb, VerbGroup, print_error
 
 if TYPE_CHECKING:
-    from quasar_runtime.overlay_package import Package
+    from quasar_runtime.bitstream.package import Package
 
 
 @click.group(cls=VerbGroup, context_settings=HELP_OPTIONS)
@@ -24,8 +24,8 @@ def overlays() -> None:
 @output_options
 def list_(out: Output) -> None:
     """List the overlays, and which have a bitstream."""
-    from quasar_runtime.overlay import overlay_names, survey
-    from quasar_runtime.overlay_package import load_package
+    from quasar_runtime.bitstream.package import load_package
+    from quasar_runtime.isa.overlay import overlay_names, survey
 
     found = [load_package(name) for name in overlay_names()]
     _, wrong = survey()
@@ -60,7 +60,7 @@ def list_(out: Output) -> None:
 @output_options
 def show(name: str, out: Output) -> None:
     """Show an overlay's parameters, and how to get its bitstream where there is none."""
-    from quasar_runtime.overlay_package import how_to_get, load_package
+    from quasar_runtime.bitstream.package import how_to_get, load_package
 
     package = load_package(name)
     facts = _facts(package)
@@ -82,9 +82,9 @@ def verify(names: tuple[str, ...], out: Output) -> None:
 
     An overlay without a bitstream is an error only where it is named.
     """
+    from quasar_runtime.bitstream.package import load_package, verify_package
     from quasar_runtime.errors import OverlayError
-    from quasar_runtime.overlay import overlay_names, survey
-    from quasar_runtime.overlay_package import load_package, verify_package
+    from quasar_runtime.isa.overlay import overlay_names, survey
 
     found: list[dict[str, Any]] = []
     for name in names or overlay_names():
@@ -116,7 +116,7 @@ def verify(names: tuple[str, ...], out: Output) -> None:
 @output_options
 def install(source: Path, replace: bool, out: Output) -> None:
     """Install a built overlay: a folder or a .tar.gz with its bitstream and checksums."""
-    from quasar_runtime.overlay_package import install_package
+    from quasar_runtime.bitstream.package import install_package
 
     _print_made(install_package(source, replace=replace), out)
 
@@ -126,7 +126,7 @@ def install(source: Path, replace: bool, out: Output) -> None:
 @output_options
 def build(name: str, out: Output) -> None:
     """Build an overlay's bitstream by Vivado, in a checkout; an hour or more."""
-    from quasar_runtime.overlay_package import build_overlay
+    from quasar_runtime.bitstream.package import build_overlay
 
     _print_made(build_overlay(name), out)
 

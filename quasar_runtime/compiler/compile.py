@@ -2,7 +2,7 @@
 
 Deterministic: the same model and overlay give the same bytes. The validator has proved the model's
 ranges before it comes here; what can still fail is room on the chip (CompileError), which the
-layout alone decides: `quasar_runtime.fit` asks it which overlays take a model.
+layout alone decides: `quasar_runtime.compiler.fit` asks it which overlays take a model.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from quasar_runtime import interface as hw
+from quasar_runtime.compiler.packing import pack_rows, pack_weights
 from quasar_runtime.errors import CompileError
-from quasar_runtime.interface import Epilogue, Opcode, Source
-from quasar_runtime.model import Block, Linear, Model, Norm
-from quasar_runtime.overlay import Overlay
-from quasar_runtime.packing import pack_rows, pack_weights
-from quasar_runtime.program import Program, Trace, region_words, require
+from quasar_runtime.isa import interface as hw
+from quasar_runtime.isa.interface import Epilogue, Opcode, Source
+from quasar_runtime.isa.overlay import Overlay
+from quasar_runtime.isa.program import Program, Trace, region_words, require
+from quasar_runtime.model.network import Block, Linear, Model, Norm
 
 
 @dataclass(frozen=True)
@@ -258,7 +258,7 @@ def compile_model(model: Model, overlay: Overlay, *, trace: bool = False) -> Pro
     try:
         apart = plan(model, overlay, trace=trace)
     except CompileError as e:
-        from quasar_runtime.fit import advice
+        from quasar_runtime.compiler.fit import advice
 
         raise CompileError(f"{e}; {advice(model, overlay)}") from None
     b = _emit(model, overlay, trace, apart=apart)

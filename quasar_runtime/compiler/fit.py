@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from quasar_runtime.compiler import plan
+from quasar_runtime.compiler.compile import plan
 from quasar_runtime.errors import CompileError, OverlayError
-from quasar_runtime.interface import HEAD_DIM, PATCH, PATCH_CHANNELS
-from quasar_runtime.model import Attention, Block, Linear, Model, Norm, Preprocessing
-from quasar_runtime.overlay import Overlay, load_overlay, overlay_names
+from quasar_runtime.isa.interface import HEAD_DIM, PATCH, PATCH_CHANNELS
+from quasar_runtime.isa.overlay import Overlay, load_overlay, overlay_names
+from quasar_runtime.model.network import Attention, Block, Linear, Model, Norm, Preprocessing
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from quasar_runtime import interface as hw
-from quasar_runtime.model import Linear
-from quasar_runtime.overlay import Overlay
+from quasar_runtime.isa import interface as hw
+from quasar_runtime.isa.overlay import Overlay
+from quasar_runtime.model.network import Linear
 
 
 def row_order(bits: npt.NDArray[np.uint8]) -> npt.NDArray[np.intp]:

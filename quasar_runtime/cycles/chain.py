@@ -1,5 +1,5 @@
 """The operations that share the array and the lanes, one after the other: what each leaves to the
-next one. hw_src/rtl/overlap.sv.
+next one. hw_src/rtl/control/overlap.sv.
 
 Times are cycles since the array's last step. Counted from there, the states between operations are
 few in a search, and what follows from one is kept: a LINEAR behind the same state takes as long.
@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from functools import lru_cache
 from itertools import accumulate
 
-from quasar_runtime.cycles_groups import First, Groups, groups
-from quasar_runtime.cycles_linear import Linear, Outcome
-from quasar_runtime.cycles_memory import Bursts, ReadAhead, Stock
-from quasar_runtime.cycles_norm import Before, Norm
-from quasar_runtime.cycles_state import State, horizon_of, state_of
-from quasar_runtime.cycles_supply import Entry, Place, place_of
-from quasar_runtime.cycles_units import Operation, Timing, parameter_beats
-from quasar_runtime.interface import Epilogue, Opcode
+from quasar_runtime.cycles.groups import First, Groups, groups
+from quasar_runtime.cycles.linear import Linear, Outcome
+from quasar_runtime.cycles.memory import Bursts, ReadAhead, Stock
+from quasar_runtime.cycles.norm import Before, Norm
+from quasar_runtime.cycles.state import State, horizon_of, state_of
+from quasar_runtime.cycles.supply import Entry, Place, place_of
+from quasar_runtime.cycles.units import Operation, Timing, parameter_beats
+from quasar_runtime.isa.interface import Epilogue, Opcode
 
 
 def overlaps(work: Sequence[Operation], i: int) -> bool:

@@ -1,5 +1,6 @@
 """The groups of a LINEAR: ROWS digit rows each, which the array takes one after the other for every
-tile of tokens. What a group costs is set by its rows' channels (hw_src/rtl/row_parameters.sv).
+tile of tokens. What a group costs is set by its rows' channels
+(hw_src/rtl/lanes/row_parameters.sv).
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from quasar_runtime import interface as hw
-from quasar_runtime.cycles_units import LOGIT_BANKS, Operation, Timing
-from quasar_runtime.interface import Epilogue
-from quasar_runtime.program import Program
+from quasar_runtime.cycles.units import LOGIT_BANKS, Operation, Timing
+from quasar_runtime.isa import interface as hw
+from quasar_runtime.isa.interface import Epilogue
+from quasar_runtime.isa.program import Program
 
 FINE = 2.0**30
 """Expected cycles are multiples of 1 / FINE: sums of them are exact, in whatever order."""

@@ -1,4 +1,4 @@
-"""A LINEAR: hw_src/rtl/linear_unit.sv, overlap.sv, row_parameters.sv.
+"""A LINEAR: hw_src/rtl/datapath/linear_unit.sv, overlap.sv, row_parameters.sv.
 
 It is taken block by block. A block is as large as half of the weights' ring allows and as weights
 and row parameters are there when it begins, at least one group, which then waits for its own; its
@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from quasar_runtime.cycles_memory import Bursts, ReadAhead
-from quasar_runtime.cycles_norm import After, Before, normalised
-from quasar_runtime.cycles_state import State, recent
-from quasar_runtime.cycles_supply import Entry, Place, Supply
+from quasar_runtime.cycles.memory import Bursts, ReadAhead
+from quasar_runtime.cycles.norm import After, Before, normalised
+from quasar_runtime.cycles.state import State, recent
+from quasar_runtime.cycles.supply import Entry, Place, Supply
 
 
 class Outcome(NamedTuple):

@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 
-from quasar_runtime.cycles_units import PAGE, Operation, Timing, parameter_beats
+from quasar_runtime.cycles.units import PAGE, Operation, Timing, parameter_beats
 
 
 class Bursts:

@@ -1,5 +1,5 @@
 """LAYERNORM between the LINEAR that adds to the residual before it and the LINEAR after it, tile by
-tile: hw_src/rtl/layernorm_unit.sv, norm_words.sv, overlap.sv.
+tile: hw_src/rtl/lanes/layernorm_unit.sv, norm_words.sv, overlap.sv.
 
     before     its last block adds to the tiles for the last time, a tile every `period` cycles
     LAYERNORM  sums of a tile once it is written, roots, then the tile's words on the lanes
@@ -14,7 +14,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
-from quasar_runtime.cycles_units import Timing
+from quasar_runtime.cycles.units import Timing
 
 EVEN = 13
 """Tiles that are taken one by one at least: a few have no common pace."""

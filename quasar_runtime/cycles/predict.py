@@ -27,10 +27,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from quasar_runtime import interface as hw
-from quasar_runtime.cycles_chain import Chain
-from quasar_runtime.cycles_groups import costs
-from quasar_runtime.cycles_units import (
+from quasar_runtime.cycles.chain import Chain
+from quasar_runtime.cycles.groups import costs
+from quasar_runtime.cycles.units import (
     BEAT,
     DDR,
     LOADS,
@@ -42,9 +41,10 @@ from quasar_runtime.cycles_units import (
     loads,
     store,
 )
-from quasar_runtime.interface import Epilogue, Opcode, Source
-from quasar_runtime.overlay import Overlay
-from quasar_runtime.program import Program
+from quasar_runtime.isa import interface as hw
+from quasar_runtime.isa.interface import Epilogue, Opcode, Source
+from quasar_runtime.isa.overlay import Overlay
+from quasar_runtime.isa.program import Program
 
 __all__ = [
     "DDR",

@@ -10,9 +10,9 @@ import math
 from collections.abc import Sequence
 from functools import lru_cache
 
-from quasar_runtime.cycles_norm import Before
-from quasar_runtime.cycles_supply import Passed, Place
-from quasar_runtime.cycles_units import Timing
+from quasar_runtime.cycles.norm import Before
+from quasar_runtime.cycles.supply import Passed, Place
+from quasar_runtime.cycles.units import Timing
 
 LATER = 0.4
 """Part of the time since the horizon in which nothing that began there is left to do."""

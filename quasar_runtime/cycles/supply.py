@@ -1,5 +1,5 @@
 """What a LINEAR waits for: weights and row parameters that are read ahead, and the places for them
-that its groups give back. hw_src/rtl/row_parameters.sv, overlap.sv.
+that its groups give back. hw_src/rtl/lanes/row_parameters.sv, overlap.sv.
 
 Times are cycles since the array's last step before it; row parameters, weights and groups are
 counted from its first.
@@ -10,10 +10,10 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
-from quasar_runtime.cycles_groups import First, Groups
-from quasar_runtime.cycles_memory import Bursts, ReadAhead
-from quasar_runtime.cycles_norm import Before, Norm
-from quasar_runtime.cycles_units import Timing
+from quasar_runtime.cycles.groups import First, Groups
+from quasar_runtime.cycles.memory import Bursts, ReadAhead
+from quasar_runtime.cycles.norm import Before, Norm
+from quasar_runtime.cycles.units import Timing
 
 Passed = tuple[float, int, int]
 """(when, groups, size): so many groups have left the array by then with their last tile, evenly in

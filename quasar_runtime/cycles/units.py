@@ -1,5 +1,5 @@
 """How long each unit of the accelerator takes: hw_src/rtl's schedule in closed form, or as a short
-recurrence. `quasar_runtime.cycles` puts the operations together.
+recurrence. `quasar_runtime.cycles.predict` puts the operations together.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-from quasar_runtime import interface as hw
-from quasar_runtime.interface import Epilogue, Opcode, Source
-from quasar_runtime.overlay import Overlay
+from quasar_runtime.isa import interface as hw
+from quasar_runtime.isa.interface import Epilogue, Opcode, Source
+from quasar_runtime.isa.overlay import Overlay
 
 BEAT = 16
 """Bytes of a beat on a memory port."""

@@ -14,7 +14,7 @@ from typing import NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from quasar_runtime.overlay import Overlay
+from quasar_runtime.isa.overlay import Overlay
 from quasar_runtime.process import refuse_to_copy
 
 

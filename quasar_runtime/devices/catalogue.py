@@ -1,4 +1,4 @@
-"""Devices that execute programs, found and opened by name; see `quasar_runtime.device.base`."""
+"""Devices that execute programs, found and opened by name; see `quasar_runtime.devices.base`."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from quasar_runtime.errors import DeviceNotFound, QuasarError, did_you_mean
 
 if TYPE_CHECKING:
-    from quasar_runtime.device.base import Device
-    from quasar_runtime.overlay import Overlay
+    from quasar_runtime.devices.base import Device
+    from quasar_runtime.isa.overlay import Overlay
 
 NAMES = ("board", "native", "rtl", "reference")
 """Every device, in the order in which 'auto' prefers them; the last two only when asked for."""
@@ -26,7 +26,7 @@ BUILD_ENGINE = "pip install . (in a checkout: pip install -e .), which needs a C
 COMPATIBLE = Path("/proc/device-tree/compatible")
 """Where Linux has the name of a board."""
 SIMULATED_BOARD = "QUASAR_SIMULATED_BOARD"
-"""Environment variable: 'native' or 'rtl' puts the board device on `quasar_runtime.pynq_sim`."""
+"""Environment variable: 'native' or 'rtl' puts the board device on a simulated board."""
 
 
 class BoardNotUsed(RuntimeWarning):
@@ -95,20 +95,20 @@ def open_device(
         raise DeviceNotFound(f"device '{name}' cannot be used: {reason}")
     if name == "board":
         if simulated := os.environ.get(SIMULATED_BOARD):
-            importlib.import_module("quasar_runtime.pynq_sim").start(overlay, simulated)
-        module = importlib.import_module("quasar_runtime.device.board")
+            importlib.import_module("quasar_runtime.devices.board_sim").start(overlay, simulated)
+        module = importlib.import_module("quasar_runtime.devices.board.device")
         board: Device = module.BoardDevice(overlay)
         return board
     build = _overlay(overlay)
     if name == "reference":
-        from quasar_runtime.device.reference import ReferenceDevice
+        from quasar_runtime.devices.reference.device import ReferenceDevice
 
         return ReferenceDevice(build)
     if name == "rtl":
-        from quasar_runtime.device.rtl import RtlDevice
+        from quasar_runtime.devices.rtl.device import RtlDevice
 
         return RtlDevice(build)
-    from quasar_runtime.device.native import NativeDevice
+    from quasar_runtime.devices.native.device import NativeDevice
 
     return NativeDevice(build, threads=threads, kernels=kernels)
 
@@ -136,7 +136,7 @@ def build_simulation(overlay: str, report: Callable[[str], None]) -> None:
     `report` gets a line for each step, and again every second. DeviceError when the build fails,
     DeviceNotFound where the accelerator cannot be simulated, OverlayError for an unknown overlay.
     """
-    from quasar_runtime.device.rtl_build import library, standard
+    from quasar_runtime.devices.rtl.build import library, standard
 
     library(standard(_overlay(overlay)), report)
 
@@ -175,7 +175,7 @@ def _unexpected(e: Exception) -> str:
 
 
 def _overlay(overlay: str | Overlay | None) -> Overlay:
-    from quasar_runtime.overlay import Overlay, load_overlay
+    from quasar_runtime.isa.overlay import Overlay, load_overlay
 
     return (
         overlay
@@ -186,7 +186,7 @@ def _overlay(overlay: str | Overlay | None) -> Overlay:
 
 def _board_reason() -> str | None:
     """Looks at the machine and at what is installed; imports nothing of pynq."""
-    if importlib.util.find_spec("quasar_runtime.device.board") is None:
+    if importlib.util.find_spec("quasar_runtime.devices.board.device") is None:
         return "this version has no board driver"
     if not _is_board() and not os.environ.get(SIMULATED_BOARD):
         return f"this machine ({platform.machine()}) is not a Zynq UltraScale+ board"
@@ -210,8 +210,8 @@ def _bitstream_reason(overlay: str | Overlay | None) -> str | None:
     """What a board lacks that has no bitstream of the overlay, or of any where none is named."""
     if os.environ.get(SIMULATED_BOARD):
         return None
-    from quasar_runtime.overlay import overlay_names
-    from quasar_runtime.overlay_package import how_to_get, load_package
+    from quasar_runtime.bitstream.package import how_to_get, load_package
+    from quasar_runtime.isa.overlay import overlay_names
 
     if overlay is None:
         names = overlay_names()
@@ -228,7 +228,7 @@ def _native_reason() -> str | None:
     if reason := _numpy_reason():
         return reason
     try:
-        importlib.import_module("quasar_runtime.device.native").available_kernels()
+        importlib.import_module("quasar_runtime.devices.native.device").available_kernels()
     except (ImportError, AttributeError) as e:  # not built, for another Python, or an older one
         said = " ".join(str(e).split())
         return f"the C engine is not built for this Python ({said}); {BUILD_ENGINE}"
@@ -245,7 +245,7 @@ def _numpy_reason() -> str | None:
 
 
 def _native_facts() -> dict[str, str]:
-    from quasar_runtime.device.native import available_kernels
+    from quasar_runtime.devices.native.device import available_kernels
 
     return {"kernels": ", ".join(available_kernels())}
 
@@ -253,9 +253,9 @@ def _native_facts() -> dict[str, str]:
 def _rtl_facts() -> dict[str, str]:
     """Looks which simulations are built; builds none."""
     from quasar_runtime.cache import cache_folder
-    from quasar_runtime.device.rtl_build import cached, standard
-    from quasar_runtime.device.rtl_tools import version
-    from quasar_runtime.overlay import load_overlay, overlay_names
+    from quasar_runtime.devices.rtl.build import cached, standard
+    from quasar_runtime.devices.rtl.tools import version
+    from quasar_runtime.isa.overlay import load_overlay, overlay_names
 
     cache_folder()  # without one nothing can be built
     built = [name for name in overlay_names() if cached(standard(load_overlay(name)))]
@@ -263,7 +263,7 @@ def _rtl_facts() -> dict[str, str]:
 
 
 def _rtl_reason() -> str | None:
-    from quasar_runtime.device.rtl_build import unavailable
+    from quasar_runtime.devices.rtl.build import unavailable
 
     return _numpy_reason() or unavailable()
 

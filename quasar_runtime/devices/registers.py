@@ -1,17 +1,17 @@
 """What a driver of the accelerator does with its registers, however it reaches them.
 
-`Read` and `Write` take a register's name in `quasar_runtime.interface`.
+`Read` and `Write` take a register's name in `quasar_runtime.isa.interface`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from quasar_runtime import interface as hw
-from quasar_runtime.device.base import Job
+from quasar_runtime.devices.base import Job
 from quasar_runtime.errors import OverlayError
-from quasar_runtime.interface import Cause
-from quasar_runtime.overlay import Overlay
+from quasar_runtime.isa import interface as hw
+from quasar_runtime.isa.interface import Cause
+from quasar_runtime.isa.overlay import Overlay
 
 Read = Callable[[str], int]
 Write = Callable[[str, int], None]

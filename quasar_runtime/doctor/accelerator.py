@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from quasar_runtime import interface as hw
-from quasar_runtime import reference
-from quasar_runtime.device.base import Device, Job
-from quasar_runtime.doctor import Finding, Status, failed
+from quasar_runtime.devices.base import Device, Job
+from quasar_runtime.devices.reference import executor as reference
+from quasar_runtime.doctor.examine import Finding, Status, failed
 from quasar_runtime.errors import QuasarError
-from quasar_runtime.interface import Opcode, Source
-from quasar_runtime.overlay import Overlay
-from quasar_runtime.program import Program, check, region_words
+from quasar_runtime.isa import interface as hw
+from quasar_runtime.isa.interface import Opcode, Source
+from quasar_runtime.isa.overlay import Overlay
+from quasar_runtime.isa.program import Program, check, region_words
 
 MODEL = "q-vit-160fps"
 DEADLINE = 60.0
@@ -23,8 +23,8 @@ DEADLINE = 60.0
 
 
 def examine_accelerator(device: str, overlay: str | None, model: str | None) -> Iterator[Finding]:
-    """Open a device, and let it run; see `quasar_runtime.doctor.examine`."""
-    from quasar_runtime.device import BoardNotUsed, open_device
+    """Open a device, and let it run; see `quasar_runtime.doctor.examine.examine`."""
+    from quasar_runtime.devices.catalogue import BoardNotUsed, open_device
 
     try:
         with warnings.catch_warnings(record=True) as noticed:
@@ -85,9 +85,9 @@ def _loopback(device: Device, model: str) -> Finding:
 
 def _answer(device: Device, model: str) -> Finding:
     """An image's accumulators, byte for byte against another device's."""
-    from quasar_runtime.bench import synthetic_jpeg
-    from quasar_runtime.device import available_devices
-    from quasar_runtime.session import Session
+    from quasar_runtime.devices.catalogue import available_devices
+    from quasar_runtime.measure.bench import synthetic_jpeg
+    from quasar_runtime.session.session import Session
 
     usable = {d.name for d in available_devices() if d.available}
     other = "native" if device.name != "native" and "native" in usable else "reference"

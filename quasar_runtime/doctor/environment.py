@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from quasar_runtime.doctor import Finding, Machine, Status, failed
+from quasar_runtime.doctor.examine import Finding, Machine, Status, failed
 from quasar_runtime.errors import QuasarError, did_you_mean
 from quasar_runtime.resources import PACKAGE
 
@@ -50,7 +50,7 @@ def packages(machine: Machine) -> Finding:
 
 def models(machine: Machine) -> Finding:
     """Whether the zoo is where it is looked for."""
-    from quasar_runtime.zoo import list_models
+    from quasar_runtime.model.zoo import list_models
 
     try:
         entries = list_models()
@@ -138,14 +138,14 @@ def stale_engine() -> str | None:
     """A source of a checkout that was changed after the C engine was built, or None."""
     if not (PACKAGE.parent / "setup.py").is_file():
         return None
-    folder = PACKAGE / "native"
-    engine = sys.modules.get("quasar_runtime.native._engine")
+    folder = PACKAGE / "devices" / "native"
+    engine = sys.modules.get("quasar_runtime.devices.native._engine")
     built = getattr(engine, "__file__", None)
     if built is None:
         return None
     made = os.stat(built).st_mtime
-    sources = [*folder.glob("*.[ch]"), folder / "build_native.py"]
-    newer = [p for p in sources if p.name != "_engine.c" and p.stat().st_mtime > made + 1]
+    sources = [*folder.glob("*/*.[ch]"), folder / "build.py"]
+    newer = [p for p in sources if p.stat().st_mtime > made + 1]
     return sorted(newer)[0].name if newer else None
 
 

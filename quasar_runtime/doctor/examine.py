@@ -82,7 +82,7 @@ def examine(
     overlay  its build, by default b1024, or the one that the board's bitstream is of
     model    of the zoo, for the answer that is compared; by default q-vit-160fps
     """
-    from quasar_runtime import doctor_environment
+    from quasar_runtime.doctor import environment as doctor_environment
 
     for check in (_machine, _python, *doctor_environment.CHECKS, _engine, _simulation):
         yield _checked(check, machine)
@@ -93,7 +93,7 @@ def examine(
             yield Finding(check.__name__.strip("_"), Status.SKIPPED, "this machine is no board")
     yield _checked(lambda m: _bitstream(m, overlay), machine, "bitstream")
     try:
-        from quasar_runtime.doctor_accelerator import examine_accelerator
+        from quasar_runtime.doctor.accelerator import examine_accelerator
 
         yield from examine_accelerator(device, overlay, model)
     except Exception as e:  # a diagnosis that ends in a traceback is none
@@ -145,8 +145,8 @@ def _python(machine: Machine) -> Finding:
 
 
 def _engine(machine: Machine) -> Finding:
-    from quasar_runtime.device import BUILD_ENGINE, device_info
-    from quasar_runtime.doctor_environment import stale_engine
+    from quasar_runtime.devices.catalogue import BUILD_ENGINE, device_info
+    from quasar_runtime.doctor.environment import stale_engine
 
     native = device_info("native")
     if native.reason:
@@ -159,7 +159,7 @@ def _engine(machine: Machine) -> Finding:
 
 
 def _simulation(machine: Machine) -> Finding:
-    from quasar_runtime.device import device_info
+    from quasar_runtime.devices.catalogue import device_info
 
     rtl = device_info("rtl")
     if rtl.reason:
@@ -273,7 +273,7 @@ def _interrupts(machine: Machine) -> Finding:
 
 
 def _sensors(machine: Machine) -> Finding:
-    from quasar_runtime.power import read_power
+    from quasar_runtime.measure.power import read_power
 
     power = read_power(machine.root / "sys/class/hwmon")
     if power.board is not None:
@@ -291,7 +291,7 @@ def _sensors(machine: Machine) -> Finding:
 
 def _bitstream(machine: Machine, overlay: str | None) -> Finding:
     """Whether the overlay's package is whole; on a laptop it need not be there."""
-    from quasar_runtime.overlay_package import how_to_get, load_package, verify_package
+    from quasar_runtime.bitstream.package import how_to_get, load_package, verify_package
 
     try:
         name = _carried() if overlay is None else overlay
@@ -307,9 +307,9 @@ def _bitstream(machine: Machine, overlay: str | None) -> Finding:
 
 def _carried() -> str:
     """The overlay that the board takes when none is named: b1024 unless only others are built."""
-    from quasar_runtime.device import DEFAULT_OVERLAY
-    from quasar_runtime.overlay import overlay_names
-    from quasar_runtime.overlay_package import load_package
+    from quasar_runtime.bitstream.package import load_package
+    from quasar_runtime.devices.catalogue import DEFAULT_OVERLAY
+    from quasar_runtime.isa.overlay import overlay_names
 
     built = [name for name in overlay_names() if load_package(name).bitstream]
     return DEFAULT_OVERLAY if DEFAULT_OVERLAY in built or not built else built[-1]

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from quasar_runtime.decoders import check_size, eight_bits
 from quasar_runtime.errors import ImageError
+from quasar_runtime.images.decode import check_size, eight_bits
 
 PROTOCOLS = ("__array__", "__array_interface__", "__dlpack__")
 CHANNELS = (1, 3, 4)

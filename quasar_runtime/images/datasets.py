@@ -13,12 +13,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from quasar_runtime.classes import COUNTED_FROM_1, Classes, Label
 from quasar_runtime.errors import DataError, printable
 from quasar_runtime.files import Listing, Skipped
-from quasar_runtime.images import count_kinds, list_pictures, pictures_of
-from quasar_runtime.labels import read_labels
-from quasar_runtime.picture_names import PictureNames
+from quasar_runtime.images.classes import COUNTED_FROM_1, Classes, Label
+from quasar_runtime.images.labels import read_labels
+from quasar_runtime.images.names import PictureNames
+from quasar_runtime.images.prepare import count_kinds, list_pictures, pictures_of
 
 Labels = list[tuple[str, str]]
 Folders = dict[Path, int]

@@ -18,10 +18,10 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from quasar_runtime.classes import COUNTED_FROM_1, Classes, Label
 from quasar_runtime.errors import DataError, printable
 from quasar_runtime.files import read_bytes
-from quasar_runtime.picture_names import Match, PictureNames
+from quasar_runtime.images.classes import COUNTED_FROM_1, Classes, Label
+from quasar_runtime.images.names import Match, PictureNames
 
 MOST_BYTES = 2**28
 """Largest labels file; a list of ImageNet's 1.28 million training pictures has 60 to 120 MB."""

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from quasar_runtime.errors import DataError, printable
-from quasar_runtime.images import is_picture_name
+from quasar_runtime.images.prepare import is_picture_name
 
 
 @dataclass(frozen=True)

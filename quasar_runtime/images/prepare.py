@@ -28,13 +28,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from quasar_runtime.decoders import FORMATS, decode_bytes, upright_rgb
 from quasar_runtime.errors import ImageError, printable
 from quasar_runtime.files import PART, Listing, list_files, read_bytes
-from quasar_runtime.image_arrays import array_name, array_pixels, is_array, is_batch, picture_of
+from quasar_runtime.images.arrays import array_name, array_pixels, is_array, is_batch, picture_of
+from quasar_runtime.images.decode import FORMATS, decode_bytes, upright_rgb
 
 if TYPE_CHECKING:
-    from quasar_runtime.model import Preprocessing
+    from quasar_runtime.model.network import Preprocessing
 
 ImageSource: TypeAlias = Union[
     str, "os.PathLike[str]", bytes, bytearray, memoryview, BinaryIO, npt.NDArray[Any], Image.Image

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from quasar_runtime.tables import EXP, RECIPROCAL, RSQRT, RSQRT_FIRST
+from quasar_runtime.isa.tables import EXP, RECIPROCAL, RSQRT, RSQRT_FIRST
 
 Ints = npt.NDArray[np.int64]
 

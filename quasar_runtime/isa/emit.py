@@ -1,8 +1,8 @@
 """Generate the C header, the SystemVerilog package and the page of registers and descriptors
-from `quasar_runtime.interface`.
+from `quasar_runtime.isa.interface`.
 
-python -m quasar_runtime.interface_emit           rewrite them, in a source checkout
-python -m quasar_runtime.interface_emit --check   exit 1 when one is stale
+python -m quasar_runtime.isa.emit           rewrite them, in a source checkout
+python -m quasar_runtime.isa.emit --check   exit 1 when one is stale
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from quasar_runtime import interface as hw
-from quasar_runtime import tables
-from quasar_runtime.interface_page import page
+from quasar_runtime.isa import interface as hw
+from quasar_runtime.isa import tables
+from quasar_runtime.isa.emit_page import page
 
-ROOT = Path(__file__).resolve().parent.parent
-C_HEADER = Path("quasar_runtime/native/quasar_interface.h")
-SV_PACKAGE = Path("hw_src/rtl/quasar_pkg.sv")
+ROOT = Path(__file__).resolve().parents[2]
+C_HEADER = Path("quasar_runtime/devices/native/engine/quasar_interface.h")
+SV_PACKAGE = Path("hw_src/rtl/generated/quasar_pkg.sv")
 PAGE = Path("docs/registers.md")
-ORIGIN = "Generated from quasar_runtime/interface.py by quasar_runtime.interface_emit."
+ORIGIN = "Generated from quasar_runtime/isa/interface.py by quasar_runtime.isa.emit."
 ENUMS: tuple[tuple[str, Iterable[Any]], ...] = (
     ("OPCODE", hw.Opcode),
     ("EPILOGUE", hw.Epilogue),
@@ -232,7 +232,7 @@ def main(arguments: list[str]) -> int:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(text, encoding="utf-8")
         elif not target.is_file() or target.read_text(encoding="utf-8") != text:
-            print(f"{path} is stale: run python -m quasar_runtime.interface_emit")
+            print(f"{path} is stale: run python -m quasar_runtime.isa.emit")
             stale = 1
     return stale
 

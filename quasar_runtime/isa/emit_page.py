@@ -1,6 +1,6 @@
 """docs/registers.md: registers, descriptors, parameters and causes as tables, from the description.
 
-`quasar_runtime.interface_emit` writes it beside the C header and the SystemVerilog package.
+`quasar_runtime.isa.emit` writes it beside the C header and the SystemVerilog package.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from quasar_runtime import interface as hw
+from quasar_runtime.isa import interface as hw
 
 OPERATIONS = {
     hw.Opcode.LOAD_IMAGE: "ACT = patches of the raw RGB image, CLS's token zero",

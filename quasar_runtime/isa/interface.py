@@ -1,8 +1,8 @@
 """The interface between software and accelerator, written once.
 
-Descriptors, register map, memory map, error causes and constants. `quasar_runtime.interface_emit`
-turns this description into `quasar_runtime/native/quasar_interface.h` and
-`hw_src/rtl/quasar_pkg.sv`; a test fails when either is stale.
+Descriptors, register map, memory map, error causes and constants. `quasar_runtime.isa.emit`
+turns this description into `quasar_runtime/devices/native/engine/quasar_interface.h` and
+`hw_src/rtl/generated/quasar_pkg.sv`; a test fails when either is stale.
 
 On-chip memories, all in units of one *word* = TOKENS x DEPTH elements of an overlay:
 
@@ -26,7 +26,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from quasar_runtime import arithmetic
+from quasar_runtime.isa import arithmetic
 
 VERSION = (1, 0)
 """(major, minor): a major change breaks programs, a minor one adds to them."""

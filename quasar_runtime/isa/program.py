@@ -18,10 +18,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from quasar_runtime import interface as hw
 from quasar_runtime.errors import ProgramError
-from quasar_runtime.interface import Cause, Epilogue, Opcode, Source
-from quasar_runtime.overlay import Overlay
+from quasar_runtime.isa import interface as hw
+from quasar_runtime.isa.interface import Cause, Epilogue, Opcode, Source
+from quasar_runtime.isa.overlay import Overlay
 
 _M = hw.CONSTANTS["MULTIPLIER_MAX"]
 _N = hw.CONSTANTS["SHIFT_MAX"]

@@ -18,10 +18,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from quasar_runtime.images import ImageSource, Prepared, load_image
-from quasar_runtime.power import Power, PowerMeter
-from quasar_runtime.results import LayerTime, Profile
-from quasar_runtime.session import Session
+from quasar_runtime.images.prepare import ImageSource, Prepared, load_image
+from quasar_runtime.measure.power import Power, PowerMeter
+from quasar_runtime.session.results import LayerTime, Profile
+from quasar_runtime.session.session import Session
 
 PROFILE_RUNS = 10
 """Most runs whose profiles are read: each operation's time is their median."""

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from quasar_runtime.datasets import Dataset, Sample
 from quasar_runtime.errors import DataError, printable
 from quasar_runtime.files import check_output, read_bytes
-from quasar_runtime.session import Session
+from quasar_runtime.images.datasets import Dataset, Sample
+from quasar_runtime.session.session import Session
 
 STATE_FORMAT = "quasar-eval-1"
 TOP = 5

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from quasar_runtime import interface as hw
-from quasar_runtime.arena import aligned
-from quasar_runtime.compiler import compile_model
-from quasar_runtime.cycles import DDR, Cycles, program_cycles
+from quasar_runtime.compiler.compile import compile_model
+from quasar_runtime.cycles.predict import DDR, Cycles, program_cycles
 from quasar_runtime.errors import ModelError, ModelNotFound
-from quasar_runtime.interface import Epilogue, Opcode
-from quasar_runtime.model import Linear, Model
-from quasar_runtime.overlay import Overlay
-from quasar_runtime.program import Program, weight_bytes
-from quasar_runtime.zoo import load_model
+from quasar_runtime.isa import interface as hw
+from quasar_runtime.isa.interface import Epilogue, Opcode
+from quasar_runtime.isa.overlay import Overlay
+from quasar_runtime.isa.program import Program, weight_bytes
+from quasar_runtime.model.network import Linear, Model
+from quasar_runtime.model.zoo import load_model
+from quasar_runtime.session.arena import aligned
 
 
 def describe_model(model: Model) -> dict[str, Any]:

@@ -7,8 +7,8 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from quasar_runtime.bench import HostRun
 from quasar_runtime.files import replacing
+from quasar_runtime.measure.bench import HostRun
 
 HOST, DEVICE = 1, 2
 

@@ -36,8 +36,8 @@ from quasar_runtime.errors import (
     printable,
 )
 from quasar_runtime.files import kind_of
-from quasar_runtime.interface import TABLE_BYTES
-from quasar_runtime.manifest import (
+from quasar_runtime.isa.interface import TABLE_BYTES
+from quasar_runtime.model.manifest import (
     FORMAT_VERSION,
     REMEDY,
     Manifest,
@@ -45,8 +45,8 @@ from quasar_runtime.manifest import (
     parse_manifest,
     strict_json,
 )
-from quasar_runtime.model import Attention, Block, Linear, Model, Norm
-from quasar_runtime.validate import Geometry, shown, validate
+from quasar_runtime.model.network import Attention, Block, Linear, Model, Norm
+from quasar_runtime.model.validate import Geometry, shown, validate
 
 __all__ = [
     "FORMAT_VERSION",

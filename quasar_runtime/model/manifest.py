@@ -1,7 +1,7 @@
 """The manifest of a model file: strict JSON to and from typed values.
 
 It holds what is not a tensor. Types, key set and geometry are checked here, before any tensor is
-looked at; the ranges of the rest by `quasar_runtime.validate` on the whole model.
+looked at; the ranges of the rest by `quasar_runtime.model.validate` on the whole model.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from quasar_runtime.errors import ModelFileError, ModelValueError
-from quasar_runtime.interface import PATCH
-from quasar_runtime.model import Model, Preprocessing
-from quasar_runtime.validate import Geometry, check_geometry, check_integer, fail, shown
+from quasar_runtime.isa.interface import PATCH
+from quasar_runtime.model.network import Model, Preprocessing
+from quasar_runtime.model.validate import Geometry, check_geometry, check_integer, fail, shown
 
 FORMAT_VERSION = (1, 0)
 """(major, minor): older software cannot read a new major version; a minor one only adds entries."""

@@ -1,8 +1,9 @@
 """A quantised vision transformer in memory: what a model file holds, and nothing else.
 
-`quasar_runtime.model_file` reads and writes it, `quasar_runtime.validate` proves its ranges,
-`quasar_runtime.compiler` turns it into a program. The network is the one of docs/architecture.md:
-patch embedding, `depth` pre-norm blocks, a final LayerNorm and the classifier on CLS.
+`quasar_runtime.model.file` reads and writes it, `quasar_runtime.model.validate` proves its ranges,
+`quasar_runtime.compiler.compile` turns it into a program. The network is the one of
+docs/architecture.md: patch embedding, `depth` pre-norm blocks, a final LayerNorm and the classifier
+on CLS.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from quasar_runtime.interface import HEAD_DIM, PATCH, PATCH_CHANNELS
+from quasar_runtime.isa.interface import HEAD_DIM, PATCH, PATCH_CHANNELS
 
 
 @dataclass(eq=False)
@@ -155,7 +156,7 @@ class Model:
         return f"Model({self.name!r}, {self.depth} blocks, width {self.width}, {weights:,} weights)"
 
     def _repr_html_(self) -> str:
-        from quasar_runtime.display import model_html
+        from quasar_runtime.html import model_html
 
         return model_html(self)
 

@@ -1,7 +1,7 @@
 """The models that come with Quasar: a folder of model files and the index that describes them.
 
-The index is made from the files themselves (`python -m quasar_runtime.zoo FOLDER`), so that what
-`models list` shows is what the files hold; its sums tell a damaged or replaced file.
+The index is made from the files themselves (`python -m quasar_runtime.model.zoo FOLDER`), so that
+what `models list` shows is what the files hold; its sums tell a damaged or replaced file.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from quasar_runtime.errors import (
     printable,
 )
 from quasar_runtime.files import read_text, replacing
-from quasar_runtime.manifest import strict_json
-from quasar_runtime.model import Model
-from quasar_runtime.model_file import read_model
+from quasar_runtime.model.file import read_model
+from quasar_runtime.model.manifest import strict_json
+from quasar_runtime.model.network import Model
+from quasar_runtime.model.validate import shown
 from quasar_runtime.resources import data_folder
-from quasar_runtime.validate import shown
 
 INDEX = "index.json"
 SUFFIX = ".safetensors"
-REBUILD = "rebuild the index with `python -m quasar_runtime.zoo FOLDER`"
+REBUILD = "rebuild the index with `python -m quasar_runtime.model.zoo FOLDER`"
 
 
 @dataclass(frozen=True)
@@ -273,7 +273,8 @@ def _parse_entry(where: str, value: Any) -> ZooEntry:
 def main(arguments: list[str] | None = None) -> int:
     """Rebuild a folder's index. Returns the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m quasar_runtime.zoo", description="Write index.json from the model files."
+        prog="python -m quasar_runtime.model.zoo",
+        description="Write index.json from the model files.",
     )
     parser.add_argument("folder", help="folder of *.safetensors model files")
     try:

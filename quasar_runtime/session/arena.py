@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from quasar_runtime import interface as hw
-from quasar_runtime.device.base import Device, Memory
+from quasar_runtime.devices.base import Device, Memory
 from quasar_runtime.errors import ArenaError
+from quasar_runtime.isa import interface as hw
 
 
 def aligned(size: int, alignment: int = hw.ALIGNMENT) -> int:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from quasar_runtime import interface as hw
 from quasar_runtime.errors import ImageError
+from quasar_runtime.isa import interface as hw
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class Profile:
         }
 
     def _repr_html_(self) -> str:
-        from quasar_runtime.display import profile_html
+        from quasar_runtime.html import profile_html
 
         return profile_html(self)
 
@@ -167,7 +167,7 @@ class Result:
         }
 
     def _repr_html_(self) -> str:
-        from quasar_runtime.display import result_html
+        from quasar_runtime.html import result_html
 
         return result_html(self)
 

@@ -23,12 +23,11 @@ from typing import TYPE_CHECKING, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from quasar_runtime.arena import Arena, Block, aligned
-from quasar_runtime.compiler import compile_model
-from quasar_runtime.device import open_device
-from quasar_runtime.device.base import Device, Job
+from quasar_runtime.compiler.compile import compile_model
+from quasar_runtime.devices.base import Device, Job
+from quasar_runtime.devices.catalogue import open_device
 from quasar_runtime.errors import DeviceClosed, DeviceError, ImageError
-from quasar_runtime.images import (
+from quasar_runtime.images.prepare import (
     Held,
     ImageSource,
     ImageSources,
@@ -38,16 +37,17 @@ from quasar_runtime.images import (
     load_image,
     source_name,
 )
-from quasar_runtime.model import Model, Preprocessing
+from quasar_runtime.isa.program import Program
+from quasar_runtime.model.network import Model, Preprocessing
+from quasar_runtime.model.validate import validate
 from quasar_runtime.process import Owner, refuse_to_copy
-from quasar_runtime.program import Program
-from quasar_runtime.results import Profile, Result, Times, profile_entries, rank
-from quasar_runtime.validate import validate
+from quasar_runtime.session.arena import Arena, Block, aligned
+from quasar_runtime.session.results import Profile, Result, Times, profile_entries, rank
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
-    from quasar_runtime.overlay import Overlay
+    from quasar_runtime.isa.overlay import Overlay
 
 RING = 4
 """Default number of pictures that are decoded ahead."""
@@ -248,7 +248,7 @@ class Session:
         raise refuse_to_copy(self)
 
     def _repr_html_(self) -> str:
-        from quasar_runtime.display import session_html
+        from quasar_runtime.html import session_html
 
         return session_html(self)
 
@@ -381,7 +381,7 @@ class Session:
 
 def _load(name: str | Path) -> Model:
     """The model of that name or file. The zoo is imported only where a name is to be looked up."""
-    from quasar_runtime.zoo import load_model
+    from quasar_runtime.model.zoo import load_model
 
     return load_model(name)
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from quasar_runtime import interface as hw
-from quasar_runtime import reference
-from quasar_runtime.compiler import compile_model
-from quasar_runtime.device.base import Device, Job, Memory
-from quasar_runtime.model import random_model
-from quasar_runtime.overlay import Overlay
-from quasar_runtime.program import Program
+from quasar_runtime.compiler.compile import compile_model
+from quasar_runtime.devices.base import Device, Job, Memory
+from quasar_runtime.devices.reference import executor as reference
+from quasar_runtime.isa import interface as hw
+from quasar_runtime.isa.overlay import Overlay
+from quasar_runtime.isa.program import Program
+from quasar_runtime.model.network import random_model
 
 AREAS = ("program", "image", "output", "profile")
 GAP = 192

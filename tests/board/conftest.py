@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from quasar_runtime.overlay import overlay_names
+from quasar_runtime.isa.overlay import overlay_names
 
 COMPATIBLE = Path("/proc/device-tree/compatible")
 ON_BOARD = COMPATIBLE.exists() and b"zynqmp" in COMPATIBLE.read_bytes()
@@ -20,19 +20,19 @@ ON_BOARD = COMPATIBLE.exists() and b"zynqmp" in COMPATIBLE.read_bytes()
 def own_lock(tmp_path, monkeypatch):
     """Test runs at the same time do not wait for one another; a real board is there only once."""
     if not ON_BOARD:
-        monkeypatch.setattr("quasar_runtime.device.board_lock.lock_folder", lambda: tmp_path)
-        monkeypatch.setattr("quasar_runtime.pynq_sim.board.tag", lambda: "simulated")
+        monkeypatch.setattr("quasar_runtime.devices.board.lock.lock_folder", lambda: tmp_path)
+        monkeypatch.setattr("quasar_runtime.devices.board_sim.board.tag", lambda: "simulated")
 
 
 @pytest.fixture
 def overlay_name():
     """The overlay that the board carries; where there is none, a simulated board of b64."""
     if ON_BOARD:
-        from quasar_runtime.overlay_package import load_package
+        from quasar_runtime.bitstream.package import load_package
 
         yield [name for name in overlay_names() if load_package(name).bitstream][-1]
         return
-    from quasar_runtime.pynq_sim import simulated_board
+    from quasar_runtime.devices.board_sim import simulated_board
 
     with simulated_board("b64"):
         yield "b64"
@@ -50,7 +50,7 @@ def board(overlay_name):
 
 @pytest.fixture
 def device(overlay_name):
-    from quasar_runtime.device.board import BoardDevice
+    from quasar_runtime.devices.board.device import BoardDevice
 
     with BoardDevice(overlay_name) as opened:
         yield opened

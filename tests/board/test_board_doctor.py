@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from quasar_runtime.doctor import Status
-from quasar_runtime.doctor_accelerator import examine_accelerator
-from quasar_runtime.model import random_model
-from quasar_runtime.model_file import write_model
-from quasar_runtime.zoo import build_index
+from quasar_runtime.doctor.accelerator import examine_accelerator
+from quasar_runtime.doctor.examine import Status
+from quasar_runtime.model.file import write_model
+from quasar_runtime.model.network import random_model
+from quasar_runtime.model.zoo import build_index
 
 pytest.importorskip("pynq", reason="pynq is not installed here; `make pynq` tests with it")
 pytestmark = pytest.mark.board

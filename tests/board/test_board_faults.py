@@ -8,19 +8,14 @@ import warnings
 
 import numpy as np
 import pytest
-from cases import place
 
 from quasar_runtime import Session
-from quasar_runtime.device.board import BoardDevice
-from quasar_runtime.device.board_hardware import MOST_MISSES
-from quasar_runtime.errors import (
-    ArenaError,
-    DeviceError,
-    DeviceFault,
-    DeviceTimeout,
-)
-from quasar_runtime.interface import Cause, Status
-from quasar_runtime.model import random_model
+from quasar_runtime.devices.board.device import BoardDevice
+from quasar_runtime.devices.board.hardware import MOST_MISSES
+from quasar_runtime.errors import ArenaError, DeviceError, DeviceFault, DeviceTimeout
+from quasar_runtime.isa.interface import Cause, Status
+from quasar_runtime.model.network import random_model
+from tests.board.cases import place
 
 pytest.importorskip("pynq", reason="pynq is not installed here; `make pynq` tests with it")
 pytestmark = pytest.mark.board
@@ -128,7 +123,7 @@ def test_an_accelerator_that_no_reset_stops_gets_its_bitstream_anew(board, devic
 def test_an_accelerator_that_nothing_stops_is_an_error_and_keeps_its_memory(
     board, device, monkeypatch
 ):
-    monkeypatch.setattr("quasar_runtime.device.board_hardware.RESET_SECONDS", 0.01)
+    monkeypatch.setattr("quasar_runtime.devices.board.hardware.RESET_SECONDS", 0.01)
     place(device, 0)
     board.faults.registers["STATUS"] = Status.BUSY
     with pytest.raises(DeviceError, match="power-cycle the board"):

@@ -5,18 +5,19 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from cases import place
 
-from quasar_runtime import block_design as design
-from quasar_runtime import hwh, overlay_package
-from quasar_runtime.device.board import BoardDevice
+from quasar_runtime.bitstream import block_design as design
+from quasar_runtime.bitstream import handoff as hwh
+from quasar_runtime.bitstream import package as overlay_package
+from quasar_runtime.devices.board.device import BoardDevice
 from quasar_runtime.errors import DeviceError, DeviceNotFound, OverlayError
-from quasar_runtime.overlay import load_overlay
+from quasar_runtime.isa.overlay import load_overlay
 from quasar_runtime.resources import data_folder
+from tests.board.cases import place
 
 pynq = pytest.importorskip("pynq", reason="pynq is not installed here; `make pynq` tests with it")
-pynq_sim = pytest.importorskip("quasar_runtime.pynq_sim")
-processor = pytest.importorskip("quasar_runtime.pynq_sim.processor")
+pynq_sim = pytest.importorskip("quasar_runtime.devices.board_sim")
+processor = pytest.importorskip("quasar_runtime.devices.board_sim.processor")
 pytestmark = pytest.mark.board
 B64 = load_overlay("b64")
 

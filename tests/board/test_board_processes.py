@@ -8,12 +8,12 @@ import subprocess
 import sys
 
 import pytest
-from cases import place
 
-from quasar_runtime.device import board_lock
-from quasar_runtime.device.board import BoardDevice
-from quasar_runtime.device.board_lock import BoardLock
+from quasar_runtime.devices.board import lock as board_lock
+from quasar_runtime.devices.board.device import BoardDevice
+from quasar_runtime.devices.board.lock import BoardLock
 from quasar_runtime.errors import DeviceClosed, DeviceError
+from tests.board.cases import place
 
 pytest.importorskip("pynq", reason="pynq is not installed here; `make pynq` tests with it")
 pytestmark = pytest.mark.board
@@ -22,9 +22,9 @@ OPEN = """
 import sys, time, weakref
 from contextlib import ExitStack
 from pathlib import Path
-from quasar_runtime.device import board_lock
-from quasar_runtime.device.board import BoardDevice
-from quasar_runtime.pynq_sim import board as module, simulated_board
+from quasar_runtime.devices.board import lock as board_lock
+from quasar_runtime.devices.board.device import BoardDevice
+from quasar_runtime.devices.board_sim import board as module, simulated_board
 
 def report():
     status = board.accelerator.read(0x24)
@@ -47,7 +47,7 @@ except Exception as e:
 print("open", flush=True)
 """
 SILENT_RUN = """
-from quasar_runtime.device.base import Job
+from quasar_runtime.devices.base import Job
 board.faults.silent = True
 memory = device.allocate(4096)
 a = memory.address
@@ -124,7 +124,7 @@ def test_a_simulated_board_of_the_environment_outlives_the_devices_on_it(tmp_pat
 import weakref
 weakref.finalize(weakref, print, "end")
 from quasar_runtime import Session
-from quasar_runtime.model import random_model
+from quasar_runtime.model.network import random_model
 import numpy as np
 session = Session(random_model(0), device="board", overlay="b64")
 print(session.classify(np.zeros((8, 8, 3), np.uint8)).error)
@@ -145,7 +145,7 @@ import os, signal, sys
 import numpy as np
 from quasar_runtime import Session
 from quasar_runtime.errors import DeviceError
-from quasar_runtime.model import random_model
+from quasar_runtime.model.network import random_model
 picture = np.zeros((8, 8, 3), np.uint8)
 session = Session(random_model(0), device="board", overlay="b64")
 expected = session.classify(picture).logits.tolist()
@@ -209,7 +209,7 @@ def test_a_forked_child_leaves_its_parents_board_alone(board, device):
 
 
 def test_a_lock_that_cannot_be_opened_says_whose_it_is(monkeypatch, tmp_path):
-    monkeypatch.setattr("quasar_runtime.device.board_lock.lock_folder", lambda: tmp_path / "none")
+    monkeypatch.setattr("quasar_runtime.devices.board.lock.lock_folder", lambda: tmp_path / "none")
     with pytest.raises(DeviceError, match=r"quasar-x\.lock cannot be opened .*sudo -E"):
         BoardLock("x")
 

@@ -4,16 +4,16 @@ import os
 import signal
 
 import pytest
-from cases import place
 
-from quasar_runtime.device.board import BoardDevice
-from quasar_runtime.device.registers import cycles
-from quasar_runtime.device.rtl_build import unavailable
+from quasar_runtime.devices.board.device import BoardDevice
+from quasar_runtime.devices.registers import cycles
+from quasar_runtime.devices.rtl.build import unavailable
 from quasar_runtime.errors import DeviceFault, DeviceTimeout
-from quasar_runtime.interface import Status
+from quasar_runtime.isa.interface import Status
+from tests.board.cases import place
 
 pytest.importorskip("pynq", reason="pynq is not installed here; `make pynq` tests with it")
-pynq_sim = pytest.importorskip("quasar_runtime.pynq_sim")
+pynq_sim = pytest.importorskip("quasar_runtime.devices.board_sim")
 pytestmark = [
     pytest.mark.board,
     pytest.mark.skipif(bool(unavailable()), reason=str(unavailable())),

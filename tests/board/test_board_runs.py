@@ -5,15 +5,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from cases import AREAS, place
 
 from quasar_runtime import Session
-from quasar_runtime import interface as hw
-from quasar_runtime.device.board import BoardDevice
+from quasar_runtime.devices.board.device import BoardDevice
 from quasar_runtime.errors import ArenaError, DeviceClosed, DeviceError
-from quasar_runtime.interface import Status
-from quasar_runtime.model import random_model
-from quasar_runtime.overlay import load_overlay
+from quasar_runtime.isa import interface as hw
+from quasar_runtime.isa.interface import Status
+from quasar_runtime.isa.overlay import load_overlay
+from quasar_runtime.model.network import random_model
+from tests.board.cases import AREAS, place
 
 pytest.importorskip("pynq", reason="pynq is not installed here; `make pynq` tests with it")
 pytestmark = pytest.mark.board

@@ -5,14 +5,14 @@ import asyncio
 import numpy as np
 import pytest
 
-from quasar_runtime import block_design as design
-from quasar_runtime import interface as hw
+from quasar_runtime.bitstream import block_design as design
 from quasar_runtime.errors import OverlayError
-from quasar_runtime.interface import Control
+from quasar_runtime.isa import interface as hw
+from quasar_runtime.isa.interface import Control
 from quasar_runtime.resources import data_folder
 
 pynq = pytest.importorskip("pynq", reason="pynq is not installed here; `make pynq` tests with it")
-pynq_sim = pytest.importorskip("quasar_runtime.pynq_sim")
+pynq_sim = pytest.importorskip("quasar_runtime.devices.board_sim")
 pytestmark = pytest.mark.board
 
 WHOLE = tuple(int(n) for n in pynq.__version__.split(".")[:2]) >= (3, 1)
@@ -186,7 +186,7 @@ def test_an_unknown_accelerator_or_overlay_is_refused():
 
 
 def test_native_times_are_in_the_accelerators_cycles(board, device):
-    from cases import place
+    from tests.board.cases import place
 
     placed = place(device, 0)
     placed.run()

@@ -4,9 +4,9 @@ import re
 
 import numpy as np
 
-from quasar_runtime import interface as hw
-from quasar_runtime.overlay import Overlay
-from quasar_runtime.program import check
+from quasar_runtime.isa import interface as hw
+from quasar_runtime.isa.overlay import Overlay
+from quasar_runtime.isa.program import check
 from tools.campaigns.engine import HARNESS, HEADER, MOST_BYTES, OVERLAYS, seeds
 
 

@@ -14,9 +14,9 @@ from click.testing import CliRunner
 from PIL import Image
 
 from quasar_runtime.cli.app import quasar
-from quasar_runtime.model import random_model
-from quasar_runtime.model_file import write_model
-from quasar_runtime.zoo import build_index
+from quasar_runtime.model.file import write_model
+from quasar_runtime.model.network import random_model
+from quasar_runtime.model.zoo import build_index
 
 ROOT = Path(__file__).resolve().parents[2]
 # click before 8.2 mixes stdout and stderr unless it is told not to.

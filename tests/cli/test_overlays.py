@@ -7,8 +7,8 @@ import shutil
 import pytest
 from click.testing import CliRunner
 
+from quasar_runtime.bitstream.package import write_checksums
 from quasar_runtime.cli.app import quasar
-from quasar_runtime.overlay_package import write_checksums
 from quasar_runtime.resources import data_folder
 
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from quasar_runtime.cli.output import Output
-from quasar_runtime.device.rtl_watch import Progress
+from quasar_runtime.devices.rtl.watch import Progress
 
 REFERENCE = ["--device", "reference", "--overlay", "b64"]
 

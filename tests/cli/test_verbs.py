@@ -171,7 +171,7 @@ def test_json_holds_the_path_itself_and_people_see_it_in_one_line(shell, tmp_pat
 
 
 def test_answers_until_the_device_failed_are_kept(call, pictures, monkeypatch):
-    from quasar_runtime.device.reference import ReferenceDevice
+    from quasar_runtime.devices.reference.device import ReferenceDevice
     from quasar_runtime.errors import DeviceFault
 
     wait, waits = ReferenceDevice.wait, []
@@ -392,7 +392,7 @@ def test_eval_refuses_to_overwrite_its_inputs(call, pictures):
 
 def test_eval_checks_its_labels_before_it_opens_the_device(call, pictures, monkeypatch):
     monkeypatch.setattr(
-        "quasar_runtime.session.Session.__init__", lambda *a, **k: pytest.fail("opened")
+        "quasar_runtime.session.session.Session.__init__", lambda *a, **k: pytest.fail("opened")
     )
     (pictures / "labels.txt").write_text("a.png nothing\n")
     result = call("eval", pictures, "--labels", pictures / "labels.txt", *REFERENCE, code=1)
@@ -520,10 +520,10 @@ def test_inspect_shows_model_and_program(call):
 
 
 def test_inspect_predicts_what_the_cycle_model_says(call, zoo):
-    from quasar_runtime.compiler import compile_model
-    from quasar_runtime.cycles import program_cycles
-    from quasar_runtime.overlay import load_overlay
-    from quasar_runtime.zoo import load_model
+    from quasar_runtime.compiler.compile import compile_model
+    from quasar_runtime.cycles.predict import program_cycles
+    from quasar_runtime.isa.overlay import load_overlay
+    from quasar_runtime.model.zoo import load_model
 
     program = compile_model(load_model(zoo / "tiny-w8.safetensors"), load_overlay("b64"))
     expected = program_cycles(program)

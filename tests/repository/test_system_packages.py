@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).resolve().parent.parent / "tools" / "system_packages.sh"
+SCRIPT = Path(__file__).resolve().parents[2] / "tools" / "system_packages.sh"
 ALL = ("python3", "python3-venv", "python3-dev", "gcc", "libc6-dev")
 BY_HAND = (
     "an administrator has to run: apt-get update && apt-get install -y --no-install-recommends "

@@ -15,15 +15,15 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from quasar_runtime import interface as hw
-from quasar_runtime import reference
-from quasar_runtime.compiler import align
-from quasar_runtime.device.base import Device, Job
-from quasar_runtime.device.rtl import MemoryModel, RtlDevice
-from quasar_runtime.device.rtl_build import unavailable
-from quasar_runtime.interface import Epilogue, Opcode, Source
-from quasar_runtime.overlay import Overlay
-from quasar_runtime.program import digit_groups, weight_bytes
+from quasar_runtime.compiler.compile import align
+from quasar_runtime.devices.base import Device, Job
+from quasar_runtime.devices.reference import executor as reference
+from quasar_runtime.devices.rtl.build import unavailable
+from quasar_runtime.devices.rtl.device import MemoryModel, RtlDevice
+from quasar_runtime.isa import interface as hw
+from quasar_runtime.isa.interface import Epilogue, Opcode, Source
+from quasar_runtime.isa.overlay import Overlay
+from quasar_runtime.isa.program import digit_groups, weight_bytes
 from quasar_runtime.resources import data_folder
 
 if reason := unavailable():
@@ -62,8 +62,9 @@ OUT_OF_TURN, LEAVE_LAST = 0x100, 0x200
 
 def sources(folder: Path) -> Path:
     """The control plane's files and the stand-in in one folder."""
-    for module in MODULES:
-        shutil.copy(data_folder("hw_src") / "rtl" / f"{module}.sv", folder)
+    for path in (data_folder("hw_src") / "rtl").rglob("*.sv"):
+        if path.stem in MODULES:
+            shutil.copy(path, folder)
     shutil.copy(data_folder("hw_src") / "sim" / "control" / "datapath.sv", folder)
     return folder
 

@@ -6,18 +6,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from native_cases import Table, random_linear
 
-from quasar_runtime import interface as hw
-from quasar_runtime import reference
-from quasar_runtime.compiler import compile_model
-from quasar_runtime.device.base import Job
-from quasar_runtime.device.rtl import MemoryModel, RtlDevice
+from quasar_runtime.compiler.compile import compile_model
+from quasar_runtime.devices.base import Job
+from quasar_runtime.devices.reference import executor as reference
+from quasar_runtime.devices.rtl.device import MemoryModel, RtlDevice
 from quasar_runtime.errors import CompileError
-from quasar_runtime.interface import Epilogue, Opcode, Source
-from quasar_runtime.model import random_model
-from quasar_runtime.overlay import Overlay
-from quasar_runtime.program import Program, Trace, region_words
+from quasar_runtime.isa import interface as hw
+from quasar_runtime.isa.interface import Epilogue, Opcode, Source
+from quasar_runtime.isa.overlay import Overlay
+from quasar_runtime.isa.program import Program, Trace, region_words
+from quasar_runtime.model.network import random_model
+from tests.runtime.devices.native_cases import Table, random_linear
 
 GUARD = 0xA5
 """What lies around the areas: nobody may write there."""

@@ -10,15 +10,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from rtl_cases import Script
 
-from quasar_runtime import interface as hw
-from quasar_runtime.compiler import compile_model
+from quasar_runtime.compiler.compile import compile_model
 from quasar_runtime.errors import CompileError
-from quasar_runtime.interface import Epilogue, Opcode, Source
-from quasar_runtime.model import random_model
-from quasar_runtime.overlay import Overlay
-from quasar_runtime.program import Program, region_words
+from quasar_runtime.isa import interface as hw
+from quasar_runtime.isa.interface import Epilogue, Opcode, Source
+from quasar_runtime.isa.overlay import Overlay
+from quasar_runtime.isa.program import Program, region_words
+from quasar_runtime.model.network import random_model
+from tests.rtl.rtl_cases import Script
 
 
 class Chain(Script):

@@ -14,11 +14,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from quasar_runtime import interface as hw
-from quasar_runtime.compiler import align
-from quasar_runtime.interface import Epilogue, Opcode, Source
-from quasar_runtime.overlay import Overlay
-from quasar_runtime.program import Program, region_words, weight_bytes
+from quasar_runtime.compiler.compile import align
+from quasar_runtime.isa import interface as hw
+from quasar_runtime.isa.interface import Epilogue, Opcode, Source
+from quasar_runtime.isa.overlay import Overlay
+from quasar_runtime.isa.program import Program, region_words, weight_bytes
 
 Bin = tuple[str, str, str]
 """Operation with its mode, field, bin."""

@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from native_cases import Table, random_linear
 
-from quasar_runtime import interface as hw
-from quasar_runtime.interface import Epilogue, Opcode, Source
-from quasar_runtime.model import Linear
-from quasar_runtime.overlay import Overlay
-from quasar_runtime.packing import pack_rows, pack_weights
-from quasar_runtime.program import Program
+from quasar_runtime.compiler.packing import pack_rows, pack_weights
+from quasar_runtime.isa import interface as hw
+from quasar_runtime.isa.interface import Epilogue, Opcode, Source
+from quasar_runtime.isa.overlay import Overlay
+from quasar_runtime.isa.program import Program
+from quasar_runtime.model.network import Linear
+from tests.runtime.devices.native_cases import Table, random_linear
 
 LAST_LAYER = 2**16 - 1
 

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from quasar_runtime import interface as hw
-from quasar_runtime.device.rtl_build import unavailable
+from quasar_runtime.devices.rtl.build import unavailable
+from quasar_runtime.isa import interface as hw
 from quasar_runtime.resources import data_folder
 
 if reason := unavailable():

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from rtl_units import bench, random_bytes
 
-from quasar_runtime import arithmetic as ar
+from quasar_runtime.isa import arithmetic as ar
+from tests.rtl.rtl_units import bench, random_bytes
 
 
 def signed(values: np.ndarray, bits: int) -> np.ndarray:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pytest
-from rtl_units import bench, datapath_bench
+
+from tests.rtl.rtl_units import bench, datapath_bench
 
 Ints = npt.NDArray[np.int64]
 TOKENS, ROWS = 2, 2

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from rtl_units import (
+
+from quasar_runtime.isa import interface as hw
+from quasar_runtime.isa.interface import Cause, Epilogue, Opcode
+from tests.rtl.rtl_units import (
     KIND_LINEAR,
     KIND_SCORE,
     KIND_VALUE,
@@ -16,9 +19,6 @@ from rtl_units import (
     packed,
     unpacked,
 )
-
-from quasar_runtime import interface as hw
-from quasar_runtime.interface import Cause, Epilogue, Opcode
 
 ACC = 23
 """Bits of an accumulator."""

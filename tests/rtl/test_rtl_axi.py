@@ -6,10 +6,10 @@ import random
 
 import numpy as np
 import pytest
-from rtl_units import THROTTLES, agents, bench, integer, random_bytes
 
-from quasar_runtime import interface as hw
-from quasar_runtime.interface import Cause
+from quasar_runtime.isa import interface as hw
+from quasar_runtime.isa.interface import Cause
+from tests.rtl.rtl_units import THROTTLES, agents, bench, integer, random_bytes
 
 BASE = 0x8_0000_0000
 

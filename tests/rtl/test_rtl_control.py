@@ -8,7 +8,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from control_cases import (
+
+from quasar_runtime.devices.base import Device
+from quasar_runtime.devices.rtl.device import MemoryModel, RtlDevice
+from quasar_runtime.errors import DeviceFault
+from quasar_runtime.isa import interface as hw
+from quasar_runtime.isa.interface import Cause, Control, Epilogue, Opcode, Source, Status
+from quasar_runtime.isa.overlay import Overlay
+from quasar_runtime.isa.program import check
+from tests.rtl.control_cases import (
     LARGE,
     LEAVE_LAST,
     MIDDLE,
@@ -22,14 +30,6 @@ from control_cases import (
     run,
     sources,
 )
-
-from quasar_runtime import interface as hw
-from quasar_runtime.device.base import Device
-from quasar_runtime.device.rtl import MemoryModel, RtlDevice
-from quasar_runtime.errors import DeviceFault
-from quasar_runtime.interface import Cause, Control, Epilogue, Opcode, Source, Status
-from quasar_runtime.overlay import Overlay
-from quasar_runtime.program import check
 
 
 @pytest.fixture(scope="session")
@@ -280,7 +280,7 @@ def test_memory_that_is_not_there_is_a_decode_error(opened):
 @pytest.mark.parametrize("channel", ["AR", "R", "AW", "W", "B"])
 @pytest.mark.parametrize("overlay", [SMALL, MIDDLE], ids=lambda o: o.name)
 def test_a_port_that_falls_silent_is_reported(opened, overlay, channel, monkeypatch):
-    monkeypatch.setattr("quasar_runtime.device.registers.STALL_CYCLES", 1000)
+    monkeypatch.setattr("quasar_runtime.devices.registers.STALL_CYCLES", 1000)
     device = opened(overlay)
     ports = range(overlay.read_ports) if channel in ("AR", "R") else [overlay.read_ports]
     for port in ports:
@@ -295,7 +295,7 @@ def test_a_port_that_falls_silent_is_reported(opened, overlay, channel, monkeypa
 
 
 def test_a_reset_waits_for_a_silent_port_and_says_so(opened, monkeypatch):
-    monkeypatch.setattr("quasar_runtime.device.registers.STALL_CYCLES", 1000)
+    monkeypatch.setattr("quasar_runtime.devices.registers.STALL_CYCLES", 1000)
     device = opened(SMALL)
     device.inject(0, "R", 5, "silent")
     job, _ = place(device, work(SMALL))
@@ -461,7 +461,9 @@ def refusal(device: Device, table: Table) -> dict[str, int]:
 def test_descriptors_are_refused_as_by_program_check_and_the_c_engine(opened, name):
     overlay = OVERLAYS[name]
     device = opened(overlay, MemoryModel(latency=2, gigabytes=40))
-    engine = pytest.importorskip("quasar_runtime.device.native").NativeDevice(overlay, threads=1)
+    engine = pytest.importorskip("quasar_runtime.devices.native.device").NativeDevice(
+        overlay, threads=1
+    )
     rng, seen = np.random.default_rng(1), set()
     for d in mutations(overlay, rng, 250):
         t = work(overlay)

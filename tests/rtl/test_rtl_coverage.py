@@ -1,6 +1,6 @@
 """What the accelerator's tests reach: every bin of every field, every cause, every operation.
 
-python -m pytest -s tests/test_rtl_coverage.py        prints the tables
+python -m pytest -s tests/rtl/test_rtl_coverage.py        prints the tables
 """
 
 from __future__ import annotations
@@ -10,19 +10,26 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from rtl_cases import model_program, place, random_image, random_memory, run, script_program
-from rtl_coverage import all_bins, covered, kind_of, kinds, report
-from rtl_extremes import programs
-from test_program import LEGAL
-from test_rtl_faults import FAULTS, bytes_of, ordinary, refusal
-from test_rtl_random import BATCH, SEEDS
 
-from quasar_runtime import interface as hw
-from quasar_runtime.device.rtl import MemoryModel, RtlDevice
-from quasar_runtime.device.rtl_build import unavailable
+from quasar_runtime.devices.rtl.build import unavailable
+from quasar_runtime.devices.rtl.device import MemoryModel, RtlDevice
 from quasar_runtime.errors import DeviceFault
-from quasar_runtime.interface import Cause, Control, Status
-from quasar_runtime.overlay import load_overlay
+from quasar_runtime.isa import interface as hw
+from quasar_runtime.isa.interface import Cause, Control, Status
+from quasar_runtime.isa.overlay import load_overlay
+from tests.rtl.rtl_cases import (
+    model_program,
+    place,
+    random_image,
+    random_memory,
+    run,
+    script_program,
+)
+from tests.rtl.rtl_coverage import all_bins, covered, kind_of, kinds, report
+from tests.rtl.rtl_extremes import programs
+from tests.rtl.test_rtl_faults import FAULTS, bytes_of, ordinary, refusal
+from tests.rtl.test_rtl_random import BATCH, SEEDS
+from tests.runtime.isa.test_program import LEGAL
 
 pytestmark = pytest.mark.skipif(bool(unavailable()), reason=str(unavailable()))
 
@@ -108,7 +115,7 @@ def job_faults(job) -> dict[str, tuple[Cause, object]]:
 
 
 def test_every_cause_is_reported_becomes_its_typed_error_and_is_recovered_from(monkeypatch):
-    monkeypatch.setattr("quasar_runtime.device.registers.STALL_CYCLES", STALL_CYCLES)
+    monkeypatch.setattr("quasar_runtime.devices.registers.STALL_CYCLES", STALL_CYCLES)
     seen: dict[str, Cause] = {}
     ports = replace(B64, name="b64x2", read_ports=2)
     with RtlDevice(ports, checked=True) as device:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from quasar_runtime.compiler import compile_model
-from quasar_runtime.interface import Opcode
-from quasar_runtime.model import random_model
-from quasar_runtime.overlay import load_overlay
-from quasar_runtime.program import Program
+from quasar_runtime.compiler.compile import compile_model
+from quasar_runtime.isa.interface import Opcode
+from quasar_runtime.isa.overlay import load_overlay
+from quasar_runtime.isa.program import Program
+from quasar_runtime.model.network import random_model
 
-FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
+FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
 def module(name: str):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from rtl_units import datapath_bench as bench
 
-from quasar_runtime import interface as hw
-from quasar_runtime import reference
-from quasar_runtime.compiler import compile_model
-from quasar_runtime.interface import Cause, Opcode
-from quasar_runtime.model import Model, random_model
-from quasar_runtime.overlay import load_overlay
+from quasar_runtime.compiler.compile import compile_model
+from quasar_runtime.devices.reference import executor as reference
+from quasar_runtime.isa import interface as hw
+from quasar_runtime.isa.interface import Cause, Opcode
+from quasar_runtime.isa.overlay import load_overlay
+from quasar_runtime.model.network import Model, random_model
+from tests.rtl.rtl_units import datapath_bench as bench
 
 
 def subnet(seed: int) -> Model:

@@ -14,21 +14,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rtl_cases import script_program
-from test_rtl_memory import OVERLAY, STUB, job_of, open_stub
-from vcd import read_vcd
 
-from quasar_runtime import interface as hw
-from quasar_runtime.compiler import compile_model
-from quasar_runtime.cycles import program_cycles
-from quasar_runtime.device import rtl_build
-from quasar_runtime.device.rtl import SLACK
-from quasar_runtime.device.rtl_build import Build, Tools, cached, library, missing_tools
-from quasar_runtime.device.rtl_watch import Progress, Waves
+from quasar_runtime.compiler.compile import compile_model
+from quasar_runtime.cycles.predict import program_cycles
+from quasar_runtime.devices.rtl import build as rtl_build
+from quasar_runtime.devices.rtl.build import Build, Tools, cached, library, missing_tools
+from quasar_runtime.devices.rtl.device import SLACK
+from quasar_runtime.devices.rtl.watch import Progress, Waves
 from quasar_runtime.errors import DeviceClosed, DeviceError, DeviceTimeout
-from quasar_runtime.interface import Control
-from quasar_runtime.model import random_model
-from quasar_runtime.overlay import load_overlay
+from quasar_runtime.isa import interface as hw
+from quasar_runtime.isa.interface import Control
+from quasar_runtime.isa.overlay import load_overlay
+from quasar_runtime.model.network import random_model
+from tests.rtl.rtl_cases import script_program
+from tests.rtl.test_rtl_memory import OVERLAY, STUB, job_of, open_stub
+from tests.rtl.vcd import read_vcd
 
 pytestmark = pytest.mark.skipif(bool(missing_tools()), reason=str(missing_tools()))
 
@@ -273,8 +273,8 @@ BUILDING = """
 import sys
 from pathlib import Path
 from dataclasses import replace
-from quasar_runtime.device.rtl_build import Build, library
-from quasar_runtime.overlay import load_overlay
+from quasar_runtime.devices.rtl.build import Build, library
+from quasar_runtime.isa.overlay import load_overlay
 overlay = replace(load_overlay("b64"), name="stub", read_ports=2)
 library(Build(overlay, Path(sys.argv[1])), lambda line: None)
 """

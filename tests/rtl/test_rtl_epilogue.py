@@ -6,7 +6,10 @@ from collections import deque
 
 import numpy as np
 import pytest
-from rtl_units import (
+
+from quasar_runtime.isa import arithmetic as ar
+from quasar_runtime.isa.interface import Epilogue
+from tests.rtl.rtl_units import (
     KIND_LINEAR,
     KIND_VALUE,
     LANE_ROW,
@@ -17,9 +20,6 @@ from rtl_units import (
     packed,
     unpacked,
 )
-
-from quasar_runtime import arithmetic as ar
-from quasar_runtime.interface import Epilogue
 
 
 class Lanes(bench.Agent):

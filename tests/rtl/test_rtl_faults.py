@@ -6,16 +6,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from rtl_cases import Placed, model_program, place, random_image, run, script_program
-from test_program import LEGAL, MEMORY, field_cases, program, table
 
-from quasar_runtime.device.base import Device, Job
-from quasar_runtime.device.native import NativeDevice
-from quasar_runtime.device.rtl import MemoryModel, RtlDevice
-from quasar_runtime.device.rtl_build import unavailable
+from quasar_runtime.devices.base import Device, Job
+from quasar_runtime.devices.native.device import NativeDevice
+from quasar_runtime.devices.rtl.build import unavailable
+from quasar_runtime.devices.rtl.device import MemoryModel, RtlDevice
 from quasar_runtime.errors import DeviceFault, DeviceTimeout
-from quasar_runtime.interface import Cause, Control, Opcode, Status
-from quasar_runtime.overlay import load_overlay
+from quasar_runtime.isa.interface import Cause, Control, Opcode, Status
+from quasar_runtime.isa.overlay import load_overlay
+from tests.rtl.rtl_cases import Placed, model_program, place, random_image, run, script_program
+from tests.runtime.isa.test_program import LEGAL, MEMORY, field_cases, program, table
 
 pytestmark = pytest.mark.skipif(bool(unavailable()), reason=str(unavailable()))
 

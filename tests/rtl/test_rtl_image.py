@@ -11,22 +11,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rtl_cases import difference
 
-from quasar_runtime import reference
-from quasar_runtime.compiler import compile_model
-from quasar_runtime.device.base import Job
-from quasar_runtime.device.rtl import RtlDevice
-from quasar_runtime.device.rtl_build import unavailable
-from quasar_runtime.images import load_image
-from quasar_runtime.interface import Opcode
-from quasar_runtime.overlay import load_overlay
-from quasar_runtime.zoo import load_model
+from quasar_runtime.compiler.compile import compile_model
+from quasar_runtime.devices.base import Job
+from quasar_runtime.devices.reference import executor as reference
+from quasar_runtime.devices.rtl.build import unavailable
+from quasar_runtime.devices.rtl.device import RtlDevice
+from quasar_runtime.images.prepare import load_image
+from quasar_runtime.isa.interface import Opcode
+from quasar_runtime.isa.overlay import load_overlay
+from quasar_runtime.model.zoo import load_model
+from tests.rtl.rtl_cases import difference
 
 pytestmark = pytest.mark.skipif(bool(unavailable()), reason=str(unavailable()))
 
 MODEL = "q-vit-160fps"
-PICTURE = Path(__file__).resolve().parents[1] / "examples" / "chelsea.jpg"
+PICTURE = Path(__file__).resolve().parents[2] / "examples" / "chelsea.jpg"
 WAIT = 1200.0
 
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from quasar_runtime.device.base import Job
-from quasar_runtime.device.rtl import FIRST_ADDRESS, MemoryModel, RtlDevice
-from quasar_runtime.device.rtl_build import missing_tools
+from quasar_runtime.devices.base import Job
+from quasar_runtime.devices.rtl.build import missing_tools
+from quasar_runtime.devices.rtl.device import FIRST_ADDRESS, MemoryModel, RtlDevice
 from quasar_runtime.errors import (
     ArenaError,
     DeviceClosed,
@@ -18,8 +18,8 @@ from quasar_runtime.errors import (
     DeviceTimeout,
     OverlayError,
 )
-from quasar_runtime.interface import Cause
-from quasar_runtime.overlay import load_overlay
+from quasar_runtime.isa.interface import Cause
+from quasar_runtime.isa.overlay import load_overlay
 from quasar_runtime.resources import data_folder
 
 pytestmark = pytest.mark.skipif(bool(missing_tools()), reason=str(missing_tools()))
@@ -169,6 +169,6 @@ def test_addresses_lie_above_4_gib_and_are_aligned():
 
 
 def test_registers_of_another_overlay_are_refused(monkeypatch):
-    monkeypatch.setattr("quasar_runtime.device.rtl_build.Build.parameters", {"TOKENS": 4})
+    monkeypatch.setattr("quasar_runtime.devices.rtl.build.Build.parameters", {"TOKENS": 4})
     with pytest.raises(OverlayError, match="ARRAY reads"):
         open_stub()

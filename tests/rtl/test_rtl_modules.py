@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 ROW = re.compile(r"^\| (`.*) \| (`test_rtl_.*) \|$", re.MULTILINE)
 
 
@@ -21,7 +21,7 @@ def benches() -> dict[str, list[str]]:
 
 
 def test_every_module_of_the_rtl_is_in_the_table_of_benches() -> None:
-    modules = {p.stem for p in (ROOT / "hw_src" / "rtl").glob("*.sv")}
+    modules = {p.stem for p in (ROOT / "hw_src" / "rtl").rglob("*.sv")}
     assert {m for m in modules if not m.endswith("_pkg")} == set(benches())
 
 
@@ -29,4 +29,4 @@ def test_every_bench_exists() -> None:
     for module, tests in benches().items():
         assert tests, module
         for test in tests:
-            assert (ROOT / "tests" / test).is_file(), f"{module}: {test}"
+            assert (ROOT / "tests" / "rtl" / test).is_file(), f"{module}: {test}"

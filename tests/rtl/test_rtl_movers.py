@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from rtl_units import THROTTLES, agents, bench, descriptor, integer, random_bytes
-from test_program import LEGAL
 
-from quasar_runtime import arithmetic as ar
-from quasar_runtime import interface as hw
-from quasar_runtime.interface import Cause, Opcode, Source
-from quasar_runtime.overlay import Overlay
-from quasar_runtime.program import Violation, check
+from quasar_runtime.isa import arithmetic as ar
+from quasar_runtime.isa import interface as hw
+from quasar_runtime.isa.interface import Cause, Opcode, Source
+from quasar_runtime.isa.overlay import Overlay
+from quasar_runtime.isa.program import Violation, check
+from tests.rtl.rtl_units import THROTTLES, agents, bench, descriptor, integer, random_bytes
+from tests.runtime.isa.test_program import LEGAL
 
 BASE = 0x8_0000_0000
 SHAPES = [(2, 8), (4, 16), (8, 32)]

@@ -6,7 +6,10 @@ import random
 from collections import deque
 
 import pytest
-from rtl_units import (
+
+from quasar_runtime.isa import interface as hw
+from quasar_runtime.isa.interface import Opcode
+from tests.rtl.rtl_units import (
     KIND_LINEAR,
     KIND_SCORE,
     KIND_VALUE,
@@ -18,9 +21,6 @@ from rtl_units import (
     packed,
     unpacked,
 )
-
-from quasar_runtime import interface as hw
-from quasar_runtime.interface import Opcode
 
 TOKENS, ROWS, DEPTH, LANES = 2, 4, 8, 2
 MAX_TOKENS = hw.CONSTANTS["MAX_TOKENS"]

@@ -1,6 +1,6 @@
 """The accelerator's RTL returns the reference's bytes: random programs, random memories.
 
-A longer run: QUASAR_RTL_PROGRAMS=2000 python -m pytest -n 2 tests/test_rtl_random.py
+A longer run: QUASAR_RTL_PROGRAMS=2000 python -m pytest -n 2 tests/rtl/test_rtl_random.py
 """
 
 from __future__ import annotations
@@ -10,12 +10,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from rtl_cases import model_program, place, random_image, random_memory, run, script_program
-from rtl_chains import chain_program, overwriting_program, untraced_program
 
-from quasar_runtime.device.rtl import MemoryModel, RtlDevice
-from quasar_runtime.device.rtl_build import unavailable
-from quasar_runtime.overlay import Overlay, load_overlay
+from quasar_runtime.devices.rtl.build import unavailable
+from quasar_runtime.devices.rtl.device import MemoryModel, RtlDevice
+from quasar_runtime.isa.overlay import Overlay, load_overlay
+from tests.rtl.rtl_cases import (
+    model_program,
+    place,
+    random_image,
+    random_memory,
+    run,
+    script_program,
+)
+from tests.rtl.rtl_chains import chain_program, overwriting_program, untraced_program
 
 pytestmark = pytest.mark.skipif(bool(unavailable()), reason=str(unavailable()))
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from rtl_units import THROTTLES, agents, bench, descriptor, integer, random_bytes
 
-from quasar_runtime import interface as hw
-from quasar_runtime.interface import Epilogue, Opcode
+from quasar_runtime.isa import interface as hw
+from quasar_runtime.isa.interface import Epilogue, Opcode
+from tests.rtl.rtl_units import THROTTLES, agents, bench, descriptor, integer, random_bytes
 
 BASE = 0x8_0000_0000
 

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from quasar_runtime.device import available_devices, build_simulation, open_device, rtl_tools
-from quasar_runtime.device.rtl import _open_library
-from quasar_runtime.device.rtl_build import library, standard
-from quasar_runtime.device.rtl_tools import missing_tools, running, toolchain
+from quasar_runtime.devices.catalogue import available_devices, build_simulation, open_device
+from quasar_runtime.devices.rtl import tools as rtl_tools
+from quasar_runtime.devices.rtl.build import library, standard
+from quasar_runtime.devices.rtl.device import _open_library
+from quasar_runtime.devices.rtl.tools import missing_tools, running, toolchain
 from quasar_runtime.errors import DeviceError, DeviceNotFound
-from quasar_runtime.overlay import load_overlay
+from quasar_runtime.isa.overlay import load_overlay
 
 if missing := missing_tools():
     pytest.skip(missing, allow_module_level=True)
@@ -186,7 +187,7 @@ def test_a_signal_ends_a_command_with_the_compiler_and_its_children(tmp_path, nu
     environment = os.environ | {
         "QUASAR_CACHE": str(tmp_path / "cache"),
         "CXX": str(program(tmp_path / "c++", text)),
-        "PYTHONPATH": str(Path(__file__).parents[1]),
+        "PYTHONPATH": str(Path(__file__).parents[2]),
     }
     command = [sys.executable, "-m", "quasar_runtime.cli", "devices", "--overlay", "b64"]
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:

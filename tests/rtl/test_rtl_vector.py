@@ -7,7 +7,11 @@ from collections import deque
 
 import numpy as np
 import pytest
-from rtl_units import (
+
+from quasar_runtime.isa import arithmetic as ar
+from quasar_runtime.isa import interface as hw
+from quasar_runtime.isa.interface import Opcode
+from tests.rtl.rtl_units import (
     KIND_SCORE,
     META,
     ORDER,
@@ -20,10 +24,6 @@ from rtl_units import (
     packed,
     unpacked,
 )
-
-from quasar_runtime import arithmetic as ar
-from quasar_runtime import interface as hw
-from quasar_runtime.interface import Opcode
 
 TOKENS, ROWS, DEPTH, LANES = 2, 4, 8, 2
 KEYS_A_TILE = ROWS // 2

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from train.checkpoint import PRESETS, Checkpoint, check_tensors
+from train.networks.checkpoint import PRESETS, Checkpoint, check_tensors
 
 SIZE = 48
 TOKENS = (SIZE // 16) ** 2 + 1

@@ -10,20 +10,12 @@ pytest.importorskip("optuna")
 import torch
 from click.testing import CliRunner
 
-from quasar_runtime.overlay import load_overlay
-from train.ablate import (
-    Bits,
-    lost,
-    main,
-    random_rows,
-    ranked_rows,
-    subnet_of,
-    whole_matrices,
-)
-from train.cost import OverlayCost
+from quasar_runtime.isa.overlay import load_overlay
+from train.ablate import Bits, lost, main, random_rows, ranked_rows, subnet_of, whole_matrices
+from train.cost.cycles import OverlayCost
 from train.predictor import EffectLoss
 from train.search import SearchError
-from train.space import MATRICES, Block
+from train.spaces.space import MATRICES, Block
 
 WIDTH, HIDDEN = 64, 128
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from export_cases import random_checkpoint, random_images, write_tar
 
+from tests.train.export_cases import random_checkpoint, random_images, write_tar
 from train.ablate_training import VARIANTS, Bench, table
-from train.evaluate import Nearness
-from train.recipe import TrainRecipe
+from train.data.recipe import TrainRecipe
+from train.report.evaluate import Nearness
 
 SMALL_SPACE = """
 {image_size: 48, classes: 10, widths: [32, 64], depths: [1, 2], heads: [1], mlp: [64, 96],

@@ -11,12 +11,12 @@ pytest.importorskip("yaml")
 
 from click.testing import CliRunner
 
-from quasar_runtime.compiler import compile_model
+from quasar_runtime.compiler.compile import compile_model
 from quasar_runtime.errors import CompileError
-from quasar_runtime.model import random_model
-from quasar_runtime.overlay import Overlay, load_overlay, parse_overlay
-from train import area
-from train.area import (
+from quasar_runtime.isa.overlay import Overlay, load_overlay, parse_overlay
+from quasar_runtime.model.network import random_model
+from train.cost import area
+from train.cost.area import (
     DEVICE,
     FF_TERMS,
     LUT_TERMS,
@@ -35,7 +35,7 @@ from train.area import (
     read_reports,
     shapes,
 )
-from train.space import Space, Subnet
+from train.spaces.space import Space, Subnet
 
 ARRAYS = [replace(s, act_words=4096, res_words=1024) for s in shapes(300, 2, 1024)]
 

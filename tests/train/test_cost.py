@@ -12,13 +12,13 @@ pytest.importorskip("yaml")
 
 from click.testing import CliRunner
 
-from quasar_runtime.compiler import compile_model
-from quasar_runtime.cycles import program_cycles
+from quasar_runtime.compiler.compile import compile_model
+from quasar_runtime.cycles.predict import program_cycles
 from quasar_runtime.errors import CompileError
-from quasar_runtime.model import Model, random_model
-from quasar_runtime.overlay import Overlay, load_overlay
-from train.cost import OverlayCost, main
-from train.space import MATRICES, Block, Space, Subnet
+from quasar_runtime.isa.overlay import Overlay, load_overlay
+from quasar_runtime.model.network import Model, random_model
+from train.cost.cycles import OverlayCost, main
+from train.spaces.space import MATRICES, Block, Space, Subnet
 
 OVERLAYS = ("b64", "b1024", "b8192")
 SPACE = Space.parse(

@@ -10,27 +10,33 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from export_cases import CLASSES, random_checkpoint, random_images, random_tensors, write_tar
 from PIL import Image
 from safetensors.torch import save_file
 from torch.nn import functional as F
-from train_cases import integer_activations
 
-from quasar_runtime import reference
-from quasar_runtime.compiler import compile_model
+from quasar_runtime.compiler.compile import compile_model
+from quasar_runtime.devices.reference import executor as reference
 from quasar_runtime.errors import DataError
-from quasar_runtime.model import Model
-from quasar_runtime.model_file import model_from_bytes, model_to_bytes, read_model
-from quasar_runtime.overlay import load_overlay
-from train.checkpoint import Checkpoint, float_logits, load_checkpoint
-from train.data import Source, load_labels, pictures
-from train.emit import emit
+from quasar_runtime.isa.overlay import load_overlay
+from quasar_runtime.model.file import model_from_bytes, model_to_bytes, read_model
+from quasar_runtime.model.network import Model
+from tests.train.export_cases import (
+    CLASSES,
+    random_checkpoint,
+    random_images,
+    random_tensors,
+    write_tar,
+)
+from tests.train.train_cases import integer_activations
+from train.data.pictures import Source, load_labels, pictures
 from train.export import ROW_GROUP, Recipe, export, main, parts_of, quantise
-from train.fold import patches
-from train.space import Block, Subnet
+from train.networks.checkpoint import Checkpoint, float_logits, load_checkpoint
+from train.networks.folded import patches
+from train.quantise.emit import emit
+from train.spaces.space import Block, Subnet
 
 LABELS = [(f"n{i:08d}", f"class {i}") for i in range(CLASSES)]
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
 @pytest.fixture(autouse=True)
@@ -189,8 +195,8 @@ def test_a_missing_checkpoint_ends_in_one_line() -> None:
 def test_deit_tiny_in_8_bits_answers_as_in_float(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("train.export.HELD_OUT", 12)
     monkeypatch.setattr("train.export.CLIP_IMAGES", 2)
-    monkeypatch.setattr("train.calibrate.CLIPPINGS", (1.0,))
-    monkeypatch.setattr("train.calibrate.EVENNESS", (0.5, 0.75))
+    monkeypatch.setattr("train.quantise.calibrate.CLIPPINGS", (1.0,))
+    monkeypatch.setattr("train.quantise.calibrate.EVENNESS", (0.5, 0.75))
     checkpoint = load_checkpoint(DATA / "deit_tiny_patch16_224.safetensors")
     images = DATA / "imagenet_train_mix.tar"
     labels = load_labels(DATA / "imagenet_classes.json")

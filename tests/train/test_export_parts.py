@@ -9,14 +9,31 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from export_cases import CLASSES, SIZE, random_checkpoint, random_images, random_tensors, write_tar
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
-from quasar_runtime import arithmetic as ar
 from quasar_runtime.errors import DataError, ModelValueError
-from quasar_runtime.interface import PATCH
-from train.calibrate import (
+from quasar_runtime.isa import arithmetic as ar
+from quasar_runtime.isa.interface import PATCH
+from tests.train.export_cases import (
+    CLASSES,
+    SIZE,
+    random_checkpoint,
+    random_images,
+    random_tensors,
+    write_tar,
+)
+from train.data.pictures import Source, classes_apart, in_turn, list_pictures, load_labels, pictures
+from train.networks.checkpoint import (
+    PRESETS,
+    check_tensors,
+    detect_preset,
+    float_logits,
+    load_checkpoint,
+)
+from train.networks.folded import Affine, fold, fold_norm, fold_patch, patches
+from train.networks.quantised import QuantBlock, QuantLinear, gelu_table
+from train.quantise.calibrate import (
     attention_steps,
     build,
     mean_square,
@@ -24,14 +41,10 @@ from train.calibrate import (
     set_ranges,
     weight_step,
 )
-from train.checkpoint import PRESETS, check_tensors, detect_preset, float_logits, load_checkpoint
-from train.data import Source, classes_apart, in_turn, list_pictures, load_labels, pictures
-from train.emit import emit, emit_linear, emit_norm, requantisation
-from train.fold import Affine, fold, fold_norm, fold_patch, patches
-from train.massive import switch, tame
-from train.network import QuantBlock, QuantLinear, gelu_table
-from train.rounding import descend, fit, round_columns, round_freely
-from train.rows import choose_rows, row_effects
+from train.quantise.emit import emit, emit_linear, emit_norm, requantisation
+from train.quantise.massive import switch, tame
+from train.quantise.rounding import descend, fit, round_columns, round_freely
+from train.quantise.rows import choose_rows, row_effects
 
 # --- reading a checkpoint ---
 
@@ -311,7 +324,7 @@ def test_going_through_the_integers_again_keeps_to_the_bounds_and_errs_less() ->
 def test_fitting_makes_the_mean_error_zero_and_repairs_earlier_errors(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("train.rounding.PULL", 0.01)
+    monkeypatch.setattr("train.quantise.rounding.PULL", 0.01)
     a = correlated(0, 2000, 16) + 20
     a = a.round().clamp(-127, 127)
     real = torch.randn(8, 16, generator=torch.Generator().manual_seed(1))

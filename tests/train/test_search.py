@@ -12,9 +12,8 @@ pytest.importorskip("optuna")
 
 from click.testing import CliRunner
 
-from quasar_runtime.overlay import load_overlay
-from train.cost import Cost, Need, OverlayCost
-from train.genome import Genome
+from quasar_runtime.isa.overlay import load_overlay
+from train.cost.cycles import Cost, Need, OverlayCost
 from train.predictor import EffectLoss
 from train.search import (
     Candidate,
@@ -28,7 +27,8 @@ from train.search import (
     starts,
     uniform_subnets,
 )
-from train.space import MATRICES, SHARES, Block, Space, SpaceError, Subnet
+from train.spaces.genome import Genome
+from train.spaces.space import MATRICES, SHARES, Block, Space, SpaceError, Subnet
 
 SMALL = Space.parse(
     "small",

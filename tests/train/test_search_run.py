@@ -13,18 +13,18 @@ pytest.importorskip("optuna")
 import optuna
 import torch
 from click.testing import CliRunner
-from export_cases import random_checkpoint, random_images, write_tar
 
 from quasar_runtime.errors import DeviceNotFound
-from quasar_runtime.overlay import load_overlay
-from train.cost import OverlayCost
-from train.data import Source, pictures
+from quasar_runtime.isa.overlay import load_overlay
+from tests.train.export_cases import random_checkpoint, random_images, write_tar
+from train.cost.cycles import OverlayCost
+from train.data.pictures import Source, pictures
+from train.data.recipe import TrainRecipe
 from train.predictor import SupernetLoss, measure_effects
-from train.recipe import TrainRecipe
 from train.run import Setting, answers, calibration, facts_of, nearness, prepare
 from train.search import main
-from train.space import Space, Subnet
-from train.start import start
+from train.spaces.space import Space, Subnet
+from train.training.initial import start
 
 SPACE = """
 {image_size: 48, classes: 10, widths: [32, 64], depths: [1, 2], heads: [1], mlp: [64, 96],

@@ -8,9 +8,9 @@ import pytest
 
 pytest.importorskip("yaml")
 
-from quasar_runtime.model import random_model
-from quasar_runtime.validate import validate
-from train.space import MATRICES, SPACES, Block, Space, SpaceError, Subnet
+from quasar_runtime.model.network import random_model
+from quasar_runtime.model.validate import validate
+from train.spaces.space import MATRICES, SPACES, Block, Space, SpaceError, Subnet
 
 ENTRIES = {
     "image_size": 224,

@@ -22,31 +22,21 @@ pytest.importorskip("optuna")
 
 import torch
 from click.testing import CliRunner, Result
-from export_cases import CLASSES, random_images, random_tensors, write_tar
 from safetensors.torch import save_file
 
 from quasar_runtime.errors import DataError
-from quasar_runtime.model_file import read_model
-from train import (
-    ablate,
-    ablate_training,
-    area,
-    command,
-    cost,
-    export,
-    finetune,
-    plot,
-    predictor,
-    run,
-    search,
-    zoo,
-)
-from train.checks import check_words, overlay_for
-from train.folder import held
-from train.metrics import Log, read_lines
-from train.origin import NOT_STATED
-from train.recipe import COUNTS, NUMBERS, TrainRecipe
-from train.space import Space, SpaceError, Subnet
+from quasar_runtime.model.file import read_model
+from tests.train.export_cases import CLASSES, random_images, random_tensors, write_tar
+from train import ablate, ablate_training, command, export, finetune, predictor, run, search, zoo
+from train.cost import area
+from train.cost import cycles as cost
+from train.data.recipe import COUNTS, NUMBERS, TrainRecipe
+from train.networks.origin import NOT_STATED
+from train.quantise.checks import check_words, overlay_for
+from train.report import plot
+from train.spaces.space import Space, SpaceError, Subnet
+from train.training.folder import held
+from train.training.metrics import Log, read_lines
 
 COMMANDS: dict[str, click.Command] = {
     "export": export.main,
@@ -331,7 +321,7 @@ def test_a_model_is_kept_when_measuring_it_or_writing_it_fails(
     kept = read_model(tmp_path / "m.safetensors")
     assert "accuracy" not in kept.provenance
 
-    from train import finish
+    from train.report import finish
 
     there = tmp_path / "elsewhere"
     there.mkdir()
@@ -488,7 +478,7 @@ def test_effects_that_are_none_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a mount")
 def test_a_full_disk_leaves_the_state_before(data: Path, tmp_path: Path) -> None:
-    from train import folder as files
+    from train.training import folder as files
 
     path = tmp_path / "last.pt"
     state = {"step": 1, "supernet": {}, "average": {}, "teacher": {}}
@@ -498,7 +488,7 @@ def test_a_full_disk_leaves_the_state_before(data: Path, tmp_path: Path) -> None
         "import resource, sys, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))\n"
         "from pathlib import Path; from quasar_runtime.errors import DataError\n"
-        "from train.folder import write_state\n"
+        "from train.training.folder import write_state\n"
         "try: write_state(Path(sys.argv[1]), {'step': 2, 'x': list(range(9999))})\n"
         "except DataError as e: sys.exit(str(e))\n"
     )

@@ -13,18 +13,24 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner
-from export_cases import CLASSES, SIZE, random_images, random_tensors, write_tar
 from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
-from train_cases import MIXED, SPACE, small_start
 
 from quasar_runtime.errors import DataError
-from quasar_runtime.model_file import read_model
-from train import finetune, plot, run
-from train.data import Source
-from train.fold import patches
-from train.loop import (
+from quasar_runtime.model.file import read_model
+from tests.train.export_cases import CLASSES, SIZE, random_images, random_tensors, write_tar
+from tests.train.train_cases import MIXED, SPACE, small_start
+from train import finetune, run
+from train.data.pictures import Source
+from train.data.recipe import TrainRecipe
+from train.data.views import Augmentation, Batches, Views, split, view
+from train.networks.folded import patches
+from train.networks.supernet import Answer
+from train.report import plot
+from train.run import answers, check_same, load_run, nearness
+from train.spaces.space import Subnet
+from train.training.trainer import (
     Place,
     Trainer,
     ask,
@@ -35,11 +41,6 @@ from train.loop import (
     rate,
     sandwich,
 )
-from train.recipe import TrainRecipe
-from train.run import answers, check_same, load_run, nearness
-from train.space import Subnet
-from train.supernet import Answer
-from train.views import Augmentation, Batches, Views, split, view
 
 RECIPE = TrainRecipe(views=64, batch=8, random=1, rate=1e-3, held_out=8, calibration=24)
 
@@ -243,10 +244,10 @@ import sys
 import torch
 import torch.distributed as dist
 sys.path[:0] = sys.argv[2:]
-from train_cases import small_start
-from export_cases import random_images
-from test_train_loop import RECIPE
-from train.loop import Place, Trainer
+from tests.train.train_cases import small_start
+from tests.train.export_cases import random_images
+from tests.train.test_train_loop import RECIPE
+from train.training.trainer import Place, Trainer
 place = Place.join()
 torch.set_num_threads(1)
 begun = small_start()

@@ -15,12 +15,12 @@ import pytest
 pytest.importorskip("torch")
 
 import torch
-from export_cases import SIZE, random_checkpoint, random_images, write_tar
 from PIL import Image
 
 from quasar_runtime.errors import DataError
-from train.data import Source, calibration_prefixes, decoded, load_labels, pictures
-from train.views import Augmentation, Batches, Views, load
+from tests.train.export_cases import SIZE, random_checkpoint, random_images, write_tar
+from train.data.pictures import Source, calibration_prefixes, decoded, load_labels, pictures
+from train.data.views import Augmentation, Batches, Views, load
 
 HOW = random_checkpoint().preprocessing
 

@@ -8,20 +8,26 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner
-from export_cases import CLASSES, random_checkpoint, random_images, random_tensors, write_tar
 from safetensors.torch import save_file
-from train_cases import generator
 
 from quasar_runtime.errors import DataError
-from quasar_runtime.model_file import read_model
+from quasar_runtime.model.file import read_model
+from tests.train.export_cases import (
+    CLASSES,
+    random_checkpoint,
+    random_images,
+    random_tensors,
+    write_tar,
+)
+from tests.train.train_cases import generator
 from train import finetune
-from train.calibrate import observe
 from train.export import quantise_on
-from train.fold import Affine, fold, patches
-from train.prune import make_up, prune
+from train.networks.folded import Affine, fold, patches
+from train.quantise.calibrate import observe
+from train.quantise.prune import make_up, prune
 from train.run import load_run
-from train.space import Block, Subnet
-from train.start import Start
+from train.spaces.space import Block, Subnet
+from train.training.initial import Start
 
 SLIM = Subnet(64, (Block(2, 64, 0.5, 0, 1, 0.5), Block(1, 96, 0, 0.5, 0.5, 1)))
 

@@ -7,20 +7,20 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from export_cases import CLASSES, random_checkpoint, random_images
 from torch import Tensor
 from torch.nn import functional as F
-from train_cases import MIXED, SPACE, generator, integer_activations, small_start
 
 from quasar_runtime.errors import DataError
-from train import integer
-from train.emit import emit
-from train.fold import fold, patches
-from train.integer import AttentionTensors, Matrix, MlpTensors
-from train.ranking import rank, renew
-from train.space import Space, Subnet
-from train.start import Start, start
-from train.supernet import SuperMatrix
+from tests.train.export_cases import CLASSES, random_checkpoint, random_images
+from tests.train.train_cases import MIXED, SPACE, generator, integer_activations, small_start
+from train.networks import integer
+from train.networks.folded import fold, patches
+from train.networks.integer import AttentionTensors, Matrix, MlpTensors
+from train.networks.supernet import SuperMatrix
+from train.quantise.emit import emit
+from train.spaces.space import Space, Subnet
+from train.training.initial import Start, start
+from train.training.ranking import rank, renew
 
 LABELS = [(f"n{i:08d}", f"class {i}") for i in range(CLASSES)]
 EPSILON = 4096

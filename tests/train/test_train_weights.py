@@ -17,13 +17,19 @@ import pytest
 pytest.importorskip("torch")
 
 import torch
-from export_cases import SIZE, random_checkpoint, random_images, random_tensors
 from safetensors.torch import save_file
 from torch import Tensor
 
 from quasar_runtime.errors import DataError
-from train.checkpoint import PRESETS, Checkpoint, check_tensors, float_logits, load_checkpoint
-from train.origin import NOT_STATED, PUBLISHED, Owner, family, weights_facts
+from tests.train.export_cases import SIZE, random_checkpoint, random_images, random_tensors
+from train.networks.checkpoint import (
+    PRESETS,
+    Checkpoint,
+    check_tensors,
+    float_logits,
+    load_checkpoint,
+)
+from train.networks.origin import NOT_STATED, PUBLISHED, Owner, family, weights_facts
 
 IMAGES = random_images(2, seed=5)
 Tensors = dict[str, Tensor]

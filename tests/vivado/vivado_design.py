@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import vivado_ips as ips
-from vivado_words import VivadoError
+from tests.vivado import vivado_ips as ips
+from tests.vivado.vivado_words import VivadoError
 
 
 @dataclass

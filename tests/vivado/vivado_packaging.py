@@ -4,8 +4,8 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import vivado_ips as ips
-from vivado_words import Machine, VivadoError, match, options
+from tests.vivado import vivado_ips as ips
+from tests.vivado.vivado_words import Machine, VivadoError, match, options
 
 BUS_PARAMETERS = {
     "MAX_BURST_LENGTH",

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from fnmatch import fnmatch
 from pathlib import Path
 
-from vivado_blocks import BlockDesign
-from vivado_words import Machine, VivadoError, options, split_list
+from tests.vivado.vivado_blocks import BlockDesign
+from tests.vivado.vivado_words import Machine, VivadoError, options, split_list
 
 DRIVER = Path(__file__).with_suffix(".tcl")
 TCLSH = shutil.which("tclsh")

@@ -75,21 +75,21 @@ pytest_for() { # the folder of an environment: pytest and what the tests need, b
 # The kernels first: bytes against the reference, the program checker, pictures.
 step_engine() {
     pytest_for /quasar/.venv
-    inside "cd /quasar; .venv/bin/python -m pytest tests/test_native_bytes.py \
-        tests/test_native_check.py tests/test_native_device.py tests/test_zoo_bytes.py \
-        tests/test_images.py tests/test_arithmetic.py"
+    inside "cd /quasar; .venv/bin/python -m pytest tests/runtime/devices/test_native_bytes.py \
+        tests/runtime/devices/test_native_check.py tests/runtime/devices/test_native_device.py tests/runtime/model/test_zoo_bytes.py \
+        tests/runtime/images/test_images.py tests/runtime/isa/test_arithmetic.py"
 }
 
 # The runtime's: what needs neither torch, a simulator of the RTL, nor ruff.
 step_runtime() {
     pytest_for /quasar/.venv
-    inside "cd /quasar; .venv/bin/python -m pytest tests/test_session.py tests/test_doctor.py \
-        tests/test_reference.py tests/test_program.py tests/test_compiler.py \
-        tests/test_packing.py tests/test_model_file.py tests/test_overlay.py \
-        tests/test_overlay_package.py tests/test_power.py tests/test_validate.py tests/test_zoo.py \
-        tests/test_interface.py tests/test_bench.py tests/test_evaluate.py tests/test_datasets.py \
-        tests/test_files.py tests/test_arena.py tests/test_display.py tests/test_tables.py \
-        tests/test_hwh.py tests/test_public_names.py tests/test_board_install.py"
+    inside "cd /quasar; .venv/bin/python -m pytest tests/runtime/session/test_session.py tests/runtime/doctor/test_doctor.py \
+        tests/runtime/devices/test_reference.py tests/runtime/isa/test_program.py tests/runtime/compiler/test_compiler.py \
+        tests/runtime/compiler/test_packing.py tests/runtime/model/test_model_file.py tests/runtime/isa/test_overlay.py \
+        tests/runtime/bitstream/test_overlay_package.py tests/runtime/measure/test_power.py tests/runtime/model/test_validate.py tests/runtime/model/test_zoo.py \
+        tests/runtime/isa/test_interface.py tests/runtime/measure/test_bench.py tests/runtime/measure/test_evaluate.py tests/runtime/images/test_datasets.py \
+        tests/runtime/test_files.py tests/runtime/session/test_arena.py tests/runtime/session/test_display.py tests/runtime/isa/test_tables.py \
+        tests/runtime/bitstream/test_hwh.py tests/repository/test_public_names.py tests/board/test_board_install.py"
 }
 
 step_cli() {

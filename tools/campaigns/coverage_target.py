@@ -14,7 +14,7 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["quasar_runtime"]):
-    from quasar_runtime import manifest, model_file, validate  # noqa: F401
+    from quasar_runtime.model import manifest, validate  # noqa: F401
     from tools.campaigns.models import Judge
 
 from tools.campaigns.model_mutations import HEADER, RAW

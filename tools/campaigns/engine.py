@@ -19,18 +19,19 @@ from pathlib import Path
 import click
 import numpy as np
 
-from quasar_runtime import interface as hw
-from quasar_runtime.compiler import compile_model
+from quasar_runtime.compiler.compile import compile_model
 from quasar_runtime.errors import CompileError, DataError
-from quasar_runtime.model import random_model
-from quasar_runtime.overlay import Overlay
-from quasar_runtime.program import Program
+from quasar_runtime.isa import interface as hw
+from quasar_runtime.isa.overlay import Overlay
+from quasar_runtime.isa.program import Program
+from quasar_runtime.model.network import random_model
 from tools.campaigns import ROOT
 from tools.campaigns.campaign import Bounds, Campaign, Finding, campaign_options
 
-NATIVE = ROOT / "quasar_runtime" / "native"
+NATIVE = ROOT / "quasar_runtime" / "devices" / "native"
 HARNESS = ROOT / "tools" / "campaigns" / "engine_checker" / "harness.c"
-LEFT_OUT = ("_engine.c", "runner.c", "engine.c")  # the harness includes engine.c
+INCLUDES = [f"-I{NATIVE / part}" for part in ("engine", "kernels")]
+LEFT_OUT = ("runner.c", "engine.c")  # the harness includes engine.c
 FLAGS = ("-std=gnu11", "-fwrapv", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror", "-pthread",
          "-O2", "-g", "-fno-sanitize-recover=all")  # fmt: skip
 SANITIZERS = "-fsanitize=fuzzer,address,undefined"
@@ -93,9 +94,9 @@ def build(folder: Path) -> Path:
     if shutil.which("clang") is None:
         raise DataError("clang is not installed; install it: apt-get install clang")
     folder.mkdir(parents=True, exist_ok=True)
-    sources = [str(p) for p in sorted(NATIVE.glob("*.c")) if p.name not in LEFT_OUT]
+    sources = [str(p) for p in sorted(NATIVE.glob("*/*.c")) if p.name not in LEFT_OUT]
     fuzzer = folder / "fuzzer"
-    command = ["clang", *FLAGS, SANITIZERS, f"-I{NATIVE}", str(HARNESS), *sources, "-o", fuzzer]
+    command = ["clang", *FLAGS, SANITIZERS, *INCLUDES, str(HARNESS), *sources, "-o", fuzzer]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise DataError(

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from quasar_runtime import hwh
+from quasar_runtime.bitstream import handoff as hwh
+from quasar_runtime.bitstream.package import load_package, verify_package, write_checksums
 from quasar_runtime.errors import QuasarError
-from quasar_runtime.model import random_model
-from quasar_runtime.model_file import read_model, write_model
-from quasar_runtime.overlay import load_overlay
-from quasar_runtime.overlay_package import load_package, verify_package, write_checksums
+from quasar_runtime.isa.overlay import load_overlay
+from quasar_runtime.model.file import read_model, write_model
+from quasar_runtime.model.network import random_model
 from quasar_runtime.resources import data_folder
 from tools.campaigns import ROOT
 from tools.campaigns.isolated import Wrong
@@ -308,7 +308,7 @@ class Rtl(Scenario):
 
 def build_stub() -> None:
     """Build the tests' stand-in of the accelerator, and copy some bytes through it."""
-    from test_rtl_memory import job_of, open_stub
+    from tests.rtl.test_rtl_memory import job_of, open_stub
 
     with open_stub() as device:
         job, image, output = job_of(device, 2048)
@@ -347,8 +347,9 @@ class Forked(Scenario):
         apart(self._prepare)
 
     def _prepare(self) -> None:
-        from export_cases import CLASSES, SIZE, random_images, random_tensors, write_tar
         from safetensors.torch import save_file
+
+        from tests.train.export_cases import CLASSES, SIZE, random_images, random_tensors, write_tar
 
         tensors = random_tensors(0, depth=3, heads=2)
         save_file(tensors, self.inputs / "deit_small.safetensors")

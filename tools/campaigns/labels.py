@@ -13,8 +13,8 @@ from pathlib import Path
 import click
 import numpy as np
 
-from quasar_runtime.datasets import read_dataset
 from quasar_runtime.errors import DataError
+from quasar_runtime.images.datasets import read_dataset
 from tools.campaigns.bytes_mutations import mutate_bytes
 from tools.campaigns.campaign import Bounds, Campaign, campaign_options
 from tools.campaigns.isolated import Trial, Wrong, run_trial

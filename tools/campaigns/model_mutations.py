@@ -10,12 +10,12 @@ import json
 import pickle
 from typing import Any
 
-import model_bytes as mb
 import numpy as np
 import numpy.typing as npt
 
-from quasar_runtime.model import Model
-from quasar_runtime.model_file import model_to_bytes
+from quasar_runtime.model.file import model_to_bytes
+from quasar_runtime.model.network import Model
+from tests.runtime.model import model_bytes as mb
 
 RAW = model_to_bytes(mb.small_model())
 HEADER, DATA = mb.split(RAW)

@@ -8,10 +8,10 @@ from __future__ import annotations
 import click
 import numpy as np
 
-from quasar_runtime.compiler import compile_model
+from quasar_runtime.compiler.compile import compile_model
 from quasar_runtime.errors import ModelError
-from quasar_runtime.model_file import model_from_bytes, model_to_bytes
-from quasar_runtime.overlay import Overlay, load_overlay
+from quasar_runtime.isa.overlay import Overlay, load_overlay
+from quasar_runtime.model.file import model_from_bytes, model_to_bytes
 from tools.campaigns.campaign import Bounds, Campaign, campaign_options
 from tools.campaigns.isolated import Trial, Wrong, run_trial
 from tools.campaigns.messages import check_message

@@ -1,6 +1,6 @@
 """What an overlay's shape takes of the device: DSP, LUT, FF and BRAM36, without synthesising it.
 
-    python -m train.area b1024            # or the path of an overlay.json
+    python -m train.cost.area b1024            # or the path of an overlay.json
 
 DSP slices and block RAMs are counted from the structure of hw_src/rtl, exactly. LUTs and flip-flops
 are sums of a few terms, each what one kind of hardware grows with, whose weights are fitted to the
@@ -23,16 +23,17 @@ import click
 import numpy as np
 import numpy.typing as npt
 
-from quasar_runtime.cycles import DDR, Ddr
+from quasar_runtime.cycles.predict import DDR, Ddr
 from quasar_runtime.errors import QuasarError
 from quasar_runtime.files import read_text
-from quasar_runtime.interface import HEAD_DIM, MAX_CHANNELS, MAX_TOKENS
-from quasar_runtime.overlay import Overlay, load_overlay, parse_overlay
-from train import command as cli
-from train.cost import Cost, Need, OverlayCost
-from train.space import Space, Subnet
+from quasar_runtime.isa.interface import HEAD_DIM, MAX_CHANNELS, MAX_TOKENS
+from quasar_runtime.isa.overlay import Overlay, load_overlay, parse_overlay
 
-ROOT = Path(__file__).resolve().parents[1]
+from .. import command as cli
+from ..spaces.space import Space, Subnet
+from .cycles import Cost, Need, OverlayCost
+
+ROOT = Path(__file__).resolve().parents[2]
 PORT_BITS = 128
 SCORE_BITS = 21
 FABRIC_MACS = 4096

@@ -1,6 +1,6 @@
 """What a subnet costs on an overlay: cycles, frames a second, and whether it fits on the chip.
 
-    python -m train.cost subnet.json [--overlay b1024] [--space vit_tiny]
+    python -m train.cost.cycles subnet.json [--overlay b1024] [--space vit_tiny]
 
 From dimensions alone, by the cycle model (docs/cycle_model.md): no weights, no program. A search
 asks this thousands of times.
@@ -16,14 +16,15 @@ from typing import Any
 
 import click
 
-from quasar_runtime.cycles import DDR, Ddr, operations, operations_cycles
-from quasar_runtime.cycles import Block as Work
+from quasar_runtime.cycles.predict import DDR, Ddr, operations, operations_cycles
+from quasar_runtime.cycles.predict import Block as Work
 from quasar_runtime.files import read_text
-from quasar_runtime.interface import HEAD_DIM, PATCH, PATCH_CHANNELS
-from quasar_runtime.overlay import Overlay, load_overlay
-from quasar_runtime.program import region_words
-from train import command as cli
-from train.space import Block, Space, SpaceError, Subnet
+from quasar_runtime.isa.interface import HEAD_DIM, PATCH, PATCH_CHANNELS
+from quasar_runtime.isa.overlay import Overlay, load_overlay
+from quasar_runtime.isa.program import region_words
+
+from .. import command as cli
+from ..spaces.space import Block, Space, SpaceError, Subnet
 
 MOST_SUBNET = 2**20
 """Bytes of the largest subnet's JSON."""

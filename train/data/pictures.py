@@ -17,11 +17,12 @@ from tqdm import tqdm
 
 from quasar_runtime.errors import DataError, ImageError
 from quasar_runtime.files import read_text
-from quasar_runtime.images import resize_and_crop
-from quasar_runtime.model import Preprocessing
-from quasar_runtime.validate import MAX_LABEL, MAX_WNID, shown
-from train.command import warn_left_out
-from train.pictures import Source, list_pictures
+from quasar_runtime.images.prepare import resize_and_crop
+from quasar_runtime.model.network import Preprocessing
+from quasar_runtime.model.validate import MAX_LABEL, MAX_WNID, shown
+
+from ..command import warn_left_out
+from .source import Source, list_pictures
 
 __all__ = ["Decoded", "Source", "list_pictures"]
 

@@ -13,9 +13,9 @@ import yaml
 
 from quasar_runtime.errors import DataError, QuasarError, did_you_mean
 from quasar_runtime.files import read_text
-from quasar_runtime.validate import shown
+from quasar_runtime.model.validate import shown
 
-RECIPES = Path(__file__).parent / "recipes"
+RECIPES = Path(__file__).parents[1] / "recipes"
 
 
 @dataclass(frozen=True)

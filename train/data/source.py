@@ -20,8 +20,9 @@ from PIL import Image
 
 from quasar_runtime.errors import DataError, ImageError, did_you_mean
 from quasar_runtime.files import open_regular, read_bytes, unusable
-from quasar_runtime.images import MAX_BYTES, SUFFIXES, decode, is_picture_name
-from train.command import warn, warn_left_out
+from quasar_runtime.images.prepare import MAX_BYTES, SUFFIXES, decode, is_picture_name
+
+from ..command import warn, warn_left_out
 
 COMPRESSED = (
     (b"\x1f\x8b", "gzip", "tar xzf"),

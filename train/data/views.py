@@ -19,8 +19,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from quasar_runtime.errors import DataError, ImageError
-from train.data import Source, by_class, classes_apart
-from train.recipe import TrainRecipe
+
+from .pictures import Source, by_class, classes_apart
+from .recipe import TrainRecipe
 
 
 @dataclass(frozen=True)

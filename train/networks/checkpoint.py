@@ -2,7 +2,7 @@
 
 A checkpoint is a dictionary of tensors under timm's names (patch_embed.proj.weight, cls_token,
 pos_embed, blocks.N.*, norm.*, head.*), of any width, depth, MLP width and number of 64-wide heads.
-How it lies on disk: train/weights.py.
+How it lies on disk: train/networks/weights.py.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from quasar_runtime.errors import DataError, did_you_mean
-from quasar_runtime.interface import CHANNEL_MULTIPLE, HEAD_DIM, MAX_TOKENS, MAX_WIDTH, PATCH
-from quasar_runtime.model import Preprocessing
-from train import origin
-from train.variants import block_numbers, completed
-from train.weights import read_tensors
+from quasar_runtime.isa.interface import CHANNEL_MULTIPLE, HEAD_DIM, MAX_TOKENS, MAX_WIDTH, PATCH
+from quasar_runtime.model.network import Preprocessing
+
+from . import origin
+from .variants import block_numbers, completed
+from .weights import read_tensors
 
 EPSILON = 1e-6
 """LayerNorm's epsilon in this family of checkpoints."""
@@ -136,7 +137,7 @@ def detect_preset(name: str) -> str:
 
 
 def load_checkpoint(path: Path, preset: str | None = None) -> Checkpoint:
-    """Read and check a checkpoint in any of the forms that train.weights reads.
+    """Read and check a checkpoint in any of the forms that train.networks.weights reads.
 
     Its own pictures may be larger than a model takes: `resized` brings it to size, and refuses
     what is not allowed. DataError when the file or a tensor is missing, odd in shape, or not of

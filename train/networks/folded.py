@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from quasar_runtime.interface import HEAD_DIM, PATCH, PATCH_CHANNELS
-from train.checkpoint import EPSILON, Checkpoint
+from quasar_runtime.isa.interface import HEAD_DIM, PATCH, PATCH_CHANNELS
+
+from .checkpoint import EPSILON, Checkpoint
 
 Observer = Callable[[str, Tensor], None]
 """Called with an operation's name and its value while a network runs."""

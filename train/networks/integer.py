@@ -1,9 +1,9 @@
 """The integer arithmetic in PyTorch, forwards and backwards: a block and its gradient.
 
-The forward pass computes what `quasar_runtime.arithmetic` does, on the same integers, most of them
-in float32: products and sums are exact, and so is what follows a requantisation, but for results
-so near to the border between two integers that the 24 bits of a float32 put them on the other side.
-The backward pass takes every rounding for the identity, stops at the clamps of
+The forward pass computes what `quasar_runtime.isa.arithmetic` does, on the same integers, most of
+them in float32: products and sums are exact, and so is what follows a requantisation, but for
+results so near to the border between two integers that the 24 bits of a float32 put them on the
+other side. The backward pass takes every rounding for the identity, stops at the clamps of
 activations and runs in bfloat16.
 
 A block is two autograd functions, one a branch, with gradients written out: so the activations that
@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from quasar_runtime.arithmetic import (
+from quasar_runtime.isa.arithmetic import (
     ACTIVATION_MAX,
     MEAN_FRACTION,
     NORM_FRACTION,
@@ -28,9 +28,10 @@ from quasar_runtime.arithmetic import (
     RESIDUAL_MIN,
     WEIGHT8_MAX,
 )
-from quasar_runtime.interface import HEAD_DIM
-from quasar_runtime.tables import EXP_STEP, RECIPROCAL, RSQRT, RSQRT_FIRST
-from train.command import warn
+from quasar_runtime.isa.interface import HEAD_DIM
+from quasar_runtime.isa.tables import EXP_STEP, RECIPROCAL, RSQRT, RSQRT_FIRST
+
+from ..command import warn
 
 HALF = torch.bfloat16
 EXP_LAST = 255

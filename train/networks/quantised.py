@@ -1,7 +1,7 @@
 """The quantised network: what calibration and rounding work on, and what becomes a model file.
 
-It computes what the integer program does (train/integer.py), on real numbers outside: the residual
-goes in and comes out in real units, always on the grid of the int16 stream.
+It computes what the integer program does (train/networks/integer.py), on real numbers outside: the
+residual goes in and comes out in real units, always on the grid of the int16 stream.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from quasar_runtime.arithmetic import (
+from quasar_runtime.isa.arithmetic import (
     ACTIVATION_MAX,
     MEAN_FRACTION,
     MULTIPLIER_MAX,
@@ -22,12 +22,13 @@ from quasar_runtime.arithmetic import (
     WEIGHT4_MAX,
     WEIGHT8_MAX,
 )
-from quasar_runtime.interface import HEAD_DIM
-from quasar_runtime.tables import EXP_STEP
-from train import integer
-from train.checkpoint import EPSILON
-from train.fold import Affine, Observer, no_observer
-from train.integer import AttentionTensors, Matrix, MlpTensors
+from quasar_runtime.isa.interface import HEAD_DIM
+from quasar_runtime.isa.tables import EXP_STEP
+
+from . import integer
+from .checkpoint import EPSILON
+from .folded import Affine, Observer, no_observer
+from .integer import AttentionTensors, Matrix, MlpTensors
 
 
 def multiplier(factor: Tensor, shift_max: int = SHIFT_MAX) -> Tensor:

@@ -3,8 +3,8 @@
 A matrix has one master weight an element. A row's 4-bit and 8-bit integers both come from it,
 clamp(round(master / step)), each precision with a step and a bias of the row's own, learned. Every
 narrower choice takes the first heads, hidden units and channels of an order of importance
-(train/order.py). The 8-bit rows of a matrix are those worth most,
-by a ranking that train/ranking.py renews.
+(train/quantise/order.py). The 8-bit rows of a matrix are those worth most,
+by a ranking that train/training/ranking.py renews.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from quasar_runtime.arithmetic import WEIGHT4_MAX, WEIGHT8_MAX
-from quasar_runtime.interface import HEAD_DIM, PATCH, PATCH_CHANNELS
-from train import integer
-from train.fold import Affine, normed
-from train.integer import AttentionTensors, Matrix, MlpTensors, Observer, no_observer
-from train.network import (
+from quasar_runtime.isa.arithmetic import WEIGHT4_MAX, WEIGHT8_MAX
+from quasar_runtime.isa.interface import HEAD_DIM, PATCH, PATCH_CHANNELS
+
+from ..spaces.space import MATRICES, SHARES, Block, Space, Subnet
+from . import integer
+from .folded import Affine, normed
+from .integer import AttentionTensors, Matrix, MlpTensors, Observer, no_observer
+from .quantised import (
     QuantBlock,
     QuantisedNetwork,
     QuantLinear,
@@ -30,7 +32,6 @@ from train.network import (
     norm_epsilon,
     norm_gain,
 )
-from train.space import MATRICES, SHARES, Block, Space, Subnet
 
 BIAS_REACH = 50.0
 """A row's result is of the order of this many full-range weights: the unit of its biases."""

@@ -28,8 +28,9 @@ from torch import Tensor
 
 from quasar_runtime.errors import DataError
 from quasar_runtime.files import list_files, open_regular
-from quasar_runtime.validate import shown
-from train.command import warn
+from quasar_runtime.model.validate import shown
+
+from ..command import warn
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".tar", ".ckpt")
 HEAD_BYTES = 4096

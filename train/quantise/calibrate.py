@@ -14,15 +14,11 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from quasar_runtime.arithmetic import (
-    ACTIVATION_MAX,
-    RESIDUAL_MAX,
-    WEIGHT4_MAX,
-    WEIGHT8_MAX,
-)
-from quasar_runtime.interface import HEAD_DIM
-from train.fold import Affine, Folded, patches
-from train.network import QuantBlock, QuantisedNetwork, QuantLinear
+from quasar_runtime.isa.arithmetic import ACTIVATION_MAX, RESIDUAL_MAX, WEIGHT4_MAX, WEIGHT8_MAX
+from quasar_runtime.isa.interface import HEAD_DIM
+
+from ..networks.folded import Affine, Folded, patches
+from ..networks.quantised import QuantBlock, QuantisedNetwork, QuantLinear
 
 BATCH = 32
 INPUT_OF = {"qkv": "norm1", "proj": "attention", "fc1": "norm2", "fc2": "gelu"}

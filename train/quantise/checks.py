@@ -9,17 +9,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from quasar_runtime import fit
-from quasar_runtime.datasets import read_dataset
+from quasar_runtime.compiler import fit
 from quasar_runtime.errors import DataError, ModelValueError, QuasarError
-from quasar_runtime.interface import HEAD_DIM
-from quasar_runtime.overlay import load_overlay, overlay_names
-from quasar_runtime.validate import REMEDY, Geometry, check_facts, check_geometry
-from train.checkpoint import Checkpoint
-from train.command import check_words, warn
-from train.data import require_labels
-from train.origin import Owner
-from train.space import Block, Subnet
+from quasar_runtime.images.datasets import read_dataset
+from quasar_runtime.isa.interface import HEAD_DIM
+from quasar_runtime.isa.overlay import load_overlay, overlay_names
+from quasar_runtime.model.validate import REMEDY, Geometry, check_facts, check_geometry
+
+from ..command import check_words, warn
+from ..data.pictures import require_labels
+from ..networks.checkpoint import Checkpoint
+from ..networks.origin import Owner
+from ..spaces.space import Block, Subnet
 
 PREFERRED_OVERLAY = "b1024"
 """What a model is made for where it fits and nothing else is asked."""

@@ -1,4 +1,4 @@
-"""The quantised network as a `quasar_runtime.model.Model`: real factors become integers."""
+"""The quantised network as a `quasar_runtime.model.network.Model`: real factors become integers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from quasar_runtime.arithmetic import (
+from quasar_runtime.errors import ModelValueError
+from quasar_runtime.isa.arithmetic import (
     ACTIVATION_MAX,
     MEAN_FRACTION,
     MULTIPLIER_MAX,
@@ -17,11 +18,11 @@ from quasar_runtime.arithmetic import (
     SCORE_SHIFT_MAX,
     SHIFT_MAX,
 )
-from quasar_runtime.errors import ModelValueError
-from quasar_runtime.interface import HEAD_DIM
-from quasar_runtime.model import Attention, Block, Linear, Model, Norm, Preprocessing
-from quasar_runtime.tables import EXP_STEP
-from train.network import (
+from quasar_runtime.isa.interface import HEAD_DIM
+from quasar_runtime.isa.tables import EXP_STEP
+from quasar_runtime.model.network import Attention, Block, Linear, Model, Norm, Preprocessing
+
+from ..networks.quantised import (
     QuantBlock,
     QuantisedNetwork,
     QuantLinear,

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from train.calibrate import BATCH, Statistics
-from train.fold import Folded, patches
+from ..networks.folded import Folded, patches
+from .calibrate import BATCH, Statistics
 
 MASSIVE = 4.0
 """A unit is massive when it reaches this many times as far as the reference unit."""

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from quasar_runtime.interface import HEAD_DIM
-from train.calibrate import BATCH, Statistics
-from train.fold import Affine, Folded, FoldedBlock, patches
+from quasar_runtime.isa.interface import HEAD_DIM
+
+from ..networks.folded import Affine, Folded, FoldedBlock, patches
+from .calibrate import BATCH, Statistics
 
 
 def descending(worth: Tensor) -> Tensor:

@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from quasar_runtime.errors import DataError
-from quasar_runtime.interface import HEAD_DIM
-from train.calibrate import Statistics
-from train.fold import Affine, Folded, FoldedBlock
-from train.order import contributions, descending
-from train.space import Subnet
+from quasar_runtime.isa.interface import HEAD_DIM
+
+from ..networks.folded import Affine, Folded, FoldedBlock
+from ..spaces.space import Subnet
+from .calibrate import Statistics
+from .order import contributions, descending
 
 DAMPING = 0.01
 """Added to the covariance's diagonal, a share of its mean."""

@@ -22,11 +22,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from quasar_runtime.arithmetic import WEIGHT4_MAX, WEIGHT8_MAX
-from train.calibrate import BATCH, INPUT_OF, mean_square, weight_step
-from train.fold import Folded, patches
-from train.integer import add_residual, attend, expand, norm_forward, product
-from train.network import (
+from quasar_runtime.isa.arithmetic import WEIGHT4_MAX, WEIGHT8_MAX
+
+from ..networks.folded import Folded, patches
+from ..networks.integer import add_residual, attend, expand, norm_forward, product
+from ..networks.quantised import (
     QuantBlock,
     QuantisedNetwork,
     QuantLinear,
@@ -34,6 +34,7 @@ from train.network import (
     gelu_table,
     norm_gain,
 )
+from .calibrate import BATCH, INPUT_OF, mean_square, weight_step
 
 PULL = 1.0
 """Added to the covariance's diagonal when weights are refitted, a share of its mean: how strongly

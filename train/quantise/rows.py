@@ -9,19 +9,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from quasar_runtime.arithmetic import WEIGHT4_MAX, WEIGHT8_MAX
 from quasar_runtime.errors import DataError
-from train.calibrate import (
-    INPUT_OF,
-    Statistics,
-    input_step,
-    matrix_input,
-    rounding_noise,
-    scaled,
-)
-from train.fold import Folded
-from train.network import QuantisedNetwork
-from train.space import Subnet
+from quasar_runtime.isa.arithmetic import WEIGHT4_MAX, WEIGHT8_MAX
+
+from ..networks.folded import Folded
+from ..networks.quantised import QuantisedNetwork
+from ..spaces.space import Subnet
+from .calibrate import INPUT_OF, Statistics, input_step, matrix_input, rounding_noise, scaled
 
 
 def row_effects(network: QuantisedNetwork, folded: Folded, found: Statistics) -> dict[str, Tensor]:

@@ -16,18 +16,19 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from quasar_runtime.datasets import Dataset, Sample, read_dataset
-from quasar_runtime.device import open_device
-from quasar_runtime.device.base import Device
+from quasar_runtime.devices.base import Device
+from quasar_runtime.devices.catalogue import open_device
 from quasar_runtime.errors import DataError, DeviceNotFound, ImageError
-from quasar_runtime.evaluate import Evaluation
-from quasar_runtime.images import load_image
-from quasar_runtime.model import Model
-from quasar_runtime.session import Session
-from train.checkpoint import Checkpoint, float_logits
-from train.command import warn_left_out
-from train.fold import Folded, patches
-from train.network import QuantisedNetwork
+from quasar_runtime.images.datasets import Dataset, Sample, read_dataset
+from quasar_runtime.images.prepare import load_image
+from quasar_runtime.measure.evaluate import Evaluation
+from quasar_runtime.model.network import Model
+from quasar_runtime.session.session import Session
+
+from ..command import warn_left_out
+from ..networks.checkpoint import Checkpoint, float_logits
+from ..networks.folded import Folded, patches
+from ..networks.quantised import QuantisedNetwork
 
 BATCH = 32
 DEFAULT_OVERLAY = "b1024"

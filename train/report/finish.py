@@ -10,11 +10,12 @@ from typing import Any
 import click
 
 from quasar_runtime.errors import DataError, ModelFileError, QuasarError
-from quasar_runtime.model import Model
-from quasar_runtime.model_file import write_model
-from train.checkpoint import Checkpoint
-from train.command import explained
-from train.evaluate import Accuracy, program_accuracy, teacher_accuracy
+from quasar_runtime.model.file import write_model
+from quasar_runtime.model.network import Model
+
+from ..command import explained
+from ..networks.checkpoint import Checkpoint
+from .evaluate import Accuracy, program_accuracy, teacher_accuracy
 
 
 def keep(model: Model, out: Path) -> None:

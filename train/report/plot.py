@@ -1,6 +1,6 @@
 """The curves of a training run.
 
-python -m train.plot runs/vit_tiny        # writes runs/vit_tiny/metrics.svg
+python -m train.report.plot runs/vit_tiny        # writes runs/vit_tiny/metrics.svg
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import click
 
 from quasar_runtime.errors import DataError
 from quasar_runtime.files import replacing
-from train import command as cli
-from train.metrics import read_lines
+
+from .. import command as cli
+from ..training.metrics import read_lines
 
 CURVES = ("largest", "smallest", "loss")
 FORMATS = (".svg", ".png")

@@ -6,7 +6,7 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 
-from train.space import SHARES, Block, Space, Subnet
+from .space import SHARES, Block, Space, Subnet
 
 
 class Genome:

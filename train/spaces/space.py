@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from quasar_runtime.errors import QuasarError, did_you_mean
-from quasar_runtime.interface import (
+from quasar_runtime.isa.interface import (
     CHANNEL_MULTIPLE,
     HEAD_DIM,
     MAX_CHANNELS,
@@ -30,10 +30,11 @@ from quasar_runtime.interface import (
     MAX_WIDTH,
     PATCH,
 )
-from quasar_runtime.validate import shown
-from train.recipe import read_yaml
+from quasar_runtime.model.validate import shown
 
-SPACES = Path(__file__).parent / "spaces"
+from ..data.recipe import read_yaml
+
+SPACES = Path(__file__).parent
 MATRICES = ("qkv", "proj", "fc1", "fc2")
 SHARES = ("qkv8", "proj8", "fc1_8", "fc2_8")
 """A block's fields that hold the share of 8-bit rows of MATRICES."""

@@ -1,5 +1,5 @@
 """The files of a training's folder: each appears whole or not at all, so that a run killed at any
-moment goes on. metrics.jsonl: train/metrics.py.
+moment goes on. metrics.jsonl: train/training/metrics.py.
 """
 
 from __future__ import annotations

@@ -9,15 +9,16 @@ import torch
 from torch import Tensor
 
 from quasar_runtime.errors import DataError
-from train.calibrate import build, observe, search_hidden_ranges
-from train.checkpoint import Checkpoint
-from train.fold import Folded, fold
-from train.massive import tame
-from train.order import removal_order, reorder, width_ratios
-from train.rounding import round_network
-from train.rows import row_effects
-from train.space import Space
-from train.supernet import Supernet
+
+from ..networks.checkpoint import Checkpoint
+from ..networks.folded import Folded, fold
+from ..networks.supernet import Supernet
+from ..quantise.calibrate import build, observe, search_hidden_ranges
+from ..quantise.massive import tame
+from ..quantise.order import removal_order, reorder, width_ratios
+from ..quantise.rounding import round_network
+from ..quantise.rows import row_effects
+from ..spaces.space import Space
 
 TAME_IMAGES = 32
 CLIP_IMAGES = 32

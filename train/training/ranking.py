@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from train.fold import patches
-from train.space import Subnet
-from train.supernet import BIAS_REACH, SuperMatrix, Supernet
+from ..networks.folded import patches
+from ..networks.supernet import BIAS_REACH, SuperMatrix, Supernet
+from ..spaces.space import Subnet
 
 PICTURES = 2
 """Pictures to a gradient: a sum over them stands for E only on average, so few are better."""

@@ -19,11 +19,11 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.nn import functional as F
 
-from train.fold import Folded, normed, patches
-from train.ranking import rank, renew
-from train.recipe import TrainRecipe
-from train.space import Space, Subnet
-from train.supernet import Answer, Supernet
+from ..data.recipe import TrainRecipe
+from ..networks.folded import Folded, normed, patches
+from ..networks.supernet import Answer, Supernet
+from ..spaces.space import Space, Subnet
+from .ranking import rank, renew
 
 BETAS = (0.9, 0.99)
 BATCH = 32

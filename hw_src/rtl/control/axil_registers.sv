@@ -1,4 +1,4 @@
-// The AXI4-Lite register file of quasar_runtime/interface.py, REGISTERS.
+// The AXI4-Lite register file of quasar_runtime/isa/interface.py, REGISTERS.
 //
 // One access at a time and direction; a write is taken when address and data are both there. Reads
 // of undefined offsets give 0, writes to them and to read-only registers are ignored; answers are

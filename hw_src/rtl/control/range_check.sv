@@ -1,7 +1,7 @@
 // Checks a descriptor: check_fields, then that on-chip regions and memory ranges lie inside.
 //
-// The same tests in the same order as quasar_runtime/program.py `check`, with the addresses (the
-// offset of the field blamed) of quasar_runtime/native/check.c. Every range test has one form,
+// The same tests in the same order as quasar_runtime/isa/program.py `check`, with the addresses (the
+// offset of the field blamed) of quasar_runtime/devices/native/engine/check.c. Every range test has one form,
 //
 //     base + a * b <= limit       and for regions also       pitch * DEPTH >= channels,
 //

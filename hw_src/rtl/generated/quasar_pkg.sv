@@ -1,4 +1,4 @@
-// Generated from quasar_runtime/interface.py by quasar_runtime.interface_emit.
+// Generated from quasar_runtime/isa/interface.py by quasar_runtime.isa.emit.
 
 package quasar_pkg;
 

@@ -14,20 +14,14 @@ from __future__ import annotations
 import time
 import weakref
 
-from quasar_runtime import interface as hw
-from quasar_runtime import overlay_package
-from quasar_runtime.device import DEFAULT_OVERLAY
-from quasar_runtime.device.base import Device, Job, Memory
-from quasar_runtime.device.board_fabric import Fabric, board_of, import_pynq
-from quasar_runtime.device.board_hardware import Hardware
-from quasar_runtime.device.board_lock import BoardLock
-from quasar_runtime.device.registers import (
-    AREAS,
-    INTERRUPTS,
-    cycles,
-    fault,
-    write_job,
-)
+from quasar_runtime.bitstream import package as overlay_package
+from quasar_runtime.bitstream.package import Package, load_package
+from quasar_runtime.devices.base import Device, Job, Memory
+from quasar_runtime.devices.board.fabric import Fabric, board_of, import_pynq
+from quasar_runtime.devices.board.hardware import Hardware
+from quasar_runtime.devices.board.lock import BoardLock
+from quasar_runtime.devices.catalogue import DEFAULT_OVERLAY
+from quasar_runtime.devices.registers import AREAS, INTERRUPTS, cycles, fault, write_job
 from quasar_runtime.errors import (
     ArenaError,
     DeviceClosed,
@@ -36,9 +30,9 @@ from quasar_runtime.errors import (
     DeviceTimeout,
     OverlayError,
 )
-from quasar_runtime.interface import Control, Status
-from quasar_runtime.overlay import Overlay, overlay_names
-from quasar_runtime.overlay_package import Package, load_package
+from quasar_runtime.isa import interface as hw
+from quasar_runtime.isa.interface import Control, Status
+from quasar_runtime.isa.overlay import Overlay, overlay_names
 from quasar_runtime.process import Owner
 
 LOOK = 0.05

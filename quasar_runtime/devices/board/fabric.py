@@ -13,13 +13,13 @@ from types import ModuleType
 from typing import Any
 from xml.etree import ElementTree
 
-from quasar_runtime import block_design as design
-from quasar_runtime import interface as hw
-from quasar_runtime.device.board_interrupt import InterruptLine
-from quasar_runtime.device.registers import check_identity
+from quasar_runtime.bitstream import block_design as design
+from quasar_runtime.bitstream.handoff import accelerator_parameters
+from quasar_runtime.devices.board.interrupt import InterruptLine
+from quasar_runtime.devices.registers import check_identity
 from quasar_runtime.errors import ArenaError, DeviceError, DeviceNotFound, OverlayError
-from quasar_runtime.hwh import accelerator_parameters
-from quasar_runtime.overlay import Overlay
+from quasar_runtime.isa import interface as hw
+from quasar_runtime.isa.overlay import Overlay
 
 CLOCK_TOLERANCE = 0.005
 """Relative: PYNQ computes with a reference clock of 33.333 MHz, the board's is 33.33."""

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from quasar_runtime.device.base import Memory
-from quasar_runtime.device.board_fabric import Fabric, NoInterrupt
-from quasar_runtime.device.board_interrupt import InterruptLine
-from quasar_runtime.device.board_lock import BoardLock
+from quasar_runtime.devices.base import Memory
+from quasar_runtime.devices.board.fabric import Fabric, NoInterrupt
+from quasar_runtime.devices.board.interrupt import InterruptLine
+from quasar_runtime.devices.board.lock import BoardLock
 from quasar_runtime.errors import ArenaError, DeviceError
-from quasar_runtime.interface import Control, Status
+from quasar_runtime.isa.interface import Control, Status
 
 RESET_SECONDS = 1.0
 """In which a reset must lead to idle: thousands of times STALL_CYCLES."""

@@ -1,7 +1,7 @@
 """A ZCU102 for PYNQ where there is none: the board's driver, unchanged, on a laptop.
 
     from quasar_runtime import Session
-    from quasar_runtime.pynq_sim import simulated_board
+    from quasar_runtime.devices.board_sim import simulated_board
 
     with simulated_board("b1024"), Session("q-vit-160fps", device="board") as session:
         print(session.classify("examples/chelsea.jpg").predictions[0].label)
@@ -15,6 +15,6 @@ native engine or of the Verilated RTL, an AXI interrupt controller, a UIO file a
 registers. Faults can be put in everywhere.
 """
 
-from quasar_runtime.pynq_sim.board import SimulatedBoard, simulated_board, start
+from quasar_runtime.devices.board_sim.board import SimulatedBoard, simulated_board, start
 
 __all__ = ["SimulatedBoard", "simulated_board", "start"]

@@ -12,15 +12,15 @@ from typing import Protocol
 
 import numpy as np
 
-from quasar_runtime import interface as hw
-from quasar_runtime.device.base import Job
-from quasar_runtime.device.native import NativeDevice
-from quasar_runtime.device.registers import AREAS, identity
+from quasar_runtime.devices.base import Job
+from quasar_runtime.devices.board_sim.faults import NAMES, Faults
+from quasar_runtime.devices.board_sim.memory import SimulatedMemory
+from quasar_runtime.devices.native.device import NativeDevice
+from quasar_runtime.devices.registers import AREAS, identity
 from quasar_runtime.errors import DeviceFault
-from quasar_runtime.interface import Cause, Control, Status
-from quasar_runtime.overlay import Overlay
-from quasar_runtime.pynq_sim.faults import NAMES, Faults
-from quasar_runtime.pynq_sim.memory import SimulatedMemory
+from quasar_runtime.isa import interface as hw
+from quasar_runtime.isa.interface import Cause, Control, Status
+from quasar_runtime.isa.overlay import Overlay
 
 LONGEST_RUN = 3600.0
 """Seconds after which a run of the engine is given up; drivers have deadlines of their own."""

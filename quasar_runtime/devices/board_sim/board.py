@@ -17,18 +17,19 @@ import numpy as np
 import pynq
 from pynq.buffer import PynqBuffer
 
-from quasar_runtime import block_design as design
-from quasar_runtime import hwh, overlay_package
-from quasar_runtime.device import DEFAULT_OVERLAY, SIMULATED_BOARD
-from quasar_runtime.device.native import NativeDevice
+from quasar_runtime.bitstream import block_design as design
+from quasar_runtime.bitstream import handoff as hwh
+from quasar_runtime.bitstream import package as overlay_package
+from quasar_runtime.devices.board_sim.accelerator import Accelerator, NativeAccelerator
+from quasar_runtime.devices.board_sim.faults import Faults
+from quasar_runtime.devices.board_sim.interrupts import InterruptController, UioFile
+from quasar_runtime.devices.board_sim.memory import SimulatedMemory
+from quasar_runtime.devices.board_sim.processor import BLOCKS, ProcessorRegisters
+from quasar_runtime.devices.catalogue import DEFAULT_OVERLAY, SIMULATED_BOARD
+from quasar_runtime.devices.native.device import NativeDevice
 from quasar_runtime.errors import OverlayError
-from quasar_runtime.overlay import Overlay, load_overlay
+from quasar_runtime.isa.overlay import Overlay, load_overlay
 from quasar_runtime.process import Owner
-from quasar_runtime.pynq_sim.accelerator import Accelerator, NativeAccelerator
-from quasar_runtime.pynq_sim.faults import Faults
-from quasar_runtime.pynq_sim.interrupts import InterruptController, UioFile
-from quasar_runtime.pynq_sim.memory import SimulatedMemory
-from quasar_runtime.pynq_sim.processor import BLOCKS, ProcessorRegisters
 from quasar_runtime.resources import data_folder
 
 ACCELERATORS = ("native", "rtl")
@@ -60,7 +61,8 @@ class SimulatedBoard(pynq.Device):  # type: ignore[misc]
     owner      the process that has it
     downloads  how often a bitstream was loaded
 
-    Registers answer at the addresses of `quasar_runtime.block_design`, once a bitstream is loaded.
+    Registers answer at the addresses of `quasar_runtime.bitstream.block_design`, once a bitstream
+    is loaded.
     """
 
     _probe_priority_ = 9
@@ -87,7 +89,7 @@ class SimulatedBoard(pynq.Device):  # type: ignore[misc]
         self.engine: Any
         self.accelerator: Accelerator
         if accelerator == "rtl":
-            from quasar_runtime.pynq_sim.rtl import RtlAccelerator, RtlEngine
+            from quasar_runtime.devices.board_sim.rtl import RtlAccelerator, RtlEngine
 
             self.engine = RtlEngine(overlay)
             self.memory = SimulatedMemory(self.engine, ranged=ranged, physical=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from quasar_runtime import interface as hw
-from quasar_runtime.interface import Cause
+from quasar_runtime.isa import interface as hw
+from quasar_runtime.isa.interface import Cause
 
 NAMES = {register.offset: register.name for register in hw.REGISTERS}
 """Registers by offset."""

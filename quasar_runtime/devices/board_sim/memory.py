@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from quasar_runtime.device.base import Device as Engine
-from quasar_runtime.device.base import Memory
+from quasar_runtime.devices.base import Device as Engine
+from quasar_runtime.devices.base import Memory
 
 PAGE = 4096
 FIRST_ADDRESS = 0x8_0000_0000

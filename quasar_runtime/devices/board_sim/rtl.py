@@ -6,10 +6,10 @@ import threading
 import time
 from collections.abc import Callable
 
-from quasar_runtime.device.rtl import RtlDevice
-from quasar_runtime.interface import Control, Status
-from quasar_runtime.pynq_sim.faults import NAMES, Faults
-from quasar_runtime.pynq_sim.memory import SimulatedMemory
+from quasar_runtime.devices.board_sim.faults import NAMES, Faults
+from quasar_runtime.devices.board_sim.memory import SimulatedMemory
+from quasar_runtime.devices.rtl.device import RtlDevice
+from quasar_runtime.isa.interface import Control, Status
 
 CYCLES = 500
 """Cycles between two looks at whether somebody wants to use the registers."""

@@ -1,4 +1,4 @@
-"""Build the engine: cffi compiles every C file of this folder into `quasar_runtime.native._engine`.
+"""Build the engine: cffi compiles the C files of engine/ and kernels/ into the module `_engine`.
 
 setup.py runs `ffibuilder` when the package is installed; `python setup.py build_ext --inplace` puts
 the module beside the sources of a checkout.
@@ -12,21 +12,19 @@ from pathlib import Path
 from cffi import FFI
 
 FOLDER = Path(os.path.relpath(Path(__file__).resolve().parent))
-MODULE = "quasar_runtime.native._engine"
-STANDALONE = ("_engine.c", "runner.c")
-"""Not part of the module: what cffi generates, and the test runner, a program of its own."""
+MODULE = "quasar_runtime.devices.native._engine"
 FLAGS = ["-std=gnu11", "-O3", "-fwrapv", "-ffp-contract=off", "-pthread", "-Wall", "-Wextra"]
 """-fwrapv: accumulators wrap, as the array's do. Instruction sets are chosen in each file."""
 
 
 def sources() -> list[str]:
-    """The engine's C files, relative to the working directory."""
-    return sorted(str(p) for p in FOLDER.glob("*.c") if p.name not in STANDALONE)
+    """The engine's C files, relative to the working directory; runner.c is a program of its own."""
+    return sorted(str(p) for p in FOLDER.glob("*/*.c") if p.name != "runner.c")
 
 
 def declarations() -> str:
     """engine.h as cffi reads it: without preprocessor lines."""
-    lines = (FOLDER / "engine.h").read_text().splitlines()
+    lines = (FOLDER / "engine" / "engine.h").read_text().splitlines()
     return "\n".join(line for line in lines if not line.startswith("#"))
 
 
@@ -36,8 +34,8 @@ ffibuilder.set_source(
     MODULE,
     '#include "engine.h"',
     sources=sources(),
-    include_dirs=[str(FOLDER)],
-    depends=sorted(str(p) for p in FOLDER.glob("*.h")),
+    include_dirs=[str(FOLDER / "engine"), str(FOLDER / "kernels")],
+    depends=sorted(str(p) for p in FOLDER.glob("*/*.h")),
     extra_compile_args=FLAGS,
     extra_link_args=["-pthread"],
 )

@@ -1,8 +1,9 @@
 """The native device: this machine's CPU executes a program's bytes in C.
 
-The engine (quasar_runtime/native) checks descriptors as the accelerator does, unpacks weights once
-when a program is loaded, and returns the reference's bytes with every kernel set. A run begins in
-`wait`, on the calling thread and threads - 1 helpers, with the interpreter lock released.
+The engine (quasar_runtime/devices/native) checks descriptors as the accelerator does, unpacks
+weights once when a program is loaded, and returns the reference's bytes with every kernel set. A
+run begins in `wait`, on the calling thread and threads - 1 helpers, with the interpreter lock
+released.
 """
 
 from __future__ import annotations
@@ -16,8 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from quasar_runtime import interface as hw
-from quasar_runtime.device.base import Device, Job, Memory
+from quasar_runtime.devices.base import Device, Job, Memory
 from quasar_runtime.errors import (
     ArenaError,
     DeviceClosed,
@@ -27,12 +27,13 @@ from quasar_runtime.errors import (
     DeviceTimeout,
     did_you_mean,
 )
-from quasar_runtime.interface import Cause
-from quasar_runtime.overlay import Overlay
+from quasar_runtime.isa import interface as hw
+from quasar_runtime.isa.interface import Cause
+from quasar_runtime.isa.overlay import Overlay
 from quasar_runtime.process import Owner
 
 # Compiled, so that type checkers and a checkout that is not built yet do not see it.
-_engine: Any = importlib.import_module("quasar_runtime.native._engine")
+_engine: Any = importlib.import_module("quasar_runtime.devices.native._engine")
 _ffi: Any = _engine.ffi
 _lib: Any = _engine.lib
 

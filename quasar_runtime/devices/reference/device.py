@@ -7,12 +7,12 @@ import time
 import numpy as np
 import numpy.typing as npt
 
-from quasar_runtime import interface as hw
-from quasar_runtime.device.base import Device, Job, Memory
+from quasar_runtime.devices.base import Device, Job, Memory
+from quasar_runtime.devices.reference.executor import execute
 from quasar_runtime.errors import ArenaError, DeviceFault, ProgramError
-from quasar_runtime.overlay import Overlay
+from quasar_runtime.isa import interface as hw
+from quasar_runtime.isa.overlay import Overlay
 from quasar_runtime.process import Owner
-from quasar_runtime.reference import execute
 
 
 class ReferenceDevice(Device):

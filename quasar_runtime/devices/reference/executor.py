@@ -1,7 +1,7 @@
 """The reference device: executes a program in plain NumPy, one function an operation.
 
-It is the arithmetic of `quasar_runtime.arithmetic` applied to the bytes of a program and nothing
-else. Slow (about a second for an image) and normative.
+It is the arithmetic of `quasar_runtime.isa.arithmetic` applied to the bytes of a program and
+nothing else. Slow (about a second for an image) and normative.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from quasar_runtime import arithmetic as ar
-from quasar_runtime import interface as hw
+from quasar_runtime.compiler.packing import unpack_weights
 from quasar_runtime.errors import ProgramError
-from quasar_runtime.interface import Epilogue, Opcode, Source
-from quasar_runtime.overlay import Overlay
-from quasar_runtime.packing import unpack_weights
-from quasar_runtime.program import Program, require, weight_bytes
+from quasar_runtime.isa import arithmetic as ar
+from quasar_runtime.isa import interface as hw
+from quasar_runtime.isa.interface import Epilogue, Opcode, Source
+from quasar_runtime.isa.overlay import Overlay
+from quasar_runtime.isa.program import Program, require, weight_bytes
 
 
 @dataclass

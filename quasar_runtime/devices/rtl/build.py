@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO
 
 from quasar_runtime.cache import VARIABLE, cache_folder, unusable
-from quasar_runtime.device.rtl_tools import (
+from quasar_runtime.devices.rtl.tools import (
     CXX_FLAGS,
     Toolchain,
     missing_tools,
@@ -31,7 +31,7 @@ from quasar_runtime.device.rtl_tools import (
     verilator,
 )
 from quasar_runtime.errors import DeviceError, QuasarError
-from quasar_runtime.overlay import Overlay
+from quasar_runtime.isa.overlay import Overlay
 from quasar_runtime.resources import data_folder
 
 RUNTIME = ("verilated.cpp", "verilated_threads.cpp")
@@ -40,6 +40,9 @@ FAST = ["--x-assign", "fast", "--x-initial", "fast", "--no-assert"]
 CHECKED = ["--x-assign", "unique", "--x-initial", "unique", "--assert"]
 """Assertions on, and every register and memory starts with random bits."""
 
+GENERATED = Path("generated") / "quasar_pkg.sv"
+"""The package that is generated from the interface, in hw_src/rtl."""
+
 Report = Callable[[str], None]
 
 
@@ -47,7 +50,8 @@ Report = Callable[[str], None]
 class Build:
     """What is built.
 
-    sources  folder of the SystemVerilog: quasar_top.sv, packages *_pkg.sv, one module a file
+    sources  folder of the SystemVerilog, with subfolders: quasar_top.sv, packages *_pkg.sv, one
+             module per file
     trace    '', 'fst' or 'vcd': with the recorder of that format, about a third slower
     checked  with assertions and random first contents, for verification
     """
@@ -60,18 +64,24 @@ class Build:
     @property
     def packages(self) -> list[Path]:
         """The generated package first: the others may import it."""
-        first = self.sources / "quasar_pkg.sv"
-        if not first.is_file():  # the tests' stand-ins share the accelerator's
-            first = data_folder("hw_src") / "rtl" / first.name
-        others = (p for p in self.sources.glob("*_pkg.sv") if p.name != first.name)
-        return [first, *sorted(others)]
+        packages = [p for p in self.files if p.name.endswith("_pkg.sv")]
+        if not any(p.name == GENERATED.name for p in packages):  # the tests' stand-ins share it
+            packages.append(data_folder("hw_src") / "rtl" / GENERATED)
+        return sorted(packages, key=lambda p: (p.name != GENERATED.name, p.name))
+
+    @property
+    def files(self) -> list[Path]:
+        """Every file of `sources`, by name."""
+        return sorted(self.sources.rglob("*.sv"), key=lambda p: p.name)
 
     @property
     def design(self) -> list[str | Path]:
         """Verilator's arguments that name the sources and set the parameters."""
         top = self.sources / "quasar_top.sv"
         values = [f"-G{name}={value}" for name, value in self.parameters.items()]
-        return ["--top-module", "quasar_top", *values, "-y", self.sources, *self.packages, top]
+        folders = dict.fromkeys([self.sources, *(p.parent for p in self.files)])
+        searched = [part for folder in folders for part in ("-y", folder)]
+        return ["--top-module", "quasar_top", *values, *searched, *self.packages, top]
 
     @property
     def parameters(self) -> dict[str, int]:
@@ -193,7 +203,7 @@ def _snapshot(build: Build, work: Path) -> Build:
     """The build on a copy of its sources, which nobody edits while it is built."""
     sources = work / "rtl"
     sources.mkdir()
-    for path in {*build.sources.glob("*.sv"), *build.packages}:
+    for path in {*build.files, *build.packages}:
         shutil.copyfile(path, sources / path.name)
     return replace(build, sources=sources)
 
@@ -305,7 +315,7 @@ def _fingerprint(build: Build, target: str) -> str:
         f"{target} {build.parameters} {build.trace} {build.checked} {FAST} {CHECKED}".encode()
     )
     sim = data_folder("hw_src") / "sim"
-    files = {*build.sources.glob("*.sv"), *build.packages, sim / "sim_main.cpp", *sim.glob("*.h")}
+    files = {*build.files, *build.packages, sim / "sim_main.cpp", *sim.glob("*.h")}
     try:
         for path in [Path(__file__), *sorted(files, key=lambda p: p.name)]:
             data = path.read_bytes()

@@ -1,6 +1,6 @@
 """The rtl device: the accelerator's own RTL, simulated cycle by cycle, driven as a board is.
 
-Verilator's model of `hw_src/rtl` (built by `quasar_runtime.device.rtl_build`) runs against a model
+Verilator's model of `hw_src/rtl` (built by `quasar_runtime.devices.rtl.build`) runs against a model
 of the external memory. The driver here touches nothing but the register map and the interrupt, so
 its cycle counts and its faults are those of the hardware.
 """
@@ -17,25 +17,19 @@ from pathlib import Path
 
 import numpy as np
 
-from quasar_runtime import interface as hw
 from quasar_runtime.cache import VARIABLE
-from quasar_runtime.cycles import Ddr, program_cycles
-from quasar_runtime.device.base import Device, Job, Memory
-from quasar_runtime.device.registers import check_identity, cycles, fault, write_job
-from quasar_runtime.device.rtl_build import Build, library
-from quasar_runtime.device.rtl_watch import Progress, Waves
-from quasar_runtime.errors import (
-    ArenaError,
-    DeviceClosed,
-    DeviceError,
-    DeviceFault,
-    DeviceTimeout,
-)
+from quasar_runtime.cycles.predict import Ddr, program_cycles
+from quasar_runtime.devices.base import Device, Job, Memory
+from quasar_runtime.devices.registers import check_identity, cycles, fault, write_job
+from quasar_runtime.devices.rtl.build import Build, library
+from quasar_runtime.devices.rtl.watch import Progress, Waves
+from quasar_runtime.errors import ArenaError, DeviceClosed, DeviceError, DeviceFault, DeviceTimeout
 from quasar_runtime.files import check_output
-from quasar_runtime.interface import Control, Status
-from quasar_runtime.overlay import Overlay
+from quasar_runtime.isa import interface as hw
+from quasar_runtime.isa.interface import Control, Status
+from quasar_runtime.isa.overlay import Overlay
+from quasar_runtime.isa.program import Program, check
 from quasar_runtime.process import Owner
-from quasar_runtime.program import Program, check
 from quasar_runtime.resources import data_folder
 
 FIRST_ADDRESS, GAP = 0x8_0000_0000, 0x1_0000

@@ -5,10 +5,10 @@ from xml.etree.ElementTree import Element
 
 import pytest
 
-from quasar_runtime import block_design as bd
-from quasar_runtime import hwh
-from quasar_runtime import interface as hw
-from quasar_runtime.overlay import load_overlay, overlay_names
+from quasar_runtime.bitstream import block_design as bd
+from quasar_runtime.bitstream import handoff as hwh
+from quasar_runtime.isa import interface as hw
+from quasar_runtime.isa.overlay import load_overlay, overlay_names
 
 ACCESS = {"read-only": "r", "read-write": "rw"}
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from quasar_runtime import hwh
-from quasar_runtime import overlay_package as packages
+from quasar_runtime.bitstream import handoff as hwh
+from quasar_runtime.bitstream import package as packages
 from quasar_runtime.errors import OverlayError
-from quasar_runtime.overlay import load_overlay
+from quasar_runtime.isa.overlay import load_overlay
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(autouse=True)

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quasar_runtime import interface as hw
-from quasar_runtime.model import Linear
-from quasar_runtime.overlay import load_overlay
-from quasar_runtime.packing import pack_rows, pack_weights, row_order, unpack_weights
-from quasar_runtime.program import weight_bytes
+from quasar_runtime.compiler.packing import pack_rows, pack_weights, row_order, unpack_weights
+from quasar_runtime.isa import interface as hw
+from quasar_runtime.isa.overlay import load_overlay
+from quasar_runtime.isa.program import weight_bytes
+from quasar_runtime.model.network import Linear
 
 OVERLAYS = [load_overlay(name) for name in ("b64", "b1024", "b8192")]
 

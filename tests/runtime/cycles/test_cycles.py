@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from quasar_runtime import interface as hw
-from quasar_runtime.compiler import compile_model
-from quasar_runtime.cycles import (
+from quasar_runtime.compiler.compile import compile_model
+from quasar_runtime.cycles.norm import After, Before, Norm, beside
+from quasar_runtime.cycles.predict import (
     DDR,
     Block,
     Ddr,
@@ -18,15 +18,15 @@ from quasar_runtime.cycles import (
     operations_cycles,
     program_cycles,
 )
-from quasar_runtime.cycles_norm import After, Before, Norm, beside
-from quasar_runtime.cycles_units import Timing
-from quasar_runtime.device.base import Job
-from quasar_runtime.device.rtl import MemoryModel, RtlDevice
-from quasar_runtime.device.rtl_build import unavailable
-from quasar_runtime.interface import Opcode
-from quasar_runtime.model import Model, random_model
-from quasar_runtime.overlay import load_overlay
-from quasar_runtime.program import Program
+from quasar_runtime.cycles.units import Timing
+from quasar_runtime.devices.base import Job
+from quasar_runtime.devices.rtl.build import unavailable
+from quasar_runtime.devices.rtl.device import MemoryModel, RtlDevice
+from quasar_runtime.isa import interface as hw
+from quasar_runtime.isa.interface import Opcode
+from quasar_runtime.isa.overlay import load_overlay
+from quasar_runtime.isa.program import Program
+from quasar_runtime.model.network import Model, random_model
 
 OVERLAYS = ("b64", "b1024", "b8192")
 LOADS = (Opcode.LOAD_IMAGE, Opcode.LOAD_RESIDUAL)

@@ -1,7 +1,7 @@
 /* Every kernel set of this CPU against the scalar twins, operation by operation, at the values where
    a rounding, a clamp or a precondition decides. Prints nothing and exits with 0 when all agree.
 
-   Built by tests/test_native_builds.py with the engine's sources. */
+   Built by tests/runtime/devices/test_native_builds.py with the engine's sources. */
 #include "arithmetic.h"
 #include "engine.h"
 #include "scalar.h"

@@ -5,15 +5,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from quasar_runtime import device as device_module
 from quasar_runtime.cli.app import quasar
-from quasar_runtime.device import BoardNotUsed, available_devices, open_device
-from quasar_runtime.doctor import Status
-from quasar_runtime.doctor_accelerator import examine_accelerator
+from quasar_runtime.devices import catalogue as device_module
+from quasar_runtime.devices.catalogue import BoardNotUsed, available_devices, open_device
+from quasar_runtime.doctor.accelerator import examine_accelerator
+from quasar_runtime.doctor.examine import Status
 from quasar_runtime.errors import DeviceError, DeviceNotFound
-from quasar_runtime.model import random_model
-from quasar_runtime.model_file import write_model
-from quasar_runtime.zoo import build_index
+from quasar_runtime.model.file import write_model
+from quasar_runtime.model.network import random_model
+from quasar_runtime.model.zoo import build_index
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_the_doctor_says_that_the_board_was_not_taken(zynqmp, zoo):
 
 
 def test_a_command_prints_the_fallback_as_one_warning(zynqmp, zoo):
-    picture = Path(__file__).parent.parent / "examples" / "chelsea.jpg"
+    picture = Path(__file__).parents[3] / "examples" / "chelsea.jpg"
     result = CliRunner().invoke(quasar, ["infer", "-m", "tiny", "-q", str(picture)])
     assert result.exit_code == 0, result.output
     (warning,) = (line for line in result.output.splitlines() if "Warning" in line)

@@ -15,20 +15,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from native_cases import image_for, random_program
-from test_native_bytes import hand_made
 
-from quasar_runtime import reference
-from quasar_runtime.compiler import compile_model
-from quasar_runtime.device.native import available_kernels
-from quasar_runtime.model import random_model
-from quasar_runtime.overlay import load_overlay
-from quasar_runtime.program import Program
+from quasar_runtime.compiler.compile import compile_model
+from quasar_runtime.devices.native.device import available_kernels
+from quasar_runtime.devices.reference import executor as reference
+from quasar_runtime.isa.overlay import load_overlay
+from quasar_runtime.isa.program import Program
+from quasar_runtime.model.network import random_model
+from tests.runtime.devices.native_cases import image_for, random_program
+from tests.runtime.devices.test_native_bytes import hand_made
 
-FOLDER = Path(__file__).resolve().parent.parent / "quasar_runtime" / "native"
+FOLDER = Path(__file__).resolve().parents[3] / "quasar_runtime" / "devices" / "native"
 TESTER = Path(__file__).resolve().parent / "native_kernels.c"
 WARNINGS = ["-std=gnu11", "-fwrapv", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror", "-pthread"]
-LEAVE_OUT = ("_engine.c", "runner.c")
+INCLUDES = [f"-I{FOLDER / part}" for part in ("engine", "kernels")]
 
 APT = {
     "gcc": "gcc",
@@ -93,13 +93,13 @@ def case(make: Callable[[int], Program], seed: int) -> tuple[Program, np.ndarray
 
 def build(folder: Path, compiler: list[str], *flags: str, prefix: Iterable[str] = ()) -> Build:
     """Compile the engine's sources once, warnings being errors, and link both programs."""
-    sources = [p for p in sorted(FOLDER.glob("*.c")) if p.name not in LEAVE_OUT]
-    mains = [FOLDER / "runner.c", TESTER]
+    sources = [p for p in sorted(FOLDER.glob("*/*.c")) if p.name != "runner.c"]
+    mains = [FOLDER / "engine" / "runner.c", TESTER]
     command = [*compiler, *WARNINGS, *flags]
 
     def compile_one(source: Path) -> Path:
         target = folder / f"{source.stem}.o"
-        subprocess.run([*command, f"-I{FOLDER}", "-c", source, "-o", target], check=True)
+        subprocess.run([*command, *INCLUDES, "-c", source, "-o", target], check=True)
         return target
 
     objects = [compile_one(source) for source in sources]

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from native_cases import (
+
+from quasar_runtime.compiler.compile import compile_model
+from quasar_runtime.devices.native.device import NativeDevice, available_kernels
+from quasar_runtime.devices.reference import executor as reference
+from quasar_runtime.isa import arithmetic as ar
+from quasar_runtime.isa import interface as hw
+from quasar_runtime.isa.interface import Epilogue, Opcode, Source
+from quasar_runtime.isa.overlay import load_overlay
+from quasar_runtime.isa.program import Program
+from quasar_runtime.model.network import random_model
+from tests.runtime.devices.native_cases import (
     Table,
     image_for,
     overlay,
@@ -13,16 +23,6 @@ from native_cases import (
     random_program,
     run,
 )
-
-from quasar_runtime import arithmetic as ar
-from quasar_runtime import interface as hw
-from quasar_runtime import reference
-from quasar_runtime.compiler import compile_model
-from quasar_runtime.device.native import NativeDevice, available_kernels
-from quasar_runtime.interface import Epilogue, Opcode, Source
-from quasar_runtime.model import random_model
-from quasar_runtime.overlay import load_overlay
-from quasar_runtime.program import Program
 
 KERNELS = available_kernels()
 

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from native_cases import image_for, overlay, place
 
-from quasar_runtime import interface as hw
-from quasar_runtime.compiler import compile_model
-from quasar_runtime.device.base import Job
-from quasar_runtime.device.native import NativeDevice
+from quasar_runtime.compiler.compile import compile_model
+from quasar_runtime.devices.base import Job
+from quasar_runtime.devices.native.device import NativeDevice
 from quasar_runtime.errors import DeviceFault
-from quasar_runtime.interface import Cause, Opcode
-from quasar_runtime.model import random_model
-from quasar_runtime.program import Program, check
+from quasar_runtime.isa import interface as hw
+from quasar_runtime.isa.interface import Cause, Opcode
+from quasar_runtime.isa.program import Program, check
+from quasar_runtime.model.network import random_model
+from tests.runtime.devices.native_cases import image_for, overlay, place
 
 PROGRAM = compile_model(random_model(2, heads=[1], mlp=[64]), overlay(), trace=True)
 TABLE_BYTES = PROGRAM.count * hw.DESCRIPTOR_BYTES

@@ -9,13 +9,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from native_cases import image_for, overlay, place
 
-from quasar_runtime import interface as hw
-from quasar_runtime import reference
-from quasar_runtime.compiler import compile_model
-from quasar_runtime.device.base import Job
-from quasar_runtime.device.native import NativeDevice, available_kernels, peak_macs
+from quasar_runtime.compiler.compile import compile_model
+from quasar_runtime.devices.base import Job
+from quasar_runtime.devices.native.device import NativeDevice, available_kernels, peak_macs
+from quasar_runtime.devices.reference import executor as reference
 from quasar_runtime.errors import (
     ArenaError,
     DeviceClosed,
@@ -23,7 +21,9 @@ from quasar_runtime.errors import (
     DeviceNotFound,
     DeviceTimeout,
 )
-from quasar_runtime.model import random_model
+from quasar_runtime.isa import interface as hw
+from quasar_runtime.model.network import random_model
+from tests.runtime.devices.native_cases import image_for, overlay, place
 
 PROGRAM = compile_model(random_model(4, image_size=64), overlay())
 IMAGE = image_for(PROGRAM)

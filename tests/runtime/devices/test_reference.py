@@ -1,8 +1,8 @@
 """The reference device against a second, independent reading of the arithmetic.
 
 `forward` below goes from a model's tensors to logits without compiler, packing, descriptors or
-`quasar_runtime.arithmetic`: Python integers and NumPy, one formula of docs/architecture.md after
-another. Both must give the same logits, bit for bit, whatever the geometry and overlay.
+`quasar_runtime.isa.arithmetic`: Python integers and NumPy, one formula of docs/architecture.md
+after another. Both must give the same logits, bit for bit, whatever the geometry and overlay.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quasar_runtime.compiler import compile_model
+from quasar_runtime.compiler.compile import compile_model
+from quasar_runtime.devices.reference.executor import run
 from quasar_runtime.errors import ProgramError
-from quasar_runtime.interface import Opcode
-from quasar_runtime.model import Linear, Model, Norm, random_model
-from quasar_runtime.overlay import load_overlay
-from quasar_runtime.program import Program
-from quasar_runtime.reference import run
-from quasar_runtime.tables import EXP, RECIPROCAL, RSQRT
+from quasar_runtime.isa.interface import Opcode
+from quasar_runtime.isa.overlay import load_overlay
+from quasar_runtime.isa.program import Program
+from quasar_runtime.isa.tables import EXP, RECIPROCAL, RSQRT
+from quasar_runtime.model.network import Linear, Model, Norm, random_model
 
 OVERLAYS = [load_overlay(name) for name in ("b64", "b1024", "b8192")]
 

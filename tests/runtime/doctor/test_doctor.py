@@ -8,22 +8,24 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from quasar_runtime import device as device_module
-from quasar_runtime import doctor, doctor_accelerator, doctor_environment
-from quasar_runtime import reference as reference_module
+from quasar_runtime.bitstream.package import write_checksums
 from quasar_runtime.cli.app import quasar
-from quasar_runtime.device.reference import ReferenceDevice
-from quasar_runtime.device.rtl_build import unavailable
-from quasar_runtime.doctor import Finding, Machine, Status, examine
-from quasar_runtime.doctor_accelerator import examine_accelerator, loopback
+from quasar_runtime.devices import catalogue as device_module
+from quasar_runtime.devices.reference import executor as reference_module
+from quasar_runtime.devices.reference.device import ReferenceDevice
+from quasar_runtime.devices.rtl.build import unavailable
+from quasar_runtime.doctor import accelerator as doctor_accelerator
+from quasar_runtime.doctor import environment as doctor_environment
+from quasar_runtime.doctor import examine as doctor
+from quasar_runtime.doctor.accelerator import examine_accelerator, loopback
+from quasar_runtime.doctor.examine import Finding, Machine, Status, examine
 from quasar_runtime.errors import DeviceError, DeviceFault, OverlayError
-from quasar_runtime.model import random_model
-from quasar_runtime.model_file import write_model
-from quasar_runtime.overlay import load_overlay, overlay_names
-from quasar_runtime.overlay_package import write_checksums
-from quasar_runtime.power import LOGIC, PROCESSOR
+from quasar_runtime.isa.overlay import load_overlay, overlay_names
+from quasar_runtime.measure.power import LOGIC, PROCESSOR
+from quasar_runtime.model.file import write_model
+from quasar_runtime.model.network import random_model
+from quasar_runtime.model.zoo import build_index
 from quasar_runtime.resources import data_folder
-from quasar_runtime.zoo import build_index
 
 B64 = load_overlay("b64")
 

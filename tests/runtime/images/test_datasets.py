@@ -5,9 +5,9 @@ import os
 
 import pytest
 
-from quasar_runtime.datasets import read_dataset
 from quasar_runtime.errors import DataError
-from quasar_runtime.picture_names import PictureNames
+from quasar_runtime.images.datasets import read_dataset
+from quasar_runtime.images.names import PictureNames
 
 CLASSES = [(f"n{i:08d}", f"class {i}") for i in range(10)]
 
@@ -270,7 +270,7 @@ def test_labels_that_are_no_regular_file_of_bounded_size_are_refused(tmp_path, m
     for path, message in ((tmp_path / "fifo", "FIFO"), ("/dev/zero", "character device")):
         with pytest.raises(DataError, match=message):
             read_dataset(tmp_path, CLASSES, path)
-    monkeypatch.setattr("quasar_runtime.labels.MOST_BYTES", 10)
+    monkeypatch.setattr("quasar_runtime.images.labels.MOST_BYTES", 10)
     (tmp_path / "long").write_text("a.jpg 3\n" * 2)
     with pytest.raises(DataError, match="more than 10 bytes"):
         read_dataset(tmp_path, CLASSES, tmp_path / "long")

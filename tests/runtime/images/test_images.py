@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from quasar_runtime import images
 from quasar_runtime.errors import ImageError
-from quasar_runtime.images import (
+from quasar_runtime.images import prepare as images
+from quasar_runtime.images.prepare import (
     decode,
     expand,
     hold,
@@ -22,7 +22,7 @@ from quasar_runtime.images import (
     resize_and_crop,
     source_name,
 )
-from quasar_runtime.model import Preprocessing
+from quasar_runtime.model.network import Preprocessing
 
 HOW = Preprocessing(resize=48, crop=32)
 

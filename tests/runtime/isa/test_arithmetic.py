@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quasar_runtime import arithmetic as ar
-from quasar_runtime.tables import EXP_STEP
+from quasar_runtime.isa import arithmetic as ar
+from quasar_runtime.isa.tables import EXP_STEP
 
 EXP_ERROR = 127 * (1 - np.exp(-EXP_STEP)) + 0.5
 """EXP's index is rounded down and its entry to the nearest: at most this many units of 1/127."""

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quasar_runtime import interface as hw
-from quasar_runtime import interface_emit
+from quasar_runtime.isa import emit as interface_emit
+from quasar_runtime.isa import interface as hw
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from quasar_runtime.errors import OverlayError
-from quasar_runtime.overlay import FIELDS, load_overlay, overlay_names, parse_overlay
+from quasar_runtime.isa.overlay import FIELDS, load_overlay, overlay_names, parse_overlay
 
 B64 = load_overlay("b64")
 

@@ -7,17 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from quasar_runtime import interface as hw
 from quasar_runtime.errors import ProgramError
-from quasar_runtime.interface import Cause, Epilogue, Opcode, Source
-from quasar_runtime.overlay import load_overlay
-from quasar_runtime.program import (
-    Violation,
-    check,
-    digit_groups,
-    region_words,
-    require,
-)
+from quasar_runtime.isa import interface as hw
+from quasar_runtime.isa.interface import Cause, Epilogue, Opcode, Source
+from quasar_runtime.isa.overlay import load_overlay
+from quasar_runtime.isa.program import Violation, check, digit_groups, region_words, require
 
 OVERLAY = replace(load_overlay("b64"), act_words=2000, res_words=500, logits=100)
 """Words of 2 tokens x 8 channels; 4 digit rows."""

@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quasar_runtime.arithmetic import reciprocal, reciprocal_sqrt
-from quasar_runtime.tables import EXP, EXP_STEP, RECIPROCAL, RSQRT, RSQRT_FIRST
+from quasar_runtime.isa.arithmetic import reciprocal, reciprocal_sqrt
+from quasar_runtime.isa.tables import EXP, EXP_STEP, RECIPROCAL, RSQRT, RSQRT_FIRST
 
 BOUND = 2.0**-14
 """Relative error of reciprocal_sqrt and reciprocal."""

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from quasar_runtime import bench
-from quasar_runtime import interface as hw
-from quasar_runtime.bench import Latency, measure, median_profile, steps, synthetic_jpeg
 from quasar_runtime.errors import ImageError
-from quasar_runtime.model import random_model
-from quasar_runtime.power import LOGIC, PROCESSOR, Power
-from quasar_runtime.results import Profile
-from quasar_runtime.session import Session
-from quasar_runtime.trace import chrome_trace, write_trace
+from quasar_runtime.isa import interface as hw
+from quasar_runtime.measure import bench
+from quasar_runtime.measure.bench import Latency, measure, median_profile, steps, synthetic_jpeg
+from quasar_runtime.measure.power import LOGIC, PROCESSOR, Power
+from quasar_runtime.measure.trace import chrome_trace, write_trace
+from quasar_runtime.model.network import random_model
+from quasar_runtime.session.results import Profile
+from quasar_runtime.session.session import Session
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from quasar_runtime.datasets import read_dataset
 from quasar_runtime.errors import DataError
-from quasar_runtime.evaluate import Evaluation
-from quasar_runtime.model import random_model
-from quasar_runtime.session import Session
+from quasar_runtime.images.datasets import read_dataset
+from quasar_runtime.measure.evaluate import Evaluation
+from quasar_runtime.model.network import random_model
+from quasar_runtime.session.session import Session
 
 MODEL = random_model(0)
 
@@ -164,7 +164,7 @@ def test_full_disk_costs_the_state_and_not_the_answers(session, dataset, tmp_pat
             raise OSError(28, "No space left on device")
         written.append(value)
 
-    monkeypatch.setattr("quasar_runtime.evaluate._write_line", write)
+    monkeypatch.setattr("quasar_runtime.measure.evaluate._write_line", write)
     evaluation, outcomes = finish(session, dataset, tmp_path / "state")
     assert len(outcomes) == evaluation.images == 8
     assert "No space left on device" in str(evaluation.problem)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from quasar_runtime.power import LOGIC, PROCESSOR, PowerMeter, read_power
+from quasar_runtime.measure.power import LOGIC, PROCESSOR, PowerMeter, read_power
 
 CHIPS = [*PROCESSOR, *LOGIC]
 

@@ -9,18 +9,16 @@ import re
 import tracemalloc
 from pathlib import Path
 
-import model_bytes as mb
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quasar_runtime import model_file
-from quasar_runtime.compiler import compile_model
+from quasar_runtime.compiler.compile import compile_model
 from quasar_runtime.errors import ModelError, ModelFileError, ModelNotFound, ModelValueError
-from quasar_runtime.manifest import FORMAT_VERSION, parse_manifest
-from quasar_runtime.model import Model, random_model
-from quasar_runtime.model_file import (
+from quasar_runtime.isa.overlay import load_overlay
+from quasar_runtime.model import file as model_file
+from quasar_runtime.model.file import (
     model_from_bytes,
     model_to_bytes,
     pack_nibbles,
@@ -28,7 +26,9 @@ from quasar_runtime.model_file import (
     unpack_nibbles,
     write_model,
 )
-from quasar_runtime.overlay import load_overlay
+from quasar_runtime.model.manifest import FORMAT_VERSION, parse_manifest
+from quasar_runtime.model.network import Model, random_model
+from tests.runtime.model import model_bytes as mb
 
 RAW = model_to_bytes(mb.small_model())
 
@@ -455,7 +455,7 @@ def test_a_manifest_that_is_not_an_object_is_refused():
 
 
 def test_the_reader_that_the_format_page_gives_reads_every_weight(tmp_path):
-    page = Path(__file__).parents[1] / "docs" / "model-file.md"
+    page = Path(__file__).parents[3] / "docs" / "model-file.md"
     code = page.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
     scope: dict = {}
     exec(code, scope)

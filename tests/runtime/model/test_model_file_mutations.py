@@ -7,14 +7,14 @@ the validator, and now and then compiled.
 
 from __future__ import annotations
 
-import model_bytes as mb
 import numpy as np
 import pytest
 
-from quasar_runtime.compiler import compile_model
+from quasar_runtime.compiler.compile import compile_model
 from quasar_runtime.errors import ModelError
-from quasar_runtime.model_file import model_from_bytes
-from quasar_runtime.overlay import load_overlay
+from quasar_runtime.isa.overlay import load_overlay
+from quasar_runtime.model.file import model_from_bytes
+from tests.runtime.model import model_bytes as mb
 from tools.campaigns.model_mutations import KINDS, broken_range
 
 CASES = 4000

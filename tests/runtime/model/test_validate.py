@@ -6,16 +6,16 @@ import json
 import math
 from dataclasses import replace
 
-import model_bytes as mb
 import numpy as np
 import pytest
 
-from quasar_runtime import interface as hw
-from quasar_runtime.compiler import compile_model
+from quasar_runtime.compiler.compile import compile_model
 from quasar_runtime.errors import ModelValueError
-from quasar_runtime.model import Model, Preprocessing, random_model
-from quasar_runtime.overlay import load_overlay
-from quasar_runtime.validate import MAX_DEPTH, MAX_FACTS_BYTES, MAX_SIDE, Geometry, validate
+from quasar_runtime.isa import interface as hw
+from quasar_runtime.isa.overlay import load_overlay
+from quasar_runtime.model.network import Model, Preprocessing, random_model
+from quasar_runtime.model.validate import MAX_DEPTH, MAX_FACTS_BYTES, MAX_SIDE, Geometry, validate
+from tests.runtime.model import model_bytes as mb
 
 
 def refused(model: Model, message: str) -> None:

@@ -9,16 +9,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-import model_bytes as mb
 import pytest
 
-from quasar_runtime.compiler import compile_model
-from quasar_runtime.cycles import image_fps
+from quasar_runtime.compiler.compile import compile_model
+from quasar_runtime.cycles.predict import image_fps
 from quasar_runtime.errors import ModelFileError, ModelNotFound
-from quasar_runtime.model import random_model
-from quasar_runtime.model_file import read_model, write_model
-from quasar_runtime.overlay import load_overlay
-from quasar_runtime.zoo import (
+from quasar_runtime.isa.overlay import load_overlay
+from quasar_runtime.model.file import read_model, write_model
+from quasar_runtime.model.network import random_model
+from quasar_runtime.model.zoo import (
     build_index,
     count_macs,
     find_model,
@@ -27,6 +26,7 @@ from quasar_runtime.zoo import (
     main,
     verify_models,
 )
+from tests.runtime.model import model_bytes as mb
 
 FACTS = {
     "summary": "a small one",
@@ -204,7 +204,9 @@ def test_the_index_is_rebuilt_from_the_command_line(zoo, capsys):
     before = (zoo / "index.json").read_bytes()
     (zoo / "index.json").unlink()
     done = subprocess.run(
-        [sys.executable, "-m", "quasar_runtime.zoo", str(zoo)], check=True, capture_output=True
+        [sys.executable, "-m", "quasar_runtime.model.zoo", str(zoo)],
+        check=True,
+        capture_output=True,
     )
     assert (zoo / "index.json").read_bytes() == before
     assert [line.split()[1] for line in done.stdout.decode().splitlines()] == [
@@ -219,7 +221,7 @@ def test_a_folder_without_models_is_one_line_and_status_1(tmp_path, capsys):
 
 
 def test_the_models_that_are_shipped_are_what_their_index_says(monkeypatch):
-    folder = Path(__file__).parents[1] / "model_zoo"
+    folder = Path(__file__).parents[3] / "model_zoo"
     if not (folder / "index.json").is_file():
         pytest.skip("model_zoo/ has no index: its models have not been exported yet")
     monkeypatch.setenv("QUASAR_MODEL_ZOO", str(folder))
@@ -229,7 +231,7 @@ def test_the_models_that_are_shipped_are_what_their_index_says(monkeypatch):
 
 
 def shipped() -> list[Path]:
-    return sorted((Path(__file__).parents[1] / "model_zoo").glob("*.safetensors"))
+    return sorted((Path(__file__).parents[3] / "model_zoo").glob("*.safetensors"))
 
 
 @pytest.mark.parametrize("path", shipped(), ids=lambda path: path.stem)
@@ -245,9 +247,9 @@ def test_a_model_is_as_fast_as_it_says_and_as_its_name_promises(path):
 
 
 def test_the_models_that_are_shipped_are_those_that_the_training_makes():
+    from train.data.recipe import TrainRecipe
     from train.finetune import settings
-    from train.recipe import TrainRecipe
-    from train.space import Subnet
+    from train.spaces.space import Subnet
     from train.zoo import ZOO
 
     assert {path.stem for path in shipped()} == set(ZOO)

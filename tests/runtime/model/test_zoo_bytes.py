@@ -11,15 +11,15 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from quasar_runtime.compiler import compile_model
-from quasar_runtime.device.native import NativeDevice, available_kernels
-from quasar_runtime.images import load_image
-from quasar_runtime.overlay import load_overlay
-from quasar_runtime.reference import run
-from quasar_runtime.session import Session
-from quasar_runtime.zoo import list_models, load_model
+from quasar_runtime.compiler.compile import compile_model
+from quasar_runtime.devices.native.device import NativeDevice, available_kernels
+from quasar_runtime.devices.reference.executor import run
+from quasar_runtime.images.prepare import load_image
+from quasar_runtime.isa.overlay import load_overlay
+from quasar_runtime.model.zoo import list_models, load_model
+from quasar_runtime.session.session import Session
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 SAMPLE = ROOT.parent / "shared" / "data" / "imagenet_sample"
 MODELS = [entry.name for entry in list_models()]
 COUNT = 20

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from quasar_runtime.arena import Arena
-from quasar_runtime.device.base import Memory
+from quasar_runtime.devices.base import Memory
 from quasar_runtime.errors import ArenaError
+from quasar_runtime.session.arena import Arena
 
 
 class Ram:

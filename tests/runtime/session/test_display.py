@@ -6,11 +6,12 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from quasar_runtime import Session, display
-from quasar_runtime import interface as hw
+from quasar_runtime import Session
+from quasar_runtime import html as display
 from quasar_runtime.errors import ImageError
-from quasar_runtime.model import Model, random_model
-from quasar_runtime.results import Prediction, Profile, Result, Times
+from quasar_runtime.isa import interface as hw
+from quasar_runtime.model.network import Model, random_model
+from quasar_runtime.session.results import Prediction, Profile, Result, Times
 
 NASTY = "<script>alert('x')</script> & \"y\""
 VOID = {"rect"}

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from quasar_runtime import device as device_module
-from quasar_runtime import session as session_module
-from quasar_runtime.compiler import compile_model
-from quasar_runtime.device import open_device
-from quasar_runtime.device.reference import ReferenceDevice
+from quasar_runtime.compiler.compile import compile_model
+from quasar_runtime.devices import catalogue as device_module
+from quasar_runtime.devices.catalogue import open_device
+from quasar_runtime.devices.reference.device import ReferenceDevice
+from quasar_runtime.devices.reference.executor import run
 from quasar_runtime.errors import (
     ArenaError,
     CompileError,
@@ -25,11 +25,11 @@ from quasar_runtime.errors import (
     ModelValueError,
     OverlayError,
 )
-from quasar_runtime.images import load_image
-from quasar_runtime.model import random_model
-from quasar_runtime.overlay import load_overlay
-from quasar_runtime.reference import run
-from quasar_runtime.session import Session
+from quasar_runtime.images.prepare import load_image
+from quasar_runtime.isa.overlay import load_overlay
+from quasar_runtime.model.network import random_model
+from quasar_runtime.session import session as session_module
+from quasar_runtime.session.session import Session
 
 OVERLAY = load_overlay("b64")
 MODEL = random_model(0)
@@ -575,7 +575,7 @@ def test_reference_device_opens_by_name():
 
 
 def test_native_device_answers_as_the_reference_does():
-    pytest.importorskip("quasar_runtime.device.native", reason="the C engine is not built")
+    pytest.importorskip("quasar_runtime.devices.native.device", reason="the C engine is not built")
     images = [picture(i) for i in range(8)]
     with Session(MODEL, "native", threads=2) as native, Session(MODEL, "reference") as reference:
         assert native.device.overlay.name == "b1024"
@@ -584,7 +584,7 @@ def test_native_device_answers_as_the_reference_does():
 
 
 def test_auto_is_native_where_there_is_no_board(monkeypatch):
-    pytest.importorskip("quasar_runtime.device.native", reason="the C engine is not built")
+    pytest.importorskip("quasar_runtime.devices.native.device", reason="the C engine is not built")
     monkeypatch.setitem(device_module._REASONS, "board", lambda: "no board here")
     with open_device(threads=1) as found:
         assert found.name == "native"

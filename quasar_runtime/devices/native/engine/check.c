@@ -1,4 +1,4 @@
-/* Checks of a descriptor table, in the order of quasar_runtime.program.check: opcode, field ranges
+/* Checks of a descriptor table, in the order of quasar_runtime.isa.program.check: opcode, field ranges
    in field order, then on-chip regions and memory ranges. */
 #include "check.h"
 

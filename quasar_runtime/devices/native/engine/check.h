@@ -1,4 +1,4 @@
-/* The rule book that every device enforces: quasar_runtime.program.check in C. */
+/* The rule book that every device enforces: quasar_runtime.isa.program.check in C. */
 #ifndef QUASAR_CHECK_H
 #define QUASAR_CHECK_H
 

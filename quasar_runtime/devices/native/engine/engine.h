@@ -1,4 +1,4 @@
-/* The engine's public face: what quasar_runtime.device.native and the test runner call. */
+/* The engine's public face: what quasar_runtime.devices.native.device and the test runner call. */
 #ifndef QUASAR_ENGINE_H
 #define QUASAR_ENGINE_H
 

@@ -1,4 +1,4 @@
-/* The scalar arithmetic that every kernel set falls back on; quasar_runtime/arithmetic.py defines
+/* The scalar arithmetic that every kernel set falls back on; quasar_runtime/isa/arithmetic.py defines
    it. Right shifts of negative numbers are arithmetic (GCC and Clang), sums wrap (-fwrapv). */
 #ifndef QUASAR_ARITHMETIC_H
 #define QUASAR_ARITHMETIC_H

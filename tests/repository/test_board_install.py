@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-TOOLS = Path(__file__).resolve().parent.parent / "tools" / "board"
+TOOLS = Path(__file__).resolve().parents[2] / "tools" / "board"
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 STAND_IN = f"""#!{sys.executable}
 # PYNQ's Python: pip is a list of packages in a file, everything else is Python.
