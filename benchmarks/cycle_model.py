@@ -35,7 +35,8 @@ from quasar_runtime.isa import interface as hw
 from quasar_runtime.isa.interface import Opcode
 from quasar_runtime.isa.overlay import Overlay, load_overlay, overlay_names
 from quasar_runtime.isa.program import Program
-from quasar_runtime.model.network import Model, random_model
+from quasar_runtime.model.network import Model
+from quasar_runtime.model.synthetic import random_model
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # train/ is not a part of the package
 

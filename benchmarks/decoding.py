@@ -22,8 +22,8 @@ import click
 from PIL import Image, ImageFile
 
 from quasar_runtime.images.prepare import load_image
+from quasar_runtime.images.preprocessing import Preprocessing
 from quasar_runtime.measure.bench import synthetic_jpeg
-from quasar_runtime.model.network import Preprocessing
 from quasar_runtime.model.zoo import load_model
 
 MODEL = "q-vit-160fps"

@@ -26,7 +26,8 @@ from quasar_runtime.devices.native.device import NativeDevice, available_kernels
 from quasar_runtime.isa import interface as hw
 from quasar_runtime.isa.overlay import load_overlay
 from quasar_runtime.isa.program import Program
-from quasar_runtime.model.network import Model, random_model
+from quasar_runtime.model.network import Model
+from quasar_runtime.model.synthetic import random_model
 
 GEOMETRIES = {"tiny": 3, "small": 6, "base": 12}
 """Heads of the DeiT models; width is 64 a head, MLP 256 a head, 12 blocks."""

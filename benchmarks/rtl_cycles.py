@@ -47,7 +47,8 @@ from quasar_runtime.isa import interface as hw
 from quasar_runtime.isa.interface import Opcode
 from quasar_runtime.isa.overlay import Overlay, load_overlay
 from quasar_runtime.isa.program import Program, digit_groups
-from quasar_runtime.model.network import Model, random_model
+from quasar_runtime.model.network import Model
+from quasar_runtime.model.synthetic import random_model
 
 GEOMETRIES = {"deit-tiny": (3, 768), "deit-small": (6, 1536), "vit-2.25g": (4, 1120)}
 """Heads and MLP width; width is 64 a head, 12 blocks."""

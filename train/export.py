@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 
 from quasar_runtime.errors import DataError
-from quasar_runtime.model.network import Model, Preprocessing
+from quasar_runtime.images.preprocessing import Preprocessing
+from quasar_runtime.model.network import Model
 from quasar_runtime.model.validate import check_name
 
 from . import command as cli

@@ -22,7 +22,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from quasar_runtime.errors import DataError
-from quasar_runtime.model.network import Preprocessing
+from quasar_runtime.images.preprocessing import Preprocessing
 
 from . import command as cli
 from .data.pictures import (

@@ -194,7 +194,7 @@ def report(program: Program, cycles: npt.NDArray[np.uint64]) -> str:
 def main() -> None:
     from quasar_runtime.compiler.compile import compile_model
     from quasar_runtime.devices.reference import executor as reference
-    from quasar_runtime.model.network import random_model
+    from quasar_runtime.model.synthetic import random_model
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("overlay")

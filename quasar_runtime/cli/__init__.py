@@ -74,6 +74,7 @@ def _invoke(name: str, load: Callable[[], click.Command]) -> int:
         command = load()
     except (ImportError, OSError) as e:
         from quasar_runtime.cli import streams
+        from quasar_runtime.cli.messages import missing_package
 
         said = missing_package(e) if isinstance(e, ImportError) else str(e)
         streams.complain(f"Error: {said}")
@@ -88,12 +89,6 @@ def _invoke(name: str, load: Callable[[], click.Command]) -> int:
     except click.exceptions.Exit as e:
         return e.exit_code
     return 0
-
-
-def missing_package(e: ImportError) -> str:
-    """A package that cannot be imported, and what to do."""
-    said = " ".join(str(e).split())
-    return f"{said}; pip install quasar-vit (in a checkout: pip install -e .) brings what is needed"
 
 
 def _terminate(number: int, _frame: FrameType | None) -> None:

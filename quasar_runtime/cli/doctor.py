@@ -16,7 +16,7 @@ from quasar_runtime.cli.output import Output
 from quasar_runtime.cli.verb import BAD_INPUT, HELP_OPTIONS, Verb
 
 if TYPE_CHECKING:
-    from quasar_runtime.doctor.examine import Finding
+    from quasar_runtime.doctor.finding import Finding
 
 
 @click.command(cls=Verb, context_settings=HELP_OPTIONS)
@@ -44,7 +44,8 @@ def doctor(device: str, overlay: str | None, model: str | None, out: Output) -> 
     Ends with bytes through the accelerator and back, and an answer compared byte for byte with
     another device's.
     """
-    from quasar_runtime.doctor.examine import Machine, Status, examine
+    from quasar_runtime.doctor.examine import examine
+    from quasar_runtime.doctor.finding import Machine, Status
 
     found = []
     for finding in examine(Machine(), device, overlay, model):
@@ -59,7 +60,7 @@ def doctor(device: str, overlay: str | None, model: str | None, out: Output) -> 
 
 
 def _print(finding: Finding, out: Output) -> None:
-    from quasar_runtime.doctor.examine import Status
+    from quasar_runtime.doctor.finding import Status
 
     if out.quiet and finding.status == Status.SKIPPED:
         return

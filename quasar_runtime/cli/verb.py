@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from quasar_runtime.cli import missing_package, streams
+from quasar_runtime.cli import streams
+from quasar_runtime.cli.messages import missing_package
 from quasar_runtime.errors import QuasarError, did_you_mean
 
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from quasar_runtime.compiler.compile import plan
+from quasar_runtime.compiler.layout import plan
 from quasar_runtime.errors import CompileError, OverlayError
+from quasar_runtime.images.preprocessing import Preprocessing
 from quasar_runtime.isa.interface import HEAD_DIM, PATCH, PATCH_CHANNELS
 from quasar_runtime.isa.overlay import Overlay, load_overlay, overlay_names
-from quasar_runtime.model.network import Attention, Block, Linear, Model, Norm, Preprocessing
+from quasar_runtime.model.network import Attention, Block, Linear, Model, Norm
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from quasar_runtime.devices.base import Device, Job
 from quasar_runtime.devices.reference import executor as reference
-from quasar_runtime.doctor.examine import Finding, Status, failed
+from quasar_runtime.doctor.finding import Finding, Status, failed
 from quasar_runtime.errors import QuasarError
 from quasar_runtime.isa import interface as hw
 from quasar_runtime.isa.interface import Opcode, Source

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from quasar_runtime.doctor.examine import Finding, Machine, Status, failed
+from quasar_runtime.doctor.finding import Finding, Machine, Status, failed
 from quasar_runtime.errors import QuasarError, did_you_mean
 from quasar_runtime.resources import PACKAGE
 

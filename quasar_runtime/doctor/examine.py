@@ -7,69 +7,17 @@ and what to do where that is not enough.
 
 from __future__ import annotations
 
-import enum
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from importlib import metadata
-from pathlib import Path
-from typing import Any
 
+from quasar_runtime.doctor.finding import Finding, Machine, Status, failed
 from quasar_runtime.errors import QuasarError
 
 LEAST_CONTIGUOUS = 32
 """MB of contiguous memory that must be free: a program, its ring of pictures, and some room."""
-
-
-class Status(str, enum.Enum):
-    """OK; WARNING: works, but worse than it could; FAILED; SKIPPED: makes no sense here."""
-
-    OK = "ok"
-    WARNING = "warning"
-    FAILED = "failed"
-    SKIPPED = "skipped"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What a check found, in words, and what to do about it (None where nothing is to be done)."""
-
-    name: str
-    status: Status
-    found: str
-    remedy: str | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """What `quasar doctor --json` prints of it; see docs/cli.md."""
-        return {
-            "name": self.name,
-            "status": self.status.value,
-            "found": self.found,
-            "remedy": self.remedy,
-        }
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Where the checks look: `root` of the file system, environment, and who asks."""
-
-    root: Path = Path("/")
-    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
-    user: int = field(default_factory=os.geteuid)
-
-    def text(self, path: str) -> str | None:
-        """A file's text, None where it cannot be read."""
-        try:
-            data = (self.root / path).read_bytes()
-        except OSError:
-            return None
-        return data.decode(errors="replace").strip("\0\n ")
-
-    @property
-    def is_board(self) -> bool:
-        return "zynqmp" in (self.text("proc/device-tree/compatible") or "")
 
 
 def examine(
@@ -121,12 +69,6 @@ def _unforeseen(name: str, e: Exception) -> Finding:
     return Finding(
         name, Status.FAILED, f"could not be examined: {type(e).__name__}: {first}", remedy
     )
-
-
-def failed(name: str, error: QuasarError) -> Finding:
-    """An error as a finding: what it says after its last semicolon is what to do."""
-    found, _, remedy = str(error).rpartition("; ")
-    return Finding(name, Status.FAILED, found or remedy, remedy if found else None)
 
 
 def _machine(machine: Machine) -> Finding:

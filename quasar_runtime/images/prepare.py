@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, Union, cast
+from typing import Any, BinaryIO, TypeAlias, Union, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -32,9 +32,7 @@ from quasar_runtime.errors import ImageError, printable
 from quasar_runtime.files import PART, Listing, list_files, read_bytes
 from quasar_runtime.images.arrays import array_name, array_pixels, is_array, is_batch, picture_of
 from quasar_runtime.images.decode import FORMATS, decode_bytes, upright_rgb
-
-if TYPE_CHECKING:
-    from quasar_runtime.model.network import Preprocessing
+from quasar_runtime.images.preprocessing import Preprocessing
 
 ImageSource: TypeAlias = Union[
     str, "os.PathLike[str]", bytes, bytearray, memoryview, BinaryIO, npt.NDArray[Any], Image.Image

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from quasar_runtime.errors import ModelFileError, ModelValueError
+from quasar_runtime.images.preprocessing import Preprocessing
 from quasar_runtime.isa.interface import PATCH
-from quasar_runtime.model.network import Model, Preprocessing
+from quasar_runtime.model.network import Model
 from quasar_runtime.model.validate import Geometry, check_geometry, check_integer, fail, shown
 
 FORMAT_VERSION = (1, 0)

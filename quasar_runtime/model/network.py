@@ -8,13 +8,19 @@ on CLS.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from quasar_runtime.isa.interface import HEAD_DIM, PATCH, PATCH_CHANNELS
+from quasar_runtime.html import BLUE, ORANGE, box, dim, escape, swatch, table
+from quasar_runtime.images.preprocessing import Preprocessing
+from quasar_runtime.isa.interface import HEAD_DIM, PATCH
+
+PRECISION = {8: ORANGE, 4: BLUE}
+"""Colour of an 8-bit and of a 4-bit row."""
 
 
 @dataclass(eq=False)
@@ -98,20 +104,6 @@ class Block:
         return self.fc1.rows
 
 
-@dataclass(frozen=True)
-class Preprocessing:
-    """How a picture becomes the square of raw RGB bytes: resize its short side, crop the centre.
-
-    resize      pixels of the short side after the resize
-    crop        side of the square: the model's image size
-    resampling  'bicubic' or 'bilinear', with antialiasing, as Pillow does it
-    """
-
-    resize: int
-    crop: int
-    resampling: str = "bicubic"
-
-
 @dataclass(eq=False)
 class Model:
     """A whole model. position is int16 (tokens, width): row 0 the CLS token with its position, the
@@ -156,8 +148,6 @@ class Model:
         return f"Model({self.name!r}, {self.depth} blocks, width {self.width}, {weights:,} weights)"
 
     def _repr_html_(self) -> str:
-        from quasar_runtime.html import model_html
-
         return model_html(self)
 
     def linears(self) -> dict[str, Linear]:
@@ -179,74 +169,66 @@ class Model:
         return named
 
 
-def random_model(
-    seed: int,
-    *,
-    image_size: int = 32,
-    width: int = 64,
-    heads: list[int] | None = None,
-    mlp: list[int] | None = None,
-    share8: float | None = None,
-    classes: int = 10,
-    name: str = "synthetic",
-) -> Model:
-    """A model with synthetic weights of any legal geometry, for tests and speed measurements.
+def model_html(model: Model) -> str:
+    """Geometry, origin, and the precision of every weight row."""
+    matrices = model.linears()
+    weights = sum(m.weights.size for m in matrices.values())
+    blocks = [m for name, m in matrices.items() if name.startswith("blocks.")]
+    rows8 = sum(m.rows8 for m in blocks) / max(sum(m.rows for m in blocks), 1)
+    facts = [
+        ("image", f"{model.image_size} x {model.image_size}, {model.tokens} tokens"),
+        ("network", f"{model.depth} blocks, {model.width} channels, {_spread(model)}"),
+        ("weights", f"{weights:,}, {rows8:.0%} of the blocks' rows 8-bit"),
+        ("classes", f"{model.classes:,}"),
+        *_origin(model).items(),
+    ]
+    rows = table([(dim(name), escape(text)) for name, text in facts], "ll")
+    return box(f"<b>{escape(model.name)}</b>{rows}{precision_svg(matrices)}")
 
-    heads and mlp hold one entry a block. share8 is the share of 8-bit rows in each matrix, or None
-    for a different random share in each. Scales are chosen so that values spread over their ranges.
+
+def precision_svg(matrices: dict[str, Linear]) -> str:
+    """An SVG picture: a column a matrix, as wide as it has weights, its 8-bit rows at the foot.
+
+    The coloured areas are therefore the shares of the weights that are 8-bit and 4-bit.
     """
-    rng = np.random.default_rng(seed)
-    heads, mlp = heads or [1, 2], mlp or [64, 96]
-    tokens = (image_size // PATCH) ** 2 + 1
-
-    def linear(rows: int, inputs: int, spread: float, only8: bool = False) -> Linear:
-        share = 1.0 if only8 else rng.uniform() if share8 is None else share8
-        bits = np.full(rows, 4, np.uint8)
-        bits[rng.permutation(rows)[: round(share * rows)]] = 8
-        limit = np.where(bits == 8, 119, 7)[:, None]
-        weights = rng.integers(-limit, limit + 1, (rows, inputs)).astype(np.int8)
-        # A row's accumulator has deviation of about 40 * limit / sqrt(3) * sqrt(inputs).
-        real = spread / (40 * limit[:, 0] / np.sqrt(3) * np.sqrt(inputs))
-        shift = np.clip(np.floor(np.log2(2.0**15 / real) - 1e-9), 0, 40).astype(np.uint8)
-        multiplier = np.minimum(np.round(real * 2.0**shift), 2**15 - 1).astype(np.uint16)
-        bias = rng.integers(-2000, 2001, rows).astype(np.int32)
-        return Linear(weights, bits, bias, multiplier, shift)
-
-    def norm() -> Norm:
-        return Norm(rng.integers(8000, 2**15, width).astype(np.uint16), 21, 2000)
-
-    blocks = []
-    for h, hidden in zip(heads, mlp, strict=True):
-        attention = Attention(
-            rng.integers(2**14, 2**15, h).astype(np.uint16),
-            np.full(h, 22, np.uint8),
-            rng.integers(2**14, 2**15, h).astype(np.uint16),
-            np.full(h, 21, np.uint8),
-        )
-        gelu = np.clip(rng.integers(-127, 128, 256), -127, 127).astype(np.int8)
-        blocks.append(
-            Block(
-                norm(),
-                linear(3 * h * HEAD_DIM, width, 40),
-                attention,
-                linear(width, h * HEAD_DIM, 400),
-                norm(),
-                linear(hidden, width, 40),
-                gelu,
-                linear(width, hidden, 400),
-            )
-        )
-    head = linear(classes, width, 40, only8=True)
-    head.multiplier[:], head.shift[:] = 1, 0
-    return Model(
-        name=name,
-        preprocessing=Preprocessing(resize=image_size, crop=image_size),
-        position=rng.integers(-800, 801, (tokens, width)).astype(np.int16),
-        patch=linear(width, PATCH_CHANNELS, 400, only8=True),
-        blocks=blocks,
-        norm=norm(),
-        head=head,
-        head_scale=rng.uniform(1e-5, 2e-5, classes).astype(np.float32),
-        labels=[(f"n{i:08d}", f"class {i}") for i in range(classes)],
-        provenance={"weights": "synthetic, random"},
+    total = sum(m.weights.size for m in matrices.values())
+    width, height, at = 640.0, 80.0, 0.0
+    parts = []
+    for name, m in matrices.items():
+        w = width * m.weights.size / max(total, 1)
+        top = height * (1 - m.rows8 / max(m.rows, 1))
+        title = f"<title>{escape(name)}: {m.rows8} of {m.rows} rows 8-bit</title>"
+        for y, h, bits in ((0.0, top, 4), (top, height - top, 8)):
+            if h > 0:
+                parts.append(
+                    f'<rect x="{at:.2f}" y="{y:.2f}" width="{max(w - 0.6, 0.3):.2f}" '
+                    f'height="{h:.2f}" fill="{PRECISION[bits]}">{title}</rect>'
+                )
+        at += w
+    legend = f"{swatch(PRECISION[8])}8-bit rows {swatch(PRECISION[4])}4-bit rows, a column a matrix"
+    return (
+        f'<svg viewBox="0 0 {width:.0f} {height:.0f}" style="width:100%;max-width:640px" '
+        f'role="img" aria-label="precision of the rows">{"".join(parts)}</svg>'
+        f"<div>{legend}</div>"
     )
+
+
+def _spread(model: Model) -> str:
+    """Heads and MLP widths: one number where all blocks agree, else the range."""
+
+    def span(values: Iterable[int]) -> str:
+        found = sorted(set(values))
+        return str(found[0]) if len(found) == 1 else f"{found[0]} to {found[-1]}"
+
+    heads, mlp = (b.heads for b in model.blocks), (b.mlp for b in model.blocks)
+    return f"{span(heads)} heads, MLP {span(mlp)}"
+
+
+def _origin(model: Model) -> dict[str, str]:
+    """Teacher and measured accuracy, where the file tells them."""
+    found, accuracy = {}, model.provenance.get("accuracy")
+    if isinstance(model.provenance.get("teacher"), str):
+        found["from"] = model.provenance["teacher"]
+    if isinstance(accuracy, dict) and isinstance(accuracy.get("top1"), (int, float)):
+        found["top-1"] = f"{accuracy['top1']:.1f} % on {accuracy.get('dataset', 'unnamed images')}"
+    return found

@@ -19,9 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from quasar_runtime.errors import ModelValueError
+from quasar_runtime.images.preprocessing import Preprocessing
 from quasar_runtime.isa import arithmetic as ar
 from quasar_runtime.isa import interface as hw
-from quasar_runtime.model.network import Attention, Linear, Model, Norm, Preprocessing
+from quasar_runtime.model.network import Attention, Linear, Model, Norm
 
 MAX_DEPTH = 64
 """Most blocks: a traced program then has about 910 of the 1,024 descriptors."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -10,7 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from quasar_runtime.errors import ImageError
+from quasar_runtime.html import BLUE, GREEN, GREY, ORANGE, RED, bar, box, dim, escape, swatch, table
 from quasar_runtime.isa import interface as hw
+
+KINDS = {
+    "matrices": BLUE,
+    "attention": ORANGE,
+    "LayerNorm": GREEN,
+    "loads and stores": GREY,
+}
+"""Kinds of operations and their colours, in the profile's picture and in its table."""
 
 
 @dataclass(frozen=True)
@@ -116,8 +126,6 @@ class Profile:
         }
 
     def _repr_html_(self) -> str:
-        from quasar_runtime.html import profile_html
-
         return profile_html(self)
 
     def __repr__(self) -> str:
@@ -167,8 +175,6 @@ class Result:
         }
 
     def _repr_html_(self) -> str:
-        from quasar_runtime.html import result_html
-
         return result_html(self)
 
     def __repr__(self) -> str:
@@ -197,3 +203,77 @@ def profile_entries(raw: npt.NDArray[np.uint8]) -> npt.NDArray[np.void]:
     """The profile area's bytes as entries, copied."""
     entries: npt.NDArray[np.void] = raw.copy().view(hw.PROFILE_DTYPE)
     return entries
+
+
+def operation_kind(name: str) -> str:
+    """The kind (a key of KINDS) of an operation by its name in the program."""
+    last = name.rsplit(".", 1)[-1]
+    if last in ("position", "image", "store", "end"):
+        return "loads and stores"
+    if last.startswith("norm"):
+        return "LayerNorm"
+    return "attention" if last.startswith("attention") else "matrices"
+
+
+def result_html(result: Result) -> str:
+    """The classes with bars of their probability, and the times; or why there is no answer."""
+    if result.error is not None:
+        text = f'<b style="color:{RED}">{escape(str(result.error))}</b>'
+        return box(f"<div>{escape(result.source)}</div>{text}")
+    rows = [
+        (f"{p.probability:.1%}", bar(p.probability, BLUE), escape(p.label), dim(p.wnid))
+        for p in result.predictions
+    ]
+    t = result.times
+    times = (
+        f"decode {t.decode_ms:.1f} ms, preprocess {t.preprocess_ms:.1f} ms, "
+        f"infer {t.infer_ms:.2f} ms"
+    )
+    return box(f"<b>{escape(result.source)}</b>{table(rows, 'rlll')}{dim(times)}")
+
+
+def profile_html(profile: Profile) -> str:
+    """The operations on a time line, and what each kind of them takes."""
+    total = profile.microseconds
+    head = f"<b>{len(profile.layers)} operations, {total / 1e3:.3f} ms</b>"
+    if not profile.layers:
+        return box(head)
+    rows = []
+    for kind, colour in KINDS.items():
+        layers = [layer for layer in profile.layers if operation_kind(layer.name) == kind]
+        spent = sum(layer.microseconds for layer in layers)
+        macs = sum(layer.macs for layer in layers)
+        rate = f"{macs / spent / 1e3:.1f} GMAC/s" if macs and spent else ""
+        share = sum(layer.share for layer in layers)
+        if layers:
+            rows.append(
+                (
+                    swatch(colour) + kind,
+                    str(len(layers)),
+                    f"{spent / 1e3:.3f} ms",
+                    f"{share:.1%}",
+                    bar(share, colour),
+                    rate,
+                )
+            )
+    slowest = sorted(profile.layers, key=lambda layer: -layer.microseconds)[:3]
+    names = ", ".join(
+        f"{escape(layer.name)} {layer.microseconds / 1e3:.3f} ms" for layer in slowest
+    )
+    return box(f"{head}{_timeline(profile.layers, total)}{table(rows, 'lrrrll')}longest: {names}")
+
+
+def _timeline(layers: Sequence[LayerTime], total: float) -> str:
+    width, height = 640.0, 26.0
+    scale = width / max(total, 1e-9)
+    rectangles = "".join(
+        f'<rect x="{layer.begin_us * scale:.2f}" y="0" '
+        f'width="{max(layer.microseconds * scale, 0.2):.2f}" height="{height:.0f}" '
+        f'fill="{KINDS[operation_kind(layer.name)]}">'
+        f"<title>{escape(layer.name)}: {layer.microseconds:.1f} us</title></rect>"
+        for layer in layers
+    )
+    return (
+        f'<div><svg viewBox="0 0 {width:.0f} {height:.0f}" style="width:100%;max-width:640px" '
+        f'role="img" aria-label="operations over time">{rectangles}</svg></div>'
+    )

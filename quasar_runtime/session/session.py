@@ -27,6 +27,7 @@ from quasar_runtime.compiler.compile import compile_model
 from quasar_runtime.devices.base import Device, Job
 from quasar_runtime.devices.catalogue import open_device
 from quasar_runtime.errors import DeviceClosed, DeviceError, ImageError
+from quasar_runtime.html import box, dim, escape, table
 from quasar_runtime.images.prepare import (
     Held,
     ImageSource,
@@ -37,8 +38,9 @@ from quasar_runtime.images.prepare import (
     load_image,
     source_name,
 )
+from quasar_runtime.images.preprocessing import Preprocessing
 from quasar_runtime.isa.program import Program
-from quasar_runtime.model.network import Model, Preprocessing
+from quasar_runtime.model.network import Model
 from quasar_runtime.model.validate import validate
 from quasar_runtime.process import Owner, refuse_to_copy
 from quasar_runtime.session.arena import Arena, Block, aligned
@@ -248,8 +250,6 @@ class Session:
         raise refuse_to_copy(self)
 
     def _repr_html_(self) -> str:
-        from quasar_runtime.html import session_html
-
         return session_html(self)
 
     def __repr__(self) -> str:
@@ -391,3 +391,20 @@ def _prepare(source: ImageSource | Held, slot: Block, preprocessing: Preprocessi
     prepared = load_image(source, preprocessing)
     slot.array[:] = prepared.pixels.reshape(-1)
     return Times(prepared.decode_ms, prepared.preprocess_ms)
+
+
+def session_html(session: Session) -> str:
+    """Model, device and overlay, and what the program takes of memory."""
+    program, device = session.program, session.device
+    overlay = device.overlay
+    facts = [
+        ("device", ", ".join([device.name, *(f"{k} {v}" for k, v in device.describe().items())])),
+        (
+            "overlay",
+            f"{overlay.name}: {overlay.macs:,} 4-bit MACs a cycle, {overlay.clock_mhz} MHz",
+        ),
+        ("program", f"{program.count} operations, {program.data.size / 1e6:.1f} MB"),
+        ("picture", f"{program.image_size} x {program.image_size}"),
+    ]
+    rows = table([(dim(name), escape(text)) for name, text in facts], "ll")
+    return box(f"<b>{escape(session.name)}</b>{rows}")

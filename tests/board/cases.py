@@ -12,7 +12,7 @@ from quasar_runtime.devices.reference import executor as reference
 from quasar_runtime.isa import interface as hw
 from quasar_runtime.isa.overlay import Overlay
 from quasar_runtime.isa.program import Program
-from quasar_runtime.model.network import random_model
+from quasar_runtime.model.synthetic import random_model
 
 AREAS = ("program", "image", "output", "profile")
 GAP = 192

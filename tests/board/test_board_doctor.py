@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from quasar_runtime.doctor.accelerator import examine_accelerator
-from quasar_runtime.doctor.examine import Status
+from quasar_runtime.doctor.finding import Status
 from quasar_runtime.model.file import write_model
-from quasar_runtime.model.network import random_model
+from quasar_runtime.model.synthetic import random_model
 from quasar_runtime.model.zoo import build_index
 
 pytest.importorskip("pynq", reason="pynq is not installed here; `make pynq` tests with it")

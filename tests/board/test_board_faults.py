@@ -14,7 +14,7 @@ from quasar_runtime.devices.board.device import BoardDevice
 from quasar_runtime.devices.board.hardware import MOST_MISSES
 from quasar_runtime.errors import ArenaError, DeviceError, DeviceFault, DeviceTimeout
 from quasar_runtime.isa.interface import Cause, Status
-from quasar_runtime.model.network import random_model
+from quasar_runtime.model.synthetic import random_model
 from tests.board.cases import place
 
 pytest.importorskip("pynq", reason="pynq is not installed here; `make pynq` tests with it")

@@ -124,7 +124,7 @@ def test_a_simulated_board_of_the_environment_outlives_the_devices_on_it(tmp_pat
 import weakref
 weakref.finalize(weakref, print, "end")
 from quasar_runtime import Session
-from quasar_runtime.model.network import random_model
+from quasar_runtime.model.synthetic import random_model
 import numpy as np
 session = Session(random_model(0), device="board", overlay="b64")
 print(session.classify(np.zeros((8, 8, 3), np.uint8)).error)
@@ -145,7 +145,7 @@ import os, signal, sys
 import numpy as np
 from quasar_runtime import Session
 from quasar_runtime.errors import DeviceError
-from quasar_runtime.model.network import random_model
+from quasar_runtime.model.synthetic import random_model
 picture = np.zeros((8, 8, 3), np.uint8)
 session = Session(random_model(0), device="board", overlay="b64")
 expected = session.classify(picture).logits.tolist()

@@ -12,7 +12,7 @@ from quasar_runtime.errors import ArenaError, DeviceClosed, DeviceError
 from quasar_runtime.isa import interface as hw
 from quasar_runtime.isa.interface import Status
 from quasar_runtime.isa.overlay import load_overlay
-from quasar_runtime.model.network import random_model
+from quasar_runtime.model.synthetic import random_model
 from tests.board.cases import AREAS, place
 
 pytest.importorskip("pynq", reason="pynq is not installed here; `make pynq` tests with it")

@@ -15,7 +15,7 @@ from PIL import Image
 
 from quasar_runtime.cli.app import quasar
 from quasar_runtime.model.file import write_model
-from quasar_runtime.model.network import random_model
+from quasar_runtime.model.synthetic import random_model
 from quasar_runtime.model.zoo import build_index
 
 ROOT = Path(__file__).resolve().parents[2]

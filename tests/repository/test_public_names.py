@@ -92,7 +92,7 @@ def test_importing_the_package_imports_nothing_heavy():
 def test_a_session_of_one_picture_imports_no_more_than_it_needs():
     code = (
         "import numpy as np; from quasar_runtime import Session; "
-        "from quasar_runtime.model.network import random_model; "
+        "from quasar_runtime.model.synthetic import random_model; "
         "s = Session(random_model(0), 'reference', overlay='b64'); "
         "s.classify(np.zeros((32, 32, 3), np.uint8)); s.close()"
     )

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from quasar_runtime.compiler.compile import align
+from quasar_runtime.compiler.layout import align
 from quasar_runtime.devices.base import Device, Job
 from quasar_runtime.devices.reference import executor as reference
 from quasar_runtime.devices.rtl.build import unavailable

@@ -17,7 +17,7 @@ from quasar_runtime.isa import interface as hw
 from quasar_runtime.isa.interface import Epilogue, Opcode, Source
 from quasar_runtime.isa.overlay import Overlay
 from quasar_runtime.isa.program import Program, region_words
-from quasar_runtime.model.network import random_model
+from quasar_runtime.model.synthetic import random_model
 from tests.rtl.rtl_cases import Script
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from quasar_runtime.compiler.compile import align
+from quasar_runtime.compiler.layout import align
 from quasar_runtime.isa import interface as hw
 from quasar_runtime.isa.interface import Epilogue, Opcode, Source
 from quasar_runtime.isa.overlay import Overlay

@@ -10,7 +10,7 @@ from quasar_runtime.compiler.compile import compile_model
 from quasar_runtime.isa.interface import Opcode
 from quasar_runtime.isa.overlay import load_overlay
 from quasar_runtime.isa.program import Program
-from quasar_runtime.model.network import random_model
+from quasar_runtime.model.synthetic import random_model
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 

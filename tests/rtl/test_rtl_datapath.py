@@ -10,7 +10,8 @@ from quasar_runtime.devices.reference import executor as reference
 from quasar_runtime.isa import interface as hw
 from quasar_runtime.isa.interface import Cause, Opcode
 from quasar_runtime.isa.overlay import load_overlay
-from quasar_runtime.model.network import Model, random_model
+from quasar_runtime.model.network import Model
+from quasar_runtime.model.synthetic import random_model
 from tests.rtl.rtl_units import datapath_bench as bench
 
 

@@ -25,7 +25,7 @@ from quasar_runtime.errors import DeviceClosed, DeviceError, DeviceTimeout
 from quasar_runtime.isa import interface as hw
 from quasar_runtime.isa.interface import Control
 from quasar_runtime.isa.overlay import load_overlay
-from quasar_runtime.model.network import random_model
+from quasar_runtime.model.synthetic import random_model
 from tests.rtl.rtl_cases import script_program
 from tests.rtl.test_rtl_memory import OVERLAY, STUB, job_of, open_stub
 from tests.rtl.vcd import read_vcd

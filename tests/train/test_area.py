@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from quasar_runtime.compiler.compile import compile_model
 from quasar_runtime.errors import CompileError
 from quasar_runtime.isa.overlay import Overlay, load_overlay, parse_overlay
-from quasar_runtime.model.network import random_model
+from quasar_runtime.model.synthetic import random_model
 from train.cost import area
 from train.cost.area import (
     DEVICE,

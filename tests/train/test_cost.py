@@ -16,7 +16,8 @@ from quasar_runtime.compiler.compile import compile_model
 from quasar_runtime.cycles.predict import program_cycles
 from quasar_runtime.errors import CompileError
 from quasar_runtime.isa.overlay import Overlay, load_overlay
-from quasar_runtime.model.network import Model, random_model
+from quasar_runtime.model.network import Model
+from quasar_runtime.model.synthetic import random_model
 from train.cost.cycles import OverlayCost, main
 from train.spaces.space import MATRICES, Block, Space, Subnet
 

@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("yaml")
 
-from quasar_runtime.model.network import random_model
+from quasar_runtime.model.synthetic import random_model
 from quasar_runtime.model.validate import validate
 from train.spaces.space import MATRICES, SPACES, Block, Space, SpaceError, Subnet
 

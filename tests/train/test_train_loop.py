@@ -243,7 +243,7 @@ PROCESS = """
 import sys
 import torch
 import torch.distributed as dist
-sys.path[:0] = sys.argv[2:]
+sys.path.insert(0, sys.argv[2])
 from tests.train.train_cases import small_start
 from tests.train.export_cases import random_images
 from tests.train.test_train_loop import RECIPE
@@ -269,9 +269,8 @@ def test_two_processes_have_the_gradients_of_one_with_their_pictures_together(
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    tests = Path(__file__).parent
     arguments = [sys.executable, str(script), str(tmp_path / "gradients.pt")]
-    arguments += [str(tests), str(tests.parent)]
+    arguments += [str(Path(__file__).parents[2])]
     common = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     processes = [
         subprocess.Popen(arguments, env={**common, "RANK": str(rank), "WORLD_SIZE": "2"})

@@ -24,7 +24,7 @@ from quasar_runtime.errors import CompileError, DataError
 from quasar_runtime.isa import interface as hw
 from quasar_runtime.isa.overlay import Overlay
 from quasar_runtime.isa.program import Program
-from quasar_runtime.model.network import random_model
+from quasar_runtime.model.synthetic import random_model
 from tools.campaigns import ROOT
 from tools.campaigns.campaign import Bounds, Campaign, Finding, campaign_options
 

@@ -20,7 +20,7 @@ from quasar_runtime.bitstream.package import load_package, verify_package, write
 from quasar_runtime.errors import QuasarError
 from quasar_runtime.isa.overlay import load_overlay
 from quasar_runtime.model.file import read_model, write_model
-from quasar_runtime.model.network import random_model
+from quasar_runtime.model.synthetic import random_model
 from quasar_runtime.resources import data_folder
 from tools.campaigns import ROOT
 from tools.campaigns.isolated import Wrong

@@ -13,7 +13,7 @@ import numpy as np
 
 from quasar_runtime.errors import ImageError
 from quasar_runtime.images.prepare import load_image
-from quasar_runtime.model.network import Preprocessing
+from quasar_runtime.images.preprocessing import Preprocessing
 from tools.campaigns.campaign import Bounds, Campaign, campaign_options
 from tools.campaigns.isolated import Trial, Wrong, run_trial
 from tools.campaigns.messages import check_message

@@ -26,7 +26,8 @@ from PIL import Image
 from quasar_runtime import Session
 from quasar_runtime.errors import OverlayError
 from quasar_runtime.images.prepare import ImageSource
-from quasar_runtime.model.network import Model, random_model
+from quasar_runtime.model.network import Model
+from quasar_runtime.model.synthetic import random_model
 from tools.campaigns.campaign import Bounds, Campaign, Finding, campaign_options
 
 PART = 20_000

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from quasar_runtime.errors import DataError, ImageError
 from quasar_runtime.files import read_text
 from quasar_runtime.images.prepare import resize_and_crop
-from quasar_runtime.model.network import Preprocessing
+from quasar_runtime.images.preprocessing import Preprocessing
 from quasar_runtime.model.validate import MAX_LABEL, MAX_WNID, shown
 
 from ..command import warn_left_out

@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from quasar_runtime.errors import DataError, did_you_mean
+from quasar_runtime.images.preprocessing import Preprocessing
 from quasar_runtime.isa.interface import CHANNEL_MULTIPLE, HEAD_DIM, MAX_TOKENS, MAX_WIDTH, PATCH
-from quasar_runtime.model.network import Preprocessing
 
 from . import origin
 from .variants import block_numbers, completed

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from quasar_runtime.errors import ModelValueError
+from quasar_runtime.images.preprocessing import Preprocessing
 from quasar_runtime.isa.arithmetic import (
     ACTIVATION_MAX,
     MEAN_FRACTION,
@@ -20,7 +21,7 @@ from quasar_runtime.isa.arithmetic import (
 )
 from quasar_runtime.isa.interface import HEAD_DIM
 from quasar_runtime.isa.tables import EXP_STEP
-from quasar_runtime.model.network import Attention, Block, Linear, Model, Norm, Preprocessing
+from quasar_runtime.model.network import Attention, Block, Linear, Model, Norm
 
 from ..networks.quantised import (
     QuantBlock,

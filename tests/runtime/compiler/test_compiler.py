@@ -10,14 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quasar_runtime.compiler.compile import OnChip, compile_model
+from quasar_runtime.compiler.compile import compile_model
+from quasar_runtime.compiler.on_chip import OnChip
 from quasar_runtime.devices.reference.executor import run
 from quasar_runtime.errors import CompileError
 from quasar_runtime.isa import interface as hw
 from quasar_runtime.isa.interface import Epilogue, Opcode, Source
 from quasar_runtime.isa.overlay import load_overlay
 from quasar_runtime.isa.program import Program, region_words, weight_bytes
-from quasar_runtime.model.network import random_model
+from quasar_runtime.model.synthetic import random_model
 
 OVERLAYS = {name: load_overlay(name) for name in ("b64", "b1024", "b8192")}
 

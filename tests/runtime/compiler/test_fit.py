@@ -8,7 +8,7 @@ from quasar_runtime.compiler.compile import compile_model
 from quasar_runtime.compiler.fit import Geometry, misfit, overlays_that_take
 from quasar_runtime.errors import CompileError
 from quasar_runtime.isa.overlay import load_overlay, overlay_names
-from quasar_runtime.model.network import random_model
+from quasar_runtime.model.synthetic import random_model
 
 WIDE = {"image_size": 224, "width": 384, "heads": [6], "mlp": [1536]}
 """A block of ViT-Small."""

@@ -26,7 +26,8 @@ from quasar_runtime.isa import interface as hw
 from quasar_runtime.isa.interface import Opcode
 from quasar_runtime.isa.overlay import load_overlay
 from quasar_runtime.isa.program import Program
-from quasar_runtime.model.network import Model, random_model
+from quasar_runtime.model.network import Model
+from quasar_runtime.model.synthetic import random_model
 
 OVERLAYS = ("b64", "b1024", "b8192")
 LOADS = (Opcode.LOAD_IMAGE, Opcode.LOAD_RESIDUAL)

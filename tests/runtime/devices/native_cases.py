@@ -9,14 +9,16 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from quasar_runtime.compiler.compile import align, compile_model
+from quasar_runtime.compiler.compile import compile_model
+from quasar_runtime.compiler.layout import align
 from quasar_runtime.compiler.packing import pack_rows, pack_weights
 from quasar_runtime.devices.base import Device, Job
 from quasar_runtime.isa import interface as hw
 from quasar_runtime.isa.interface import Epilogue, Opcode, Source
 from quasar_runtime.isa.overlay import Overlay
 from quasar_runtime.isa.program import Program
-from quasar_runtime.model.network import Linear, random_model
+from quasar_runtime.model.network import Linear
+from quasar_runtime.model.synthetic import random_model
 
 if importlib.util.find_spec("quasar_runtime.devices.native._engine") is None:
     pytest.skip("the C engine is not built; pip install -e .", allow_module_level=True)

@@ -9,10 +9,10 @@ from quasar_runtime.cli.app import quasar
 from quasar_runtime.devices import catalogue as device_module
 from quasar_runtime.devices.catalogue import BoardNotUsed, available_devices, open_device
 from quasar_runtime.doctor.accelerator import examine_accelerator
-from quasar_runtime.doctor.examine import Status
+from quasar_runtime.doctor.finding import Status
 from quasar_runtime.errors import DeviceError, DeviceNotFound
 from quasar_runtime.model.file import write_model
-from quasar_runtime.model.network import random_model
+from quasar_runtime.model.synthetic import random_model
 from quasar_runtime.model.zoo import build_index
 
 

@@ -22,7 +22,7 @@ import pytest
 from quasar_runtime import process as process_module
 from quasar_runtime.devices.catalogue import open_device
 from quasar_runtime.errors import DeviceClosed, DeviceError
-from quasar_runtime.model.network import random_model
+from quasar_runtime.model.synthetic import random_model
 from quasar_runtime.session.session import Session
 
 pytestmark = [
@@ -203,7 +203,7 @@ def test_a_fork_while_another_thread_runs_or_holds_the_lock(session):
 EXITS = """
 import os, signal, sys, threading
 import numpy as np
-from quasar_runtime.model.network import random_model
+from quasar_runtime.model.synthetic import random_model
 from quasar_runtime.session.session import Session
 
 image = np.zeros((40, 50, 3), np.uint8)
@@ -257,7 +257,7 @@ def test_preforking_servers(tmp_path):
         import os, signal, sys
         import numpy as np
         from quasar_runtime.errors import DeviceClosed
-        from quasar_runtime.model.network import random_model
+        from quasar_runtime.model.synthetic import random_model
         from quasar_runtime.session.session import Session
 
         image = np.full((40, 50, 3), 9, np.uint8)

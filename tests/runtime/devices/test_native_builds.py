@@ -21,7 +21,7 @@ from quasar_runtime.devices.native.device import available_kernels
 from quasar_runtime.devices.reference import executor as reference
 from quasar_runtime.isa.overlay import load_overlay
 from quasar_runtime.isa.program import Program
-from quasar_runtime.model.network import random_model
+from quasar_runtime.model.synthetic import random_model
 from tests.runtime.devices.native_cases import image_for, random_program
 from tests.runtime.devices.test_native_bytes import hand_made
 

@@ -14,7 +14,7 @@ from quasar_runtime.errors import DeviceFault
 from quasar_runtime.isa import interface as hw
 from quasar_runtime.isa.interface import Cause, Opcode
 from quasar_runtime.isa.program import Program, check
-from quasar_runtime.model.network import random_model
+from quasar_runtime.model.synthetic import random_model
 from tests.runtime.devices.native_cases import image_for, overlay, place
 
 PROGRAM = compile_model(random_model(2, heads=[1], mlp=[64]), overlay(), trace=True)

@@ -22,7 +22,7 @@ from quasar_runtime.errors import (
     DeviceTimeout,
 )
 from quasar_runtime.isa import interface as hw
-from quasar_runtime.model.network import random_model
+from quasar_runtime.model.synthetic import random_model
 from tests.runtime.devices.native_cases import image_for, overlay, place
 
 PROGRAM = compile_model(random_model(4, image_size=64), overlay())

@@ -19,7 +19,8 @@ from quasar_runtime.isa.interface import Opcode
 from quasar_runtime.isa.overlay import load_overlay
 from quasar_runtime.isa.program import Program
 from quasar_runtime.isa.tables import EXP, RECIPROCAL, RSQRT
-from quasar_runtime.model.network import Linear, Model, Norm, random_model
+from quasar_runtime.model.network import Linear, Model, Norm
+from quasar_runtime.model.synthetic import random_model
 
 OVERLAYS = [load_overlay(name) for name in ("b64", "b1024", "b8192")]
 

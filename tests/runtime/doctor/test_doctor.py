@@ -18,12 +18,13 @@ from quasar_runtime.doctor import accelerator as doctor_accelerator
 from quasar_runtime.doctor import environment as doctor_environment
 from quasar_runtime.doctor import examine as doctor
 from quasar_runtime.doctor.accelerator import examine_accelerator, loopback
-from quasar_runtime.doctor.examine import Finding, Machine, Status, examine
+from quasar_runtime.doctor.examine import examine
+from quasar_runtime.doctor.finding import Finding, Machine, Status
 from quasar_runtime.errors import DeviceError, DeviceFault, OverlayError
 from quasar_runtime.isa.overlay import load_overlay, overlay_names
 from quasar_runtime.measure.power import LOGIC, PROCESSOR
 from quasar_runtime.model.file import write_model
-from quasar_runtime.model.network import random_model
+from quasar_runtime.model.synthetic import random_model
 from quasar_runtime.model.zoo import build_index
 from quasar_runtime.resources import data_folder
 

@@ -22,7 +22,7 @@ from quasar_runtime.images.prepare import (
     resize_and_crop,
     source_name,
 )
-from quasar_runtime.model.network import Preprocessing
+from quasar_runtime.images.preprocessing import Preprocessing
 
 HOW = Preprocessing(resize=48, crop=32)
 

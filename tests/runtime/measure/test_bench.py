@@ -14,7 +14,7 @@ from quasar_runtime.measure import bench
 from quasar_runtime.measure.bench import Latency, measure, median_profile, steps, synthetic_jpeg
 from quasar_runtime.measure.power import LOGIC, PROCESSOR, Power
 from quasar_runtime.measure.trace import chrome_trace, write_trace
-from quasar_runtime.model.network import random_model
+from quasar_runtime.model.synthetic import random_model
 from quasar_runtime.session.results import Profile
 from quasar_runtime.session.session import Session
 

@@ -10,7 +10,7 @@ from PIL import Image
 from quasar_runtime.errors import DataError
 from quasar_runtime.images.datasets import read_dataset
 from quasar_runtime.measure.evaluate import Evaluation
-from quasar_runtime.model.network import random_model
+from quasar_runtime.model.synthetic import random_model
 from quasar_runtime.session.session import Session
 
 MODEL = random_model(0)

@@ -27,7 +27,8 @@ from quasar_runtime.model.file import (
     write_model,
 )
 from quasar_runtime.model.manifest import FORMAT_VERSION, parse_manifest
-from quasar_runtime.model.network import Model, random_model
+from quasar_runtime.model.network import Model
+from quasar_runtime.model.synthetic import random_model
 from tests.runtime.model import model_bytes as mb
 
 RAW = model_to_bytes(mb.small_model())

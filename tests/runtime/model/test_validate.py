@@ -11,9 +11,11 @@ import pytest
 
 from quasar_runtime.compiler.compile import compile_model
 from quasar_runtime.errors import ModelValueError
+from quasar_runtime.images.preprocessing import Preprocessing
 from quasar_runtime.isa import interface as hw
 from quasar_runtime.isa.overlay import load_overlay
-from quasar_runtime.model.network import Model, Preprocessing, random_model
+from quasar_runtime.model.network import Model
+from quasar_runtime.model.synthetic import random_model
 from quasar_runtime.model.validate import MAX_DEPTH, MAX_FACTS_BYTES, MAX_SIDE, Geometry, validate
 from tests.runtime.model import model_bytes as mb
 

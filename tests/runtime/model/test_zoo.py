@@ -16,7 +16,7 @@ from quasar_runtime.cycles.predict import image_fps
 from quasar_runtime.errors import ModelFileError, ModelNotFound
 from quasar_runtime.isa.overlay import load_overlay
 from quasar_runtime.model.file import read_model, write_model
-from quasar_runtime.model.network import random_model
+from quasar_runtime.model.synthetic import random_model
 from quasar_runtime.model.zoo import (
     build_index,
     count_macs,

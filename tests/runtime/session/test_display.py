@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from quasar_runtime import Session
-from quasar_runtime import html as display
 from quasar_runtime.errors import ImageError
 from quasar_runtime.isa import interface as hw
-from quasar_runtime.model.network import Model, random_model
-from quasar_runtime.session.results import Prediction, Profile, Result, Times
+from quasar_runtime.model.network import PRECISION, Model, precision_svg
+from quasar_runtime.model.synthetic import random_model
+from quasar_runtime.session.results import Prediction, Profile, Result, Times, operation_kind
 
 NASTY = "<script>alert('x')</script> & \"y\""
 VOID = {"rect"}
@@ -109,14 +109,14 @@ def test_a_model_shows_geometry_precision_and_origin(model: Model) -> None:
 
 
 def test_areas_of_the_picture_are_shares_of_the_weights(model: Model) -> None:
-    markup = display.precision_svg(model.linears())
-    areas = {display.PRECISION[bits]: 0.0 for bits in (4, 8)}
+    markup = precision_svg(model.linears())
+    areas = {PRECISION[bits]: 0.0 for bits in (4, 8)}
     for tag, a in Checker(markup).elements:
         if tag == "rect":
             areas[str(a["fill"])] += (float(a["width"] or 0) + 0.6) * float(a["height"] or 0)
     weights8 = sum(m.rows8 * m.inputs for m in model.linears().values())
     weights = sum(m.weights.size for m in model.linears().values())
-    share = areas[display.PRECISION[8]] / sum(areas.values())
+    share = areas[PRECISION[8]] / sum(areas.values())
     assert share == pytest.approx(weights8 / weights, abs=0.02)
 
 
@@ -167,4 +167,4 @@ def test_texts_of_files_are_escaped(model: Model) -> None:
     ],
 )
 def test_operations_have_a_kind(name: str, kind: str) -> None:
-    assert display.operation_kind(name) == kind
+    assert operation_kind(name) == kind

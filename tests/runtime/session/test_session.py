@@ -27,7 +27,7 @@ from quasar_runtime.errors import (
 )
 from quasar_runtime.images.prepare import load_image
 from quasar_runtime.isa.overlay import load_overlay
-from quasar_runtime.model.network import random_model
+from quasar_runtime.model.synthetic import random_model
 from quasar_runtime.session import session as session_module
 from quasar_runtime.session.session import Session
 
