@@ -104,7 +104,7 @@ def elaborate(overlay: dict[str, Any], top: str, work: Path) -> str:
     """RTLIL of the module `top` with an overlay's parameters, one module an instance."""
     values = {name.upper(): overlay[name] for name in PARAMETERS}
     values["CLOCK_KHZ"] = overlay["clock_mhz"] * 1000
-    text = (RTL / f"{top}.sv").read_text()
+    text = next(path for path in by_name() if path.stem == top).read_text()
     given = {n: v for n, v in values.items() if re.search(rf"\bparameter\b.*\b{n}\b", text)}
     return read(sources(), top, given, work)
 
