@@ -33,7 +33,7 @@ from train.export import ROW_GROUP, Recipe, export, main, parts_of, quantise
 from train.networks.checkpoint import Checkpoint, float_logits, load_checkpoint
 from train.networks.folded import patches
 from train.quantise.emit import emit
-from train.spaces.space import Block, Subnet
+from train.spaces.space import BlockConfig, Subnet
 
 LABELS = [(f"n{i:08d}", f"class {i}") for i in range(CLASSES)]
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -117,7 +117,7 @@ def test_the_same_seed_gives_the_same_bytes(mix: Path) -> None:
 def test_a_subnet_gives_the_counts_of_every_matrix_and_is_named_in_the_file(mix: Path) -> None:
     checkpoint = random_checkpoint()
     whole = checkpoint.width, checkpoint.depth
-    subnet = Subnet(whole[0], (Block(1, 64, 0.5, 0.0, 0.25, 1.0),) * whole[1])
+    subnet = Subnet(whole[0], (BlockConfig(1, 64, 0.5, 0.0, 0.25, 1.0),) * whole[1])
     model = make(checkpoint, mix, subnet)
     for block in model.blocks:
         rows8 = subnet.blocks[0].rows8(whole[0])

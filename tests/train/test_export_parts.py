@@ -42,7 +42,7 @@ from train.quantise.calibrate import (
     weight_step,
 )
 from train.quantise.emit import emit, emit_linear, emit_norm, requantisation
-from train.quantise.massive import switch, tame
+from train.quantise.outlier_units import switch, tame
 from train.quantise.rounding import descend, fit, round_columns, round_freely
 from train.quantise.rows import choose_rows, row_effects
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from quasar_runtime.isa.overlay import load_overlay
 from train.cost.cycles import Cost, Need, OverlayCost
-from train.predictor import EffectLoss
+from train.cost.loss import EffectLoss
 from train.search import (
     Candidate,
     Search,
@@ -28,7 +28,7 @@ from train.search import (
     uniform_subnets,
 )
 from train.spaces.genome import Genome
-from train.spaces.space import MATRICES, SHARES, Block, Space, SpaceError, Subnet
+from train.spaces.space import MATRICES, SHARES, BlockConfig, Space, SpaceError, Subnet
 
 SMALL = Space.parse(
     "small",
@@ -74,7 +74,7 @@ def everything(space: Space) -> list[Subnet]:
     for width in space.widths:
         shares = itertools.product(space.shares, repeat=len(SHARES))
         choices = itertools.product(space.heads, space.hidden(width), shares)
-        blocks = [Block(heads, mlp, *share) for heads, mlp, share in choices]
+        blocks = [BlockConfig(heads, mlp, *share) for heads, mlp, share in choices]
         for depth in space.depths:
             found += [Subnet(width, b) for b in itertools.product(blocks, repeat=depth)]
     return found
@@ -248,7 +248,7 @@ def test_the_front_is_written_with_a_subnet_for_each_target(tmp_path: Path) -> N
 def made_up_effects(seed: int = 0) -> EffectLoss:
     """Effects of a network 64 wide with two blocks of one head and 64 hidden units."""
     rng = random.Random(seed)
-    shapes = Block(1, 64, 0, 0, 0, 0).shapes(64)
+    shapes = BlockConfig(1, 64, 0, 0, 0, 0).shapes(64)
     effects = {
         f"blocks.{i}.{m}": [rng.expovariate(1) for _ in range(shapes[m][0])]
         for i in range(2)
@@ -265,15 +265,15 @@ def test_the_loss_of_a_mix_is_half_the_effects_of_its_4_bit_rows() -> None:
     assert loss(Subnet.uniform(64, 2, 1, 64, 1.0)) == 0
     rows = [e for name, e in loss.effects.items() if not name.endswith("units")]
     assert loss(Subnet.uniform(64, 2, 1, 64, 0.0)) == pytest.approx(sum(e.sum() for e in rows) / 2)
-    block = Block(1, 64, 0.5, 1, 1, 1)
+    block = BlockConfig(1, 64, 0.5, 1, 1, 1)
     kept = sorted(loss.effects["blocks.1.qkv"])[:96]
-    subnet = Subnet(64, (Block(1, 64, 1, 1, 1, 1), block))
+    subnet = Subnet(64, (BlockConfig(1, 64, 1, 1, 1, 1), block))
     assert loss(subnet) == pytest.approx(sum(kept) / 2)
 
 
 def test_missing_hidden_units_cost_what_they_wrote_and_save_their_rows() -> None:
     loss = made_up_effects()
-    narrow = Subnet(64, (Block(1, 32, 1, 1, 0.5, 1), Block(1, 64, 1, 1, 1, 1)))
+    narrow = Subnet(64, (BlockConfig(1, 32, 1, 1, 0.5, 1), BlockConfig(1, 64, 1, 1, 1, 1)))
     units = loss.effects["blocks.0.units"][32:].sum()
     rows = sorted(loss.effects["blocks.0.fc1"][:32])[:16]
     assert loss(narrow) == pytest.approx((units + sum(rows)) / 2)

@@ -19,7 +19,7 @@ from quasar_runtime.isa.overlay import load_overlay
 from tests.train.export_cases import random_checkpoint, random_images, write_tar
 from train.cost.cycles import OverlayCost
 from train.data.pictures import Source, pictures
-from train.data.recipe import TrainRecipe
+from train.data.recipe import TrainingRecipe
 from train.predictor import SupernetLoss, measure_effects
 from train.run import Setting, answers, calibration, facts_of, nearness, prepare
 from train.search import main
@@ -42,7 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         " shares: [0, 0.5, 1]}"
     )
     write_tar(folder / "pictures.tar", random_images(32))
-    recipe = TrainRecipe(
+    recipe = TrainingRecipe(
         space=str(folder / "space.yaml"), views=8, held_out=8, calibration=24, batch=4, workers=0
     )
     source, checkpoint = Source(folder / "pictures.tar"), random_checkpoint()

@@ -30,7 +30,7 @@ from tests.train.export_cases import CLASSES, random_images, random_tensors, wri
 from train import ablate, ablate_training, command, export, finetune, predictor, run, search, zoo
 from train.cost import area
 from train.cost import cycles as cost
-from train.data.recipe import COUNTS, NUMBERS, TrainRecipe
+from train.data.recipe import COUNTS, NUMBERS, TrainingRecipe
 from train.networks.origin import NOT_STATED
 from train.quantise.checks import check_words, overlay_for
 from train.report import plot
@@ -274,21 +274,21 @@ def test_every_setting_of_a_recipe_has_a_range(key: str) -> None:
     wrong: list[Any] = [-1, float("nan"), float("inf"), None, [1], {}, True, "x", 10**30]
     for value in wrong:
         with pytest.raises(DataError, match=f"mine: {key} is "):
-            TrainRecipe.parse("mine", {"views": 64, key: value})
-    kinds = {f: type(getattr(TrainRecipe(views=64), f)) for f in TrainRecipe(views=64).to_dict()}
+            TrainingRecipe.parse("mine", {"views": 64, key: value})
+    kinds = {f: type(getattr(TrainingRecipe(views=64), f)) for f in TrainingRecipe(views=64).to_dict()}
     assert set(COUNTS) | set(NUMBERS) == {k for k, t in kinds.items() if t in (int, float)}
 
 
 def test_a_rate_as_yaml_reads_it_is_a_number(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("views: 64\nrate: 3e-4\n")
-    assert TrainRecipe.load(path).rate == pytest.approx(3e-4)
+    assert TrainingRecipe.load(path).rate == pytest.approx(3e-4)
     path.write_text("a: &a [x, x]\nb: &b [*a, *a]\n")
     with pytest.raises(DataError, match="unknown setting 'a'"):
-        TrainRecipe.load(path)
+        TrainingRecipe.load(path)
     path.write_text("[" * 100000)
     with pytest.raises(DataError, match="is not YAML"):
-        TrainRecipe.load(path)
+        TrainingRecipe.load(path)
     with pytest.raises(SpaceError, match="is not YAML"):
         Space.load(path)
 
@@ -496,4 +496,4 @@ def test_a_full_disk_leaves_the_state_before(data: Path, tmp_path: Path) -> None
     assert "last.pt: cannot be written (File too large)" in done.stderr
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["last.pt"]
-    assert replace(TrainRecipe(views=8), batch=8).steps == 1
+    assert replace(TrainingRecipe(views=8), batch=8).steps == 1

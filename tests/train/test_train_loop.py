@@ -23,7 +23,7 @@ from tests.train.export_cases import CLASSES, SIZE, random_images, random_tensor
 from tests.train.train_cases import MIXED, SPACE, small_start
 from train import finetune, run
 from train.data.pictures import Source
-from train.data.recipe import TrainRecipe
+from train.data.recipe import TrainingRecipe
 from train.data.views import Augmentation, Batches, Views, split, view
 from train.networks.folded import patches
 from train.networks.supernet import Answer
@@ -42,7 +42,7 @@ from train.training.trainer import (
     sandwich,
 )
 
-RECIPE = TrainRecipe(views=64, batch=8, random=1, rate=1e-3, held_out=8, calibration=24)
+RECIPE = TrainingRecipe(views=64, batch=8, random=1, rate=1e-3, held_out=8, calibration=24)
 
 
 def trained(trainer: Trainer, steps: int) -> Trainer:
@@ -148,9 +148,9 @@ def test_a_mixture_has_a_share_of_another_picture_of_the_batch() -> None:
         shares.add(round(fits[0], 3))
     assert len(shares) > 10
     with pytest.raises(DataError, match=r"mixup is 1, allowed is a share below 1"):
-        TrainRecipe.parse("mine.yaml", {"views": 64, "mixup": 1})
+        TrainingRecipe.parse("mine.yaml", {"views": 64, "mixup": 1})
     with pytest.raises(DataError, match=r"a mixture of pictures has no class"):
-        TrainRecipe.parse("mine.yaml", {"views": 64, "mixup": 0.5, "label": 1.0})
+        TrainingRecipe.parse("mine.yaml", {"views": 64, "mixup": 0.5, "label": 1.0})
 
 
 def test_a_step_keeps_a_share_of_the_patches_and_always_cls() -> None:
@@ -168,7 +168,7 @@ def test_a_step_keeps_a_share_of_the_patches_and_always_cls() -> None:
     assert kept[7] is not None
     assert torch.equal(again, kept[7])
     with pytest.raises(DataError, match=r"tokens is 1\.5, allowed is a share up to 1"):
-        TrainRecipe.parse("mine.yaml", {"views": 64, "tokens": 1.5})
+        TrainingRecipe.parse("mine.yaml", {"views": 64, "tokens": 1.5})
 
 
 def test_kept_patches_have_their_own_positions_in_network_and_teacher() -> None:
@@ -332,7 +332,7 @@ def test_a_view_without_change_is_the_picture() -> None:
 
 def test_pictures_held_out_are_never_trained_on() -> None:
     names = [f"n{i % 3}/{part}_{i}.png" for i in range(20) for part in ("a", "b", "c")]
-    recipe = TrainRecipe(views=1, parts={"a": 1, "b": 3, "c": 0}, held_out=10)
+    recipe = TrainingRecipe(views=1, parts={"a": 1, "b": 3, "c": 0}, held_out=10)
     parts = split(names, recipe)
     assert len(parts.held_out) == 10
     assert not set(parts.held_out) & set(parts.train)
@@ -349,7 +349,7 @@ def test_pictures_held_out_are_never_trained_on() -> None:
 
 def test_whole_classes_are_held_out_and_the_others_seen_alike() -> None:
     names = [f"n{c}/{i}.png" for c in range(10) for i in range(3 + 4 * c)]
-    parts = split(names, TrainRecipe(views=1, held_out=8, unseen=0.2, per_class=20))
+    parts = split(names, TrainingRecipe(views=1, held_out=8, unseen=0.2, per_class=20))
     held, seen = ({n.split("/")[0] for n in names} for names in (parts.held_out, parts.train))
     assert len(held) == 2
     assert not held & seen
@@ -358,9 +358,9 @@ def test_whole_classes_are_held_out_and_the_others_seen_alike() -> None:
     often = [parts.train.count(f"{min(seen)}/{i}.png") for i in range(3)]
     assert max(often) - min(often) <= 1
     with pytest.raises(DataError, match="all pictures are of one class"):
-        split(["n0/0.png", "n0/1.png"], TrainRecipe(views=1, held_out=1, unseen=0.2))
+        split(["n0/0.png", "n0/1.png"], TrainingRecipe(views=1, held_out=1, unseen=0.2))
     with pytest.raises(DataError, match="unseen is 1, allowed is a share below 1"):
-        TrainRecipe.parse("mine.yaml", {"views": 64, "unseen": 1})
+        TrainingRecipe.parse("mine.yaml", {"views": 64, "unseen": 1})
 
 
 # --- recipes ---
@@ -380,16 +380,16 @@ def test_whole_classes_are_held_out_and_the_others_seen_alike() -> None:
 )
 def test_a_wrong_setting_is_named(settings: dict[str, object], message: str) -> None:
     with pytest.raises(DataError, match=message):
-        TrainRecipe.parse("mine.yaml", settings)
+        TrainingRecipe.parse("mine.yaml", settings)
 
 
 def test_every_recipe_can_be_read() -> None:
     recipes = sorted(p.stem for p in Path(run.__file__).parent.glob("recipes/*.yaml"))
     assert recipes
     for name in recipes:
-        assert TrainRecipe.load(name).steps > 0
+        assert TrainingRecipe.load(name).steps > 0
     with pytest.raises(DataError, match="no recipe 'vit_tyni'; did you mean 'vit_tiny'"):
-        TrainRecipe.load("vit_tyni")
+        TrainingRecipe.load("vit_tyni")
 
 
 # --- the commands ---

@@ -26,10 +26,10 @@ from train.networks.folded import Affine, fold, patches
 from train.quantise.calibrate import observe
 from train.quantise.prune import make_up, prune
 from train.run import load_run
-from train.spaces.space import Block, Subnet
+from train.spaces.space import BlockConfig, Subnet
 from train.training.initial import Start
 
-SLIM = Subnet(64, (Block(2, 64, 0.5, 0, 1, 0.5), Block(1, 96, 0, 0.5, 0.5, 1)))
+SLIM = Subnet(64, (BlockConfig(2, 64, 0.5, 0, 1, 0.5), BlockConfig(1, 96, 0, 0.5, 0.5, 1)))
 
 
 def test_inputs_that_others_tell_are_made_up_for_exactly() -> None:
@@ -78,7 +78,7 @@ def test_another_depth_is_refused() -> None:
     folded = fold(random_checkpoint(0, heads=2))
     with pytest.raises(DataError, match=r"width and depth are 64 and 1, the checkpoint's 64 and 2"):
         prune(folded, observe(folded, random_images(4), 0), Subnet(64, SLIM.blocks[:1]))
-    wide = Subnet(64, (Block(3, 64, 0, 0, 0, 0), SLIM.blocks[1]))
+    wide = Subnet(64, (BlockConfig(3, 64, 0, 0, 0, 0), SLIM.blocks[1]))
     with pytest.raises(DataError, match=r"block 0 of the subnet has 3 heads"):
         prune(folded, observe(folded, random_images(4), 0), wide)
 
@@ -89,7 +89,7 @@ def test_fine_tuning_begins_with_what_rounding_found() -> None:
     done = quantise_on(checkpoint, images, SLIM, 0)
     network = done.network
     assert finetune.subnet_of(network) == SLIM
-    recipe = finetune.TrainRecipe(views=8)
+    recipe = finetune.TrainingRecipe(views=8)
     begun: Start = finetune.from_rounding(done, checkpoint, images, recipe)
     inputs = patches(random_images(4, seed=3))
     with torch.no_grad():

@@ -12,7 +12,7 @@ import torch
 from quasar_runtime.isa import arithmetic as ar
 from quasar_runtime.model.network import Linear, Model
 from tests.train.export_cases import CLASSES, SIZE, random_checkpoint, random_images
-from train.spaces.space import Block, Space, Subnet
+from train.spaces.space import BlockConfig, Space, Subnet
 from train.training.initial import Start, start
 
 SPACE = Space.parse(
@@ -27,7 +27,7 @@ SPACE = Space.parse(
         "shares": [0, 0.5, 1],
     },
 )
-MIXED = Subnet(64, (Block(2, 96, 0.5, 0, 1, 0.5), Block(1, 64, 0, 0.5, 0.5, 1)))
+MIXED = Subnet(64, (BlockConfig(2, 96, 0.5, 0, 1, 0.5), BlockConfig(1, 64, 0, 0.5, 0.5, 1)))
 """A subnet of SPACE with every kind of choice in it."""
 
 

@@ -1,7 +1,5 @@
 """What an overlay's shape takes of the device: DSP, LUT, FF and BRAM36, without synthesising it.
 
-    python -m train.cost.area b1024            # or the path of an overlay.json
-
 DSP slices and block RAMs are counted from the structure of hw_src/rtl, exactly. LUTs and flip-flops
 are sums of a few terms, each what one kind of hardware grows with, whose weights are fitted to the
 synthesis reports (overlays/*/synth.json, hw_src/synth/shapes.json). All are estimates before
@@ -19,7 +17,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
 import numpy.typing as npt
 
@@ -27,9 +24,8 @@ from quasar_runtime.cycles.predict import DDR, Ddr
 from quasar_runtime.errors import QuasarError
 from quasar_runtime.files import read_text
 from quasar_runtime.isa.interface import HEAD_DIM, MAX_CHANNELS, MAX_TOKENS
-from quasar_runtime.isa.overlay import Overlay, load_overlay, parse_overlay
+from quasar_runtime.isa.overlay import Overlay, parse_overlay
 
-from .. import command as cli
 from ..spaces.space import Space, Subnet
 from .cycles import Cost, Need, OverlayCost
 
@@ -351,21 +347,3 @@ def shape_costs(space: Space, budget: Area, clock_mhz: int = 300) -> dict[str, S
             f"no array fits {budget} with the smallest subnet of space '{space.name}'; allow more"
         )
     return found
-
-
-@click.command(cls=cli.Command, help=__doc__)
-@click.argument("overlay")
-def main(overlay: str) -> None:
-    path = Path(overlay)
-    if path.suffix == ".json":
-        shape = parse_overlay(read_text(path, AreaError), overlay)
-    else:
-        shape = load_overlay(overlay)
-    area = area_model()(shape)
-    for field, name in RESOURCES.items():
-        amount, available = getattr(area, field), getattr(DEVICE, field)
-        click.echo(f"{name:8}{amount:10,.0f}{100 * amount / available:7.1f} %")
-
-
-if __name__ == "__main__":
-    main()

@@ -247,7 +247,7 @@ def test_a_model_is_as_fast_as_it_says_and_as_its_name_promises(path):
 
 
 def test_the_models_that_are_shipped_are_those_that_the_training_makes():
-    from train.data.recipe import TrainRecipe
+    from train.data.recipe import TrainingRecipe
     from train.finetune import settings
     from train.spaces.space import Subnet
     from train.zoo import ZOO
@@ -262,4 +262,4 @@ def test_the_models_that_are_shipped_are_those_that_the_training_makes():
         assert ("training" in model.provenance) == (training is not None)
         if training:
             said = model.provenance["training"]["recipe"]
-            assert said == settings(TrainRecipe.load(training).to_dict())
+            assert said == settings(TrainingRecipe.load(training).to_dict())
