@@ -11,11 +11,19 @@ import torch
 from click.testing import CliRunner
 
 from quasar_runtime.isa.overlay import load_overlay
-from train.ablate import Bits, lost, main, random_rows, ranked_rows, subnet_of, whole_matrices
+from train.commands.ablate import ablate as main
 from train.cost.cycles import OverlayCost
 from train.cost.loss import EffectLoss
-from train.search import SearchError
-from train.spaces.space import MATRICES, Block
+from train.pipelines.ablate_rows import (
+    Bits,
+    lost,
+    random_rows,
+    ranked_rows,
+    subnet_of,
+    whole_matrices,
+)
+from train.search.candidates import SearchError
+from train.spaces.space import MATRICES, BlockConfig
 
 WIDTH, HIDDEN = 64, 128
 

@@ -15,6 +15,7 @@ from quasar_runtime.compiler.compile import compile_model
 from quasar_runtime.errors import CompileError
 from quasar_runtime.isa.overlay import Overlay, load_overlay, parse_overlay
 from quasar_runtime.model.synthetic import random_model
+from train.commands.cost import area as main
 from train.cost import area
 from train.cost.area import (
     DEVICE,
@@ -28,7 +29,6 @@ from train.cost.area import (
     bram36,
     dsp,
     fit,
-    main,
     non_negative,
     overlay_text,
     parse_budget,

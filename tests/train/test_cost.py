@@ -18,7 +18,8 @@ from quasar_runtime.errors import CompileError
 from quasar_runtime.isa.overlay import Overlay, load_overlay
 from quasar_runtime.model.network import Model
 from quasar_runtime.model.synthetic import random_model
-from train.cost.cycles import OverlayCost, main
+from train.commands.cost import cycles as main
+from train.cost.cycles import OverlayCost
 from train.spaces.space import MATRICES, BlockConfig, Space, Subnet
 
 OVERLAYS = ("b64", "b1024", "b8192")

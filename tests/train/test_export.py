@@ -28,11 +28,15 @@ from tests.train.export_cases import (
     write_tar,
 )
 from tests.train.train_cases import integer_activations
-from train.data.pictures import Source, load_labels, pictures
-from train.export import ROW_GROUP, Recipe, export, main, parts_of, quantise
+from train.commands.export import export as main
+from train.data.labels import load_labels
+from train.data.pictures import pictures
+from train.data.source import Source
 from train.networks.checkpoint import Checkpoint, float_logits, load_checkpoint
 from train.networks.folded import patches
+from train.pipelines.export import ModelFacts, export
 from train.quantise.emit import emit
+from train.quantise.quantise import ROW_GROUP, QuantisationRecipe, quantise, split_names
 from train.spaces.space import BlockConfig, Subnet
 
 LABELS = [(f"n{i:08d}", f"class {i}") for i in range(CLASSES)]
@@ -70,8 +74,8 @@ def mix(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def make(checkpoint: Checkpoint, images: Path, mix: float | Subnet, seed: int = 0) -> Model:
-    recipe = Recipe(mix, calibration=48, seed=seed)
-    return export(checkpoint, images, LABELS, recipe, "small", "a command")[0]
+    recipe = QuantisationRecipe(mix, calibration=48, seed=seed)
+    return export(checkpoint, images, recipe, ModelFacts("small", LABELS, "a command"))[0]
 
 
 @pytest.mark.parametrize(("share8", "bound"), [(1.0, 0.08), (0.5, 0.3), (0.0, 0.45)])
@@ -87,7 +91,7 @@ def test_the_integer_program_answers_as_the_float_checkpoint_does(
 
 def test_the_quantised_network_answers_as_the_integer_program(mix: Path) -> None:
     checkpoint = random_checkpoint(seed=4)
-    network, _ = quantise(checkpoint, mix, Recipe(0.5, calibration=48))
+    network, _ = quantise(checkpoint, mix, QuantisationRecipe(0.5, calibration=48))
     model = emit(network, "small", checkpoint.preprocessing, LABELS)
     images = random_images(8, seed=9)
     with torch.no_grad():
@@ -104,7 +108,7 @@ def test_an_exported_model_survives_its_file_and_names_its_origin(mix: Path) -> 
     assert read.head.rows8 == read.head.rows
     assert read.provenance["weights"]["sha256"] == "0" * 64
     assert "post-training" in read.provenance["method"]
-    used, _ = parts_of(Source(mix), Recipe(0.25))
+    used, _ = split_names(Source(mix), QuantisationRecipe(0.25))
     assert read.provenance["calibration"]["images"] == len(used) < 48  # there are no more
 
 
@@ -129,7 +133,9 @@ def test_a_subnet_gives_the_counts_of_every_matrix_and_is_named_in_the_file(mix:
 
 def test_labels_of_another_number_of_classes_are_refused(mix: Path) -> None:
     with pytest.raises(DataError, match="9 labels for 10 classes"):
-        export(random_checkpoint(), mix, LABELS[:9], Recipe(1.0), "small", "")
+        export(
+            random_checkpoint(), mix, QuantisationRecipe(1.0), ModelFacts("small", LABELS[:9], "")
+        )
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.5])
@@ -193,14 +199,14 @@ def test_a_missing_checkpoint_ends_in_one_line() -> None:
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data with the checkpoints is absent")
 def test_deit_tiny_in_8_bits_answers_as_in_float(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("train.export.HELD_OUT", 12)
-    monkeypatch.setattr("train.export.CLIP_IMAGES", 2)
+    monkeypatch.setattr("train.quantise.quantise.HELD_OUT", 12)
+    monkeypatch.setattr("train.quantise.quantise.CLIP_IMAGES", 2)
     monkeypatch.setattr("train.quantise.calibrate.CLIPPINGS", (1.0,))
     monkeypatch.setattr("train.quantise.calibrate.EVENNESS", (0.5, 0.75))
     checkpoint = load_checkpoint(DATA / "deit_tiny_patch16_224.safetensors")
     images = DATA / "imagenet_train_mix.tar"
     labels = load_labels(DATA / "imagenet_classes.json")
-    network, report = quantise(checkpoint, images, Recipe(1.0, calibration=24))
+    network, report = quantise(checkpoint, images, QuantisationRecipe(1.0, calibration=24))
     model = emit(network, "deit", checkpoint.preprocessing, labels)
     assert report.final.agreement > 0.8
     source = Source(images)

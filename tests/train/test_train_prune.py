@@ -20,14 +20,15 @@ from tests.train.export_cases import (
     write_tar,
 )
 from tests.train.train_cases import generator
-from train import finetune
-from train.export import quantise_on
+from train.commands.finetune import finetune
+from train.data.recipe import TrainingRecipe
 from train.networks.folded import Affine, fold, patches
 from train.quantise.calibrate import observe
 from train.quantise.prune import make_up, prune
-from train.run import load_run
+from train.quantise.quantise import quantise_on
 from train.spaces.space import BlockConfig, Subnet
-from train.training.initial import Start
+from train.training.finetune import from_rounding, subnet_of
+from train.training.run_folder import load_run
 
 SLIM = Subnet(64, (BlockConfig(2, 64, 0.5, 0, 1, 0.5), BlockConfig(1, 96, 0, 0.5, 0.5, 1)))
 
@@ -86,11 +87,11 @@ def test_another_depth_is_refused() -> None:
 def test_fine_tuning_begins_with_what_rounding_found() -> None:
     checkpoint = random_checkpoint(0, heads=2)
     images = random_images(24, seed=1)
-    done = quantise_on(checkpoint, images, SLIM, 0)
-    network = done.network
-    assert finetune.subnet_of(network) == SLIM
-    recipe = finetune.TrainingRecipe(views=8)
-    begun: Start = finetune.from_rounding(done, checkpoint, images, recipe)
+    quantised = quantise_on(checkpoint, images, SLIM, 0)
+    network = quantised.network
+    assert subnet_of(network) == SLIM
+    recipe = TrainingRecipe(views=8)
+    begun = from_rounding(quantised, checkpoint, images, recipe)
     inputs = patches(random_images(4, seed=3))
     with torch.no_grad():
         got = begun.supernet(inputs, SLIM).logits
@@ -117,25 +118,25 @@ def test_a_subnet_is_fine_tuned_without_a_supernet(tmp_path: Path) -> None:
     arguments += ["--images", str(tmp_path / "mix.tar"), "--name", "m", "--out", str(out)]
     arguments += ["--recipe", str(tmp_path / "recipe.yaml")]
     subnet = ["--subnet", str(tmp_path / "subnet.json")]
-    result = CliRunner().invoke(finetune.main, [*arguments, *subnet])
+    result = CliRunner().invoke(finetune, [*arguments, *subnet])
     assert result.exit_code == 0, result.output
     model = read_model(out)
     assert [(b.heads, b.mlp) for b in model.blocks] == [(2, 64), (1, 96)]
     assert [b.fc1.rows8 for b in model.blocks] == [64, 48]
-    again = CliRunner().invoke(finetune.main, [*arguments, *subnet])
+    again = CliRunner().invoke(finetune, [*arguments, *subnet])
     assert again.exit_code == 0, again.output
     first, second = tmp_path / "m.run", tmp_path / "second"
     more = [*arguments, *subnet, "--run", str(first), "--work", str(second)]
-    result = CliRunner().invoke(finetune.main, more)
+    result = CliRunner().invoke(finetune, more)
     assert result.exit_code == 0, result.output
     trained = read_model(out).provenance["training"]
     assert trained["after"]["views"] == 16
     one, two = load_run(first), load_run(second)
     assert not torch.equal(one.supernet.head.master, two.supernet.head.master)
     assert one.supernet.space.contains(SLIM)
-    result = CliRunner().invoke(finetune.main, [*more, "--image-size", "64"])
+    result = CliRunner().invoke(finetune, [*more, "--image-size", "64"])
     assert result.exit_code == 2
     assert "either --run or --image-size" in result.output
-    result = CliRunner().invoke(finetune.main, arguments)
+    result = CliRunner().invoke(finetune, arguments)
     assert result.exit_code == 2
     assert "give --subnet" in result.output

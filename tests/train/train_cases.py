@@ -13,7 +13,7 @@ from quasar_runtime.isa import arithmetic as ar
 from quasar_runtime.model.network import Linear, Model
 from tests.train.export_cases import CLASSES, SIZE, random_checkpoint, random_images
 from train.spaces.space import BlockConfig, Space, Subnet
-from train.training.initial import Start, start
+from train.training.initial import InitialState, initial_state
 
 SPACE = Space.parse(
     "small",
@@ -32,15 +32,15 @@ MIXED = Subnet(64, (BlockConfig(2, 96, 0.5, 0, 1, 0.5), BlockConfig(1, 64, 0, 0.
 
 
 @cache
-def _begun() -> Start:
+def _begun() -> InitialState:
     checkpoint = random_checkpoint(0, depth=3, heads=2)
-    return start(checkpoint, SPACE, random_images(24, seed=1), 0)
+    return initial_state(checkpoint, SPACE, random_images(24, seed=1), 0)
 
 
-def small_start() -> Start:
+def small_start() -> InitialState:
     """A supernet of SPACE from a random checkpoint; a copy, free to be trained."""
     begun = _begun()
-    return Start(deepcopy(begun.supernet), begun.teacher)
+    return InitialState(deepcopy(begun.supernet), begun.teacher)
 
 
 def result(a: npt.NDArray[np.int64], linear: Linear, limit: int) -> npt.NDArray[np.int64]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ..data.labels import LABELS_FILE
+from ..data import LABELS_FILE
 from ..networks.origin import Owner
 from ..networks.presets import PRESETS
 

@@ -10,8 +10,8 @@ from quasar_runtime.errors import DataError
 from quasar_runtime.files import read_text
 from quasar_runtime.model.validate import MAX_LABEL, MAX_WNID, shown
 
-LABELS_FILE = "imagenet_classes.json"
-"""The labels' file name beside the pictures."""
+from . import LABELS_FILE
+
 Labels = list[tuple[str, str]]
 """(wnid, name) by class number."""
 

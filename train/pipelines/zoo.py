@@ -20,7 +20,8 @@ from quasar_runtime.model.file import read_model, write_model
 from quasar_runtime.model.network import Model
 
 from ..cost.cycles import PREFERRED_OVERLAY, read_subnet
-from ..data.labels import LABELS_FILE, Labels, load_labels
+from ..data import LABELS_FILE
+from ..data.labels import Labels, load_labels
 from ..data.recipe import TrainingRecipe
 from ..networks.checkpoint import Checkpoint, load_checkpoint
 from ..quantise.checks import check_evaluation
