@@ -83,7 +83,7 @@ interface: $(VENV)/installed
 
 # The models of model_zoo/ from the published checkpoints and calibration images in ../shared/data.
 zoo: $(VENV)/installed-test
-	$(BIN)/python -m train.zoo
+	$(BIN)/quasar-train zoo
 
 # Run the notebooks again and keep what they show.
 notebooks: $(VENV)/installed-test

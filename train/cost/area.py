@@ -25,11 +25,11 @@ from quasar_runtime.errors import QuasarError
 from quasar_runtime.files import read_text
 from quasar_runtime.isa.interface import HEAD_DIM, MAX_CHANNELS, MAX_TOKENS
 from quasar_runtime.isa.overlay import Overlay, parse_overlay
+from quasar_runtime.resources import data_folder
 
 from ..spaces.space import Space, Subnet
 from .cycles import Cost, Need, OverlayCost
 
-ROOT = Path(__file__).resolve().parents[2]
 PORT_BITS = 128
 SCORE_BITS = 21
 FABRIC_MACS = 4096
@@ -209,14 +209,15 @@ def non_negative(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> npt.
             x[~free] = 0
 
 
-def read_reports(root: Path = ROOT) -> list[Report]:
-    """The synthesis reports of a checkout, of the RTL that most of them are of: when it changes,
-    not all are made again at once.
+def read_reports(root: Path | None = None) -> list[Report]:
+    """The synthesis reports of a checkout at `root`, None for those that the package has.
 
-    AreaError when there are too few, or one is malformed.
+    Only the reports of the RTL that most of them are of count: when the RTL changes, not all are
+    made again at once. AreaError when there are too few, or one is malformed.
     """
-    found = [(path, _json(path)) for path in sorted(root.glob("overlays/*/synth.json"))]
-    shapes = root / "hw_src" / "synth" / "shapes.json"
+    overlays = root / "overlays" if root else data_folder("overlays")
+    found = [(path, _json(path)) for path in sorted(overlays.glob("*/synth.json"))]
+    shapes = (root / "hw_src" if root else data_folder("hw_src")) / "synth" / "shapes.json"
     if shapes.is_file():
         found += [(shapes, shape) for shape in _json(shapes).get("shapes", ())]
     reports = [(data.get("rtl"), _report(path, data)) for path, data in found]
@@ -225,7 +226,7 @@ def read_reports(root: Path = ROOT) -> list[Report]:
     least = max(len(LUT_TERMS), len(FF_TERMS)) + 1
     if len(chosen) < least:
         raise AreaError(
-            f"{len(chosen)} synthesis reports of the same RTL in {root}, the model takes "
+            f"{len(chosen)} synthesis reports of the same RTL in {overlays.parent}, the model takes "
             f"{least}; make more by hw_src/synth/shapes.py"
         )
     return chosen
@@ -252,7 +253,7 @@ def _report(path: Path, data: Mapping[str, Any]) -> Report:
 
 @cache
 def area_model() -> AreaModel:
-    """The model of this checkout's reports."""
+    """The area model fitted to the reports that the package has."""
     return fit(read_reports())
 
 
