@@ -260,6 +260,8 @@ def test_the_models_that_are_shipped_are_those_that_the_training_makes():
             assert model.provenance["subnet"] == how.mix.to_dict()
         training = ZOO[path.stem].training
         assert ("training" in model.provenance) == (training is not None)
+        verb = "finetune" if training else "export"
+        assert model.provenance["command"].startswith(f"quasar-train {verb} ")
         if training:
             said = model.provenance["training"]["recipe"]
             assert said == recipe_facts(TrainingRecipe.load(training).to_dict())
