@@ -224,3 +224,26 @@ def test_deit_tiny_in_8_bits_answers_as_in_float(monkeypatch: pytest.MonkeyPatch
     )
     # About 0.05 with so few calibration images; a fold gone wrong gives several.
     assert divergence < 0.15
+
+
+def test_the_command_prunes_to_a_subnet_and_names_its_file(mix: Path, tmp_path: Path) -> None:
+    save_file(random_tensors(), tmp_path / "deit_small.safetensors")
+    entries = [{"index": i, "wnid": w, "name": n} for i, (w, n) in enumerate(LABELS)]
+    (tmp_path / "labels.json").write_text(json.dumps(entries))
+    subnet = Subnet(64, (BlockConfig(1, 64, 0.5, 0.0, 0.25, 1.0),) * 2)
+    (tmp_path / "narrow.json").write_text(json.dumps(subnet.to_dict()))
+    out = tmp_path / "small.safetensors"
+    arguments = [
+        *("--checkpoint", str(tmp_path / "deit_small.safetensors"), "--images", str(mix)),
+        *("--name", "small", "--out", str(out), "--subnet", str(tmp_path / "narrow.json")),
+        *("--labels", str(tmp_path / "labels.json"), "--calibration", "24"),
+    ]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    model = read_model(out)
+    assert model.provenance["subnet"] == subnet.to_dict()
+    assert model.provenance["command"] == (
+        "quasar-train export --checkpoint deit_small.safetensors --images mix.tar --name small "
+        "--subnet narrow.json --calibration 24 --seed 0 --labels labels.json "
+        "--out small.safetensors"
+    )

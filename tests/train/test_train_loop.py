@@ -239,6 +239,21 @@ def test_a_run_goes_on_with_the_same_recipe_only(tmp_path: Path) -> None:
         check_same(path, changed)
 
 
+def test_a_state_from_before_a_buffer_was_renamed_goes_on(tmp_path: Path) -> None:
+    """Until December 2026 `importance` was called `worth`."""
+    trainer = trained(Trainer(small_start().supernet, small_start().teacher, RECIPE), 1)
+    state = trainer.state()
+    new = state["supernet"]
+    state["supernet"] = {n.replace(".importance", ".worth"): v for n, v in new.items()}
+    assert set(state["supernet"]) != set(new)
+    resumed = Trainer(small_start().supernet, small_start().teacher, RECIPE)
+    for matrix in resumed.supernet.matrices().values():
+        matrix.importance.fill_(-1.0)
+    resumed.restore(state)
+    for name, value in resumed.supernet.state_dict().items():
+        assert torch.equal(value, new[name]), name
+
+
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no training run"):
         load_run(tmp_path)

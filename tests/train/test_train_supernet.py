@@ -256,5 +256,5 @@ def test_loops_that_cannot_be_compiled_run_as_they_are(
     assert [double(1), double(2)] == [2, 4]
     assert not integer.Fusion.on
     said = capsys.readouterr().err
-    assert said.count("warning: ") == 1
+    assert said.count("Warning: ") == 1
     assert "(InvalidCxxCompiler: none found); going on without" in said

@@ -30,7 +30,7 @@ seed_option = click.option(
 
 @click.group(cls=VerbGroup, context_settings=HELP_OPTIONS)
 def ablate() -> None:
-    """Measure what row-wise precision, and each part of the training, gain."""
+    """Measure what a choice of the method gains."""
 
 
 @ablate.command(cls=Verb, needs=TRAINING)

@@ -13,7 +13,7 @@ from .verb import Verb
 
 @click.group(cls=VerbGroup, context_settings=HELP_OPTIONS)
 def cost() -> None:
-    """Estimate cycles and FPS of a subnet, or the area of an overlay, without building either."""
+    """Estimate FPS of a subnet, or the area of an overlay."""
 
 
 @cost.command(cls=Verb, needs=("yaml",))

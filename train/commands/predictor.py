@@ -17,7 +17,10 @@ from .verb import TRAINING, Verb
 @click.option("--out", type=Path, required=True, help="The .npz to write.")
 @options.image_size
 def predictor(inputs: Inputs, out: Path, image_size: int | None) -> None:
-    """Measure what 4 bits cost in each row of a checkpoint, and what each hidden unit adds."""
+    """Measure what 4 bits cost in each row of a checkpoint.
+
+    And what each hidden unit contributes: both are what a search takes for its loss.
+    """
     from ..data.source import Source
     from ..networks.precision import configure_torch
     from ..quantise.effects import measure_effects

@@ -137,7 +137,9 @@ def search(
     targets: tuple[float, ...],
     effort: Effort,
 ) -> None:
-    """Search a space; write the front and a subnet per target into the folder OUT.
+    """Search a space for the most accurate subnet per frame rate.
+
+    Written into the folder OUT are the front and a subnet per target.
 
     Run it again to carry on, with more trials to go further, or several times at once to share the
     work: trials are kept in OUT/search.db.

@@ -26,7 +26,10 @@ from .verb import GOES_ON, TRAINING, Verb
 def supernet(
     recipe: RecipeOptions, inputs: Inputs, out: Path, labels: Path | None, compute: Compute
 ) -> None:
-    """Train a supernet; the same command goes on where a run was stopped."""
+    """Train all subnets of a space in one set of weights.
+
+    The same command goes on where a run was stopped.
+    """
     from ..data.labels import labels_for
     from ..training.train import train_supernet
 

@@ -32,7 +32,7 @@ KEPT = "the models made so far are written, the same command goes on with a trai
 @click.option("--measure", "action", flag_value="measure", help="Only their accuracy again.")
 @click.option("--rates", "action", flag_value="rates", help="Only their frame rates again.")
 def zoo(names: tuple[str, ...], data: Path, out: Path, work: Path, action: str | None) -> None:
-    """Make the zoo's models, or those of these NAMES, and the index.
+    """Make the models of the zoo, or NAMES of them, and the index.
 
     A model that is trained takes an hour; given again, the command goes on where it was stopped.
     """

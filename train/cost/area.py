@@ -226,8 +226,8 @@ def read_reports(root: Path | None = None) -> list[Report]:
     least = max(len(LUT_TERMS), len(FF_TERMS)) + 1
     if len(chosen) < least:
         raise AreaError(
-            f"{len(chosen)} synthesis reports of the same RTL in {overlays.parent}, the model takes "
-            f"{least}; make more by hw_src/synth/shapes.py"
+            f"{len(chosen)} synthesis reports of the same RTL in {overlays.parent}, the model "
+            f"takes {least}; make more by hw_src/synth/shapes.py"
         )
     return chosen
 
