@@ -157,6 +157,8 @@ class AreaModel:
     ff: Mapping[str, float]
 
     def __call__(self, overlay: Overlay) -> Area:
+        """The area of an overlay, before placement."""
+
         def total(weights: Mapping[str, float], terms: Terms) -> float:
             return sum(weight * terms[term](overlay) for term, weight in weights.items())
 
@@ -301,6 +303,7 @@ class ShapeCost:
         return replace(self.shape, act_words=act.needed, res_words=res.needed)
 
     def __call__(self, subnet: Subnet) -> Cost:
+        """Cycles and frame rate of a subnet on the shape, and its needs beside the budget."""
         overlay = self.overlay(subnet)
         cost = OverlayCost(overlay, self.image_size, self.classes, self.ddr)(subnet)
         area = self.model(overlay)

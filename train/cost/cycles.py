@@ -71,9 +71,11 @@ class OverlayCost:
 
     @classmethod
     def of(cls, space: Space, overlay: Overlay) -> OverlayCost:
+        """The cost of a space's subnets on an overlay."""
         return cls(overlay, space.image_size, space.classes)
 
     def __call__(self, subnet: Subnet) -> Cost:
+        """Cycles, frame rate and needs of a subnet."""
         work = operations(
             self.overlay, self.image_size, subnet.width, rows_of(subnet), self.classes
         )

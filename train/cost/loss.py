@@ -93,6 +93,7 @@ class EffectLoss:
             file.write(memory.getbuffer())
 
     def __call__(self, subnet: Subnet) -> float:
+        """The loss of a subnet. SpaceError unless it has the effects' width, depth and heads."""
         if subnet.depth != self.depth:
             raise SpaceError(
                 f"the effects are of {self.depth} blocks, the subnet has {subnet.depth}; {REMEDY}"

@@ -79,6 +79,7 @@ class TrainingRecipe:
 
     @property
     def steps(self) -> int:
+        """Optimiser steps in all."""
         return self.views // self.batch
 
     @classmethod

@@ -34,6 +34,7 @@ class Affine:
     bias: Tensor
 
     def __call__(self, x: Tensor) -> Tensor:
+        """x (..., inputs) -> y (..., rows)."""
         return F.linear(x, self.weight, self.bias)
 
 
@@ -48,6 +49,7 @@ class FoldedBlock:
 
     @property
     def heads(self) -> int:
+        """Attention heads, 64 channels each."""
         return self.proj.weight.shape[1] // HEAD_DIM
 
 

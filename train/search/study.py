@@ -72,12 +72,14 @@ class Sampler(optuna.samplers.NSGAIISampler):
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
+        """The genes that have more than one choice."""
         counts = self.genome.genes.items()
         return {name: IntDistribution(0, count - 1) for name, count in counts if count > 1}
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, int]:
+        """The genes of a trial: a child of the last generation, or one of the first."""
         rng = random.Random(f"{self.seed} {trial.number}")
         parents = self.get_parent_population(study, self.get_trial_generation(study, trial))
         if parents:

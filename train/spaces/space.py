@@ -94,6 +94,7 @@ class Subnet:
 
     @property
     def depth(self) -> int:
+        """Blocks."""
         return len(self.blocks)
 
     @classmethod

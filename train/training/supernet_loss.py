@@ -54,6 +54,7 @@ class SupernetLoss:
         return cls(run, pictures(source, held_out, run.preprocessing))
 
     def __call__(self, subnet: Subnet) -> float:
+        """The divergence of a subnet; inf for one that no model file can hold."""
         run = self.run
         labels = [(f"n{i:08}", str(i)) for i in range(run.supernet.space.classes)]
         try:
