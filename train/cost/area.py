@@ -170,7 +170,7 @@ class AreaModel:
 Report = tuple[Overlay, Area]
 
 
-def fit(reports: Sequence[Report]) -> AreaModel:
+def fit_area(reports: Sequence[Report]) -> AreaModel:
     """Weights with the least squares of relative errors, none negative: no part has less than
     nothing."""
     products = np.array([fabric(o) for o, _ in reports])
@@ -256,7 +256,7 @@ def _report(path: Path, data: Mapping[str, Any]) -> Report:
 @cache
 def area_model() -> AreaModel:
     """The area model fitted to the reports that the package has."""
-    return fit(read_reports())
+    return fit_area(read_reports())
 
 
 # --- the search's side ---

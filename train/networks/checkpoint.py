@@ -215,7 +215,7 @@ def _expected_shapes(
     return shapes
 
 
-def normalise(images: Tensor, preset: Preset) -> Tensor:
+def normalise_pictures(images: Tensor, preset: Preset) -> Tensor:
     """uint8 (N, S, S, 3) to float32 (N, 3, S, S), mean and deviation as the preset says."""
     x = images.to(torch.float32) / 255
     x = (x - torch.tensor(preset.mean)) / torch.tensor(preset.std)
@@ -225,7 +225,7 @@ def normalise(images: Tensor, preset: Preset) -> Tensor:
 def float_logits(checkpoint: Checkpoint, images: Tensor) -> Tensor:
     """The checkpoint's own logits: uint8 (N, S, S, 3) -> float32 (N, classes)."""
     t, width = checkpoint.tensors, checkpoint.width
-    pixels = normalise(images, checkpoint.preset)
+    pixels = normalise_pictures(images, checkpoint.preset)
     x = F.conv2d(pixels, t["patch_embed.proj.weight"], t["patch_embed.proj.bias"], stride=PATCH)
     x = x.flatten(2).transpose(1, 2)
     x = torch.cat([t["cls_token"].expand(len(x), -1, -1), x], 1) + t["pos_embed"]

@@ -92,7 +92,7 @@ class Quantiser:
         return Outcome(way, cycles.total, cycles.fps, near.divergence, near.agreement, top1)
 
 
-def subnet_of(bits: Bits) -> Subnet:
+def subnet_of_bits(bits: Bits) -> Subnet:
     """The subnet that has as many 8-bit rows, for its cost."""
     depth = len(bits) // len(MATRICES)
     width = len(bits["blocks.0.proj"])
@@ -165,7 +165,7 @@ def ways(
     """The three ways at the cycles of a frame rate."""
 
     def cycles_of(bits: Bits) -> float:
-        return cost(subnet_of(bits)).cycles
+        return cost(subnet_of_bits(bits)).cycles
 
     most = cost.overlay.clock_mhz * 1e6 / fps
     ranked = ranked_rows(effects, costs, cycles_of, most)
@@ -191,7 +191,7 @@ def compare_rows(
     return [quantiser.outcome(way, bits, overlay, sample) for way, bits in found.items()]
 
 
-def table(outcomes: list[Outcome]) -> str:
+def outcome_table(outcomes: list[Outcome]) -> str:
     """Markdown."""
     lines = [
         "| bits | cycles | FPS | divergence | equal answers | top-1 |",
@@ -214,7 +214,7 @@ def predicted_table(effects: Path, overlay: Overlay, rates: Sequence[float], see
     loss = EffectLoss.load(effects)
     by_row = {n: torch.from_numpy(e) for n, e in loss.effects.items() if not n.endswith("units")}
     width = len(by_row["blocks.0.proj"])
-    subnet = subnet_of({name: torch.full((len(e),), 4) for name, e in by_row.items()})
+    subnet = subnet_of_bits({name: torch.full((len(e),), 4) for name, e in by_row.items()})
     costs = {
         f"blocks.{i}.{m}": shape[1]
         for i, block in enumerate(subnet.blocks)

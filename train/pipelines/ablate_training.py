@@ -83,7 +83,7 @@ class Bench:
         }
 
 
-def table(found: Mapping[str, Mapping[str, TeacherAgreement]]) -> str:
+def variant_table(found: Mapping[str, Mapping[str, TeacherAgreement]]) -> str:
     """Markdown: divergence (equal answers) of each sentinel."""
     names = list(dict.fromkeys(name for near in found.values() for name in near))
     lines = ["| run | " + " | ".join(names) + " |", "| --- |" + " ---: |" * len(names)]

@@ -28,7 +28,7 @@ GELU_DEAD = -4.0
 """Below this GELU is 0 to the precision of its output; fc1's results need not reach further."""
 EVENNESS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Candidates for how far channels are evened: step ~ range^e / weight^(1 - e)."""
-CLIPPINGS = (1.0, 0.6)
+RANGE_CLIPPINGS = (1.0, 0.6)
 """Candidates for the share of the largest value that fc1's and GELU's ranges keep."""
 RESIDUAL_HEADROOM = 1.5
 EVENED_SHARE8 = 0.5
@@ -244,9 +244,10 @@ def search_hidden_ranges(
 ) -> dict[int, float]:
     """Clip fc1's and GELU's ranges where that brings the output nearer to the float network's.
 
-    Block by block, of CLIPPINGS the share of the largest value with the least Kullback-Leibler
-    divergence of the logits on uint8 `images`: the tails of a range matter where they carry
-    meaning, which no error measured in the layer itself can tell. Returns the shares.
+    Block by block, of RANGE_CLIPPINGS the fraction of the largest value with the least
+    Kullback-Leibler divergence of the logits on uint8 images (N, S, S, 3). The logits decide,
+    because no error measured in the layer itself tells how much a range's tails matter. Returns the
+    fractions by block.
     """
     inputs, depth = patches(images), len(folded.blocks)
     wanted = folded(inputs).log_softmax(1)
@@ -256,7 +257,7 @@ def search_hidden_ranges(
         name = f"blocks.{i}"
         low, high = float(found.low[f"{name}.fc1"].min()), float(found.high[f"{name}.fc1"].max())
         best = torch.inf
-        for share in CLIPPINGS:
+        for share in RANGE_CLIPPINGS:
             set_ranges(block, low, share * high)
             attach(block, folded.blocks[i], found, name)
             y = x

@@ -21,7 +21,7 @@ from ..spaces.space import Subnet
 from .calibrate import Statistics
 from .order import contributions, descending
 
-DAMPING = 0.01
+PRUNING_DAMPING = 0.01
 """Added to the covariance's diagonal, a share of its mean."""
 
 
@@ -31,7 +31,7 @@ def make_up(matrix: Affine, moment: Tensor, mean: Tensor, kept: Tensor) -> Affin
     stays[kept] = True
     gone = (~stays).nonzero()[:, 0]
     covariance = (moment - torch.outer(mean, mean)).double()
-    damping = DAMPING * covariance.diagonal().mean()
+    damping = PRUNING_DAMPING * covariance.diagonal().mean()
     inner = covariance[kept][:, kept] + damping * torch.eye(len(kept), dtype=torch.float64)
     told = torch.linalg.solve(inner, covariance[kept][:, gone]).float()
     lost = matrix.weight[:, gone]

@@ -48,7 +48,7 @@ CELL = 0.4
 """How far from its 4-bit integer, in steps, an 8-bit weight may lie."""
 COLUMNS = 96
 """Inputs rounded before the others' weights are brought up to date."""
-CLIPPINGS = tuple(1 - 0.6 * i / 7 for i in range(8))
+STEP_CLIPPINGS = tuple(1 - 0.6 * i / 7 for i in range(8))
 """Candidates for a row's step: how much of its largest weight the largest integer stands for."""
 SWEEPS = 3
 """How often at most the integers are gone through again."""
@@ -92,11 +92,11 @@ def best_step(integers: Tensor, weight: Tensor, covariance: Tensor, otherwise: T
 
 def round_freely(weight: Tensor, covariance: Tensor, limit: Tensor) -> tuple[Tensor, Tensor]:
     """Integers (rows, inputs) within `limit` (rows,) and steps (rows,) for real weights in float64:
-    of CLIPPINGS, for each row the one with the least error."""
+    of STEP_CLIPPINGS, for each row the one with the least error."""
     reach = weight.abs().amax(1).clamp(min=1e-8).float()
-    tried, bound = len(CLIPPINGS), limit[:, None]
+    tried, bound = len(STEP_CLIPPINGS), limit[:, None]
     every = weight.repeat(tried, 1)
-    step = (torch.tensor(CLIPPINGS)[:, None] * reach / limit).flatten()
+    step = (torch.tensor(STEP_CLIPPINGS)[:, None] * reach / limit).flatten()
     bounds = bound.repeat(tried, 1)
     integers = round_columns(every, covariance, step, -bounds, bounds)
     step = best_step(integers, every, covariance, step)
@@ -156,7 +156,7 @@ def token_weights(residual: Tensor) -> Tensor:
     return weight / weight.mean()
 
 
-def fit(
+def round_matrix(
     layer: QuantLinear,
     a: Tensor,
     y: Tensor,
@@ -241,7 +241,7 @@ def round_network(
         x = round_mlp(network, i, x, wanted["fc1"], after, of_block, small)
         x_float = after
     z8, _, _ = norm_forward(network.integers(x[:, 0]), norm_gain(network.norm), network.epsilon)
-    fit(network.head, z8, folded.classify(x_float), network.head.bits.clone())
+    round_matrix(network.head, z8, folded.classify(x_float), network.head.bits.clone())
 
 
 def round_attention(
@@ -256,12 +256,12 @@ def round_attention(
     """Round block i's qkv and proj; the residual after them. middle: what it is to be."""
     block, unit, count = network.blocks[i], network.residual_step, middle.shape[1]
     z8, _, _ = norm_forward(network.integers(x), norm_gain(block.norm1), network.epsilon)
-    fit(block.qkv, z8, wanted["qkv"], bits["qkv"], narrow.qkv if narrow else None)
+    round_matrix(block.qkv, z8, wanted["qkv"], bits["qkv"], narrow.qkv if narrow else None)
     qkv = block.qkv.matrix(block.qkv_step).packed()
     score, mean = attention_factors(block.qkv_step, block.mixed_step)
     mixed8 = torch.cat([attend(part, qkv, score, mean, count)[3] for part in z8.split(BATCH)])
     lacking, weight = middle - x[:, :count], token_weights(middle)
-    fit(block.proj, mixed8, lacking, bits["proj"], narrow.proj if narrow else None, weight)
+    round_matrix(block.proj, mixed8, lacking, bits["proj"], narrow.proj if narrow else None, weight)
     proj = block.proj.matrix(unit).packed()
     start = network.integers(x[:, :count])
     return add_residual(start, product(mixed8, proj.weight), proj.bias, proj.factor) * unit
@@ -279,10 +279,12 @@ def round_mlp(
     """Round block i's fc1 and fc2; the residual after them. after: what it is to be."""
     block, unit = network.blocks[i], network.residual_step
     z8, _, _ = norm_forward(network.integers(x), norm_gain(block.norm2), network.epsilon)
-    fit(block.fc1, z8, hidden, bits["fc1"], narrow.fc1 if narrow else None)
+    round_matrix(block.fc1, z8, hidden, bits["fc1"], narrow.fc1 if narrow else None)
     fc1 = block.fc1.matrix(block.hidden_step, block.hidden_offset).packed()
     table = gelu_table(block)[0].to(torch.int8)
     u8 = torch.cat([expand(part, fc1, table)[1] for part in z8.split(BATCH)])
-    fit(block.fc2, u8, after - x, bits["fc2"], narrow.fc2 if narrow else None, token_weights(after))
+    round_matrix(
+        block.fc2, u8, after - x, bits["fc2"], narrow.fc2 if narrow else None, token_weights(after)
+    )
     fc2 = block.fc2.matrix(unit).packed()
     return add_residual(network.integers(x), product(u8, fc2.weight), fc2.bias, fc2.factor) * unit

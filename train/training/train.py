@@ -24,7 +24,7 @@ from ..spaces.space import Space, Subnet
 from .folder import held
 from .initial import InitialState, check_fits, initial_state
 from .metrics import Log
-from .run_folder import RunSpec, facts_of, prepare, save
+from .run_folder import RunSpec, facts_of, prepare, save_state
 from .trainer import Process, Trainer
 
 
@@ -139,7 +139,7 @@ def train(
             evaluate(trainer, held_out, log)
             began, busy = time.perf_counter(), time.process_time()
         if trainer.step % recipe.save == 0 or last:
-            save(folder, trainer)
+            save_state(folder, trainer)
 
 
 def train_supernet(

@@ -89,7 +89,7 @@ def mixed(images: Tensor, recipe: TrainingRecipe, step: int) -> Tensor:
     return mixture.round().to(torch.uint8)
 
 
-def rate(recipe: TrainingRecipe, step: int) -> float:
+def learning_rate(recipe: TrainingRecipe, step: int) -> float:
     """The learning rate: a linear warm-up, then a cosine to 0."""
     warmup = max(1, round(recipe.warmup * recipe.steps))
     if step < warmup:
@@ -197,7 +197,7 @@ class Trainer:
                 p.grad = torch.zeros_like(p)
         average_gradients(parameters, self.process.world)
         norm = float(torch.nn.utils.clip_grad_norm_(parameters, recipe.clip))
-        now = rate(recipe, self.step)
+        now = learning_rate(recipe, self.step)
         for group in self.optimiser.param_groups:
             group["lr"] = now
         self.optimiser.step()
