@@ -134,6 +134,12 @@ class Times:
     before: float = 0.0
     after: float = 0.0
 
+    def shortened_to(self, seconds: float) -> Times:
+        """As of a run that took less: runs differ with what lies there and with other work on the
+        machine, and one that ends before its kill is for nothing."""
+        share = min(1.0, seconds / max(self.before + self.after, 1e-9))
+        return Times(share * self.before, share * self.after)
+
 
 class Killing:
     """A scenario that is being disturbed."""
@@ -174,11 +180,9 @@ class Killing:
     def run(self) -> str:
         """One run, killed or not: 'killed', 'whole', or 'early' when it ended before its kill."""
         if self.rng.random() < UNDISTURBED and not self.fresh:
-            times = self._whole()
-            self.times = Times(*(max(a, b) for a, b in zip(
-                (times.before, times.after), (self.times.before, self.times.after), strict=True
-            )))  # fmt: skip
+            self.times = self._whole()
             return self._checked_whole("whole")
+        begin = time.monotonic()
         child = Child.start(self.scenario)
         self._wait_for_the_moment(child)
         if child.poll() is not None:
@@ -187,6 +191,7 @@ class Killing:
                 raise Wrong(
                     "next run", f"exit code {child.poll()}: {' '.join(text.split())[-600:]}"
                 )
+            self.times = self.times.shortened_to(time.monotonic() - begin)
             return self._checked_whole("early")
         self.orphans += child.kill(children_too=bool(self.rng.integers(2)))
         self.scenario.check_killed()
