@@ -26,11 +26,13 @@ from pathlib import Path
 import click
 import numpy as np
 
+from quasar_runtime.cli.verb import HELP_OPTIONS, Verb
 from quasar_runtime.compiler.compile import compile_model
 from quasar_runtime.cycles.predict import Cycles, program_cycles
 from quasar_runtime.devices.base import Job
 from quasar_runtime.devices.rtl.device import RtlDevice
 from quasar_runtime.errors import CompileError
+from quasar_runtime.files import check_output
 from quasar_runtime.isa import interface as hw
 from quasar_runtime.isa.interface import Opcode
 from quasar_runtime.isa.overlay import Overlay, load_overlay, overlay_names
@@ -210,9 +212,15 @@ def plot(comparisons: list[Comparison], path: Path) -> None:
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
-@click.command(help=__doc__)
+@click.command(cls=Verb, help=__doc__, context_settings=HELP_OPTIONS)
 @click.option("--overlay", "names", multiple=True, default=("b64", "b1024", "b8192"))
-@click.option("--subnets", default=12, show_default=True, help="Random subnets an overlay.")
+@click.option(
+    "--subnets",
+    type=click.IntRange(min=1),
+    default=12,
+    show_default=True,
+    help="Random subnets per overlay.",
+)
 @click.option("--seed", default=0, show_default=True, help="Of the first subnet.")
 @click.option("--full", is_flag=True, help="Also DeiT-Tiny's geometry, except at b64.")
 @click.option("--plot", "path", type=click.Path(path_type=Path), help="Draw the errors here.")
@@ -227,10 +235,12 @@ def main(
                 first, then = rates(name, space)
                 click.echo(f"{name:8} {space:20}{first:10,.0f}{then:8,.0f}")
         return
+    if path:
+        check_output(path)
+    overlays = {name: load_overlay(name) for name in names}
     comparisons = []
     click.echo("overlay       RTL     model   error   worst operation above 1 %      subnet")
-    for name in names:
-        overlay = load_overlay(name)
+    for name, overlay in overlays.items():
         work = [subnet(overlay, seed + s) for s in range(subnets)]
         if full and overlay.macs >= 1024:
             work += [

@@ -21,6 +21,7 @@ from typing import Any
 import click
 from PIL import Image, ImageFile
 
+from quasar_runtime.cli.verb import HELP_OPTIONS, Verb
 from quasar_runtime.images.prepare import load_image
 from quasar_runtime.images.preprocessing import Preprocessing
 from quasar_runtime.measure.bench import synthetic_jpeg
@@ -44,7 +45,7 @@ def decode(times: int) -> None:
 
 def rate(pool: Executor, workers: int, pictures: int) -> float:
     """Pictures a second of a pool, whose workers are warm."""
-    each = pictures // workers
+    each = max(1, pictures // workers)
     list(pool.map(decode, [1] * workers))
     begin = perf_counter()
     list(pool.map(decode, [each] * workers))
@@ -76,8 +77,14 @@ def unlocked_share(pictures: int) -> float:
         ImageFile.ImageFile.load, Image.Image.resize = kept  # type: ignore[method-assign]
 
 
-@click.command()
-@click.option("--pictures", default=300, show_default=True, help="Pictures for each figure.")
+@click.command(cls=Verb, context_settings=HELP_OPTIONS)
+@click.option(
+    "--pictures",
+    type=click.IntRange(min=1),
+    default=300,
+    show_default=True,
+    help="Pictures for each figure.",
+)
 def main(pictures: int) -> None:
     """Print pictures a second by number and kind of workers."""
     click.echo(f"{unlocked_share(pictures):.1%} of the time without the interpreter lock")

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 import click
 import numpy as np
 
+from quasar_runtime.cli.verb import HELP_OPTIONS, Verb
 from quasar_runtime.compiler.compile import compile_model
 from quasar_runtime.devices.base import Job
 from quasar_runtime.devices.native.device import NativeDevice, available_kernels, peak_macs
@@ -29,6 +30,7 @@ from quasar_runtime.isa.program import Program
 from quasar_runtime.model.network import Model
 from quasar_runtime.model.synthetic import random_model
 
+COUNT = click.IntRange(min=1)
 GEOMETRIES = {"tiny": 3, "small": 6, "base": 12}
 """Heads of the DeiT models; width is 64 a head, MLP 256 a head, 12 blocks."""
 
@@ -116,14 +118,22 @@ def operations(program: Program, setting: Setting) -> None:
         click.echo(f"    {name:<10} {t * 1e6:8.0f} us {100 * t / total:5.1f} %  {rate}")
 
 
-@click.command(help=__doc__, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=Verb, help=__doc__, context_settings=HELP_OPTIONS)
 @click.option("--geometry", "shape", type=click.Choice(list(GEOMETRIES)), default="tiny")
 @click.option("--model", help="A model of the zoo, or a file, instead of a geometry.")
-@click.option("--share8", default=0.5, show_default=True, help="Share of 8-bit rows.")
+@click.option(
+    "--share8",
+    type=click.FloatRange(0, 1),
+    default=0.5,
+    show_default=True,
+    help="Share of 8-bit rows.",
+)
 @click.option("--overlay", default="b8192", show_default=True)
 @click.option("--kernels", multiple=True, help="Kernel sets; by default all but scalar.")
-@click.option("--threads", multiple=True, type=int, default=(1, 2), show_default=True)
-@click.option("--rounds", default=8, show_default=True, help="Turns of 8 images a setting.")
+@click.option("--threads", multiple=True, type=COUNT, default=(1, 2), show_default=True)
+@click.option(
+    "--rounds", type=COUNT, default=8, show_default=True, help="Turns of 8 images a setting."
+)
 @click.option("--table/--no-table", default=True, help="Show what each operation takes.")
 def main(
     shape: str,

@@ -39,10 +39,12 @@ from pathlib import Path
 import click
 import numpy as np
 
+from quasar_runtime.cli.verb import HELP_OPTIONS, Verb
 from quasar_runtime.compiler.compile import compile_model
 from quasar_runtime.devices.base import Job
 from quasar_runtime.devices.reference import executor as reference
 from quasar_runtime.devices.rtl.device import RtlDevice
+from quasar_runtime.files import check_output
 from quasar_runtime.isa import interface as hw
 from quasar_runtime.isa.interface import Opcode
 from quasar_runtime.isa.overlay import Overlay, load_overlay
@@ -283,7 +285,7 @@ HELP = "\n\n".join(f"\b\n{part}" for part in (__doc__ or "").split("\n\n"))
 """click leaves the line breaks of paragraphs that begin with a backspace."""
 
 
-@click.command(help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=Verb, help=HELP, context_settings=HELP_OPTIONS)
 @click.argument("models", nargs=-1)
 @click.option("--overlay", "overlays", multiple=True, default=("b1024",), show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Every operation, as JSON.")
@@ -291,6 +293,8 @@ HELP = "\n\n".join(f"\b\n{part}" for part in (__doc__ or "").split("\n\n"))
 def main(
     models: tuple[str, ...], overlays: tuple[str, ...], as_json: bool, timeline: Path | None
 ) -> None:
+    if timeline:
+        check_output(timeline)
     runs = []
     for overlay in overlays:
         for model in models or ("deit-tiny:4", "deit-tiny:8"):

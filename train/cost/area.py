@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from quasar_runtime.cycles.predict import DDR, Ddr
 from quasar_runtime.errors import QuasarError
-from quasar_runtime.files import read_text
+from quasar_runtime.files import read_object, read_text
 from quasar_runtime.isa.interface import HEAD_DIM, MAX_CHANNELS, MAX_TOKENS
 from quasar_runtime.isa.overlay import Overlay, load_overlay, parse_overlay
 
@@ -219,10 +219,14 @@ def read_reports(root: Path = ROOT) -> list[Report]:
 
     AreaError when there are too few, or one is malformed.
     """
-    found = [(path, _json(path)) for path in sorted(root.glob("overlays/*/synth.json"))]
+
+    def read(path: Path) -> dict[str, Any]:
+        return read_object(path, "is not a synthesis report", "make it again", AreaError)
+
+    found = [(path, read(path)) for path in sorted(root.glob("overlays/*/synth.json"))]
     shapes = root / "hw_src" / "synth" / "shapes.json"
     if shapes.is_file():
-        found += [(shapes, shape) for shape in _json(shapes).get("shapes", ())]
+        found += [(shapes, shape) for shape in read(shapes).get("shapes", ())]
     reports = [(data.get("rtl"), _report(path, data)) for path, data in found]
     newest, _ = Counter(rtl for rtl, _ in reports).most_common(1)[0] if reports else (None, 0)
     chosen = [report for rtl, report in reports if rtl == newest]
@@ -233,16 +237,6 @@ def read_reports(root: Path = ROOT) -> list[Report]:
             f"{least}; make more by hw_src/synth/shapes.py"
         )
     return chosen
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(read_text(path, AreaError))
-    except (ValueError, RecursionError) as e:
-        raise AreaError(f"{path} is not a synthesis report ({e}); make it again") from None
-    if not isinstance(value, dict):
-        raise AreaError(f"{path} is not a synthesis report (no object); make it again")
-    return value
 
 
 def _report(path: Path, data: Mapping[str, Any]) -> Report:

@@ -8,17 +8,15 @@ asks this thousands of times.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 
 from quasar_runtime.cycles.predict import DDR, Ddr, operations, operations_cycles
 from quasar_runtime.cycles.predict import Block as Work
-from quasar_runtime.files import read_text
+from quasar_runtime.files import parse_json, read_text
 from quasar_runtime.isa.interface import HEAD_DIM, PATCH, PATCH_CHANNELS
 from quasar_runtime.isa.overlay import Overlay, load_overlay
 from quasar_runtime.isa.program import region_words
@@ -151,10 +149,8 @@ def read_subnet(path: Path) -> Subnet:
     SpaceError when it is neither.
     """
     text = read_text(path, SpaceError, MOST_SUBNET)
-    try:
-        data: Any = json.loads(text)
-    except (ValueError, RecursionError) as e:
-        raise SpaceError(f"{path} is not a subnet's JSON ({e}); give what a search wrote") from None
+    said = f"{path} is not a subnet's JSON"
+    data = parse_json(text, said, "give what a search wrote", SpaceError)
     return Subnet.from_dict(data["subnet"] if isinstance(data, dict) and "subnet" in data else data)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from quasar_runtime.errors import DataError, ImageError
-from quasar_runtime.files import read_text
+from quasar_runtime.files import parse_json, read_text
 from quasar_runtime.images.prepare import resize_and_crop
 from quasar_runtime.images.preprocessing import Preprocessing
 from quasar_runtime.model.validate import MAX_LABEL, MAX_WNID, shown
@@ -132,13 +131,8 @@ def load_labels(path: Path) -> list[tuple[str, str]]:
     DataError when it is anything else, or holds what a model file may not: an empty, repeated or
     too long wnid or name, or one with control characters.
     """
-    text = read_text(path)
-    try:
-        entries = json.loads(text)
-    except (ValueError, RecursionError) as e:
-        raise DataError(
-            f"{path} is not a labels file ({e}); expected a JSON list of index, wnid, name"
-        ) from None
+    said = f"{path} is not a labels file"
+    entries = parse_json(read_text(path), said, "expected a JSON list of index, wnid, name")
     if not isinstance(entries, list) or not entries:
         raise DataError(
             f"{path} is not a labels file ({shown(entries)}); expected a JSON list of index, wnid, "
