@@ -1,7 +1,7 @@
 """Griffe extension: docstrings that list names in columns become Markdown lists.
 
-    latency    cycles to the first beat,
-               of a read
+latency    cycles to the first beat,
+           of a read
 """
 
 from __future__ import annotations

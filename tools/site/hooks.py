@@ -44,7 +44,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     style = (Path(__file__).parent / "site.css").read_text()
     files.append(File.generated(config, "site.css", content=style))
     texts = {
-        path: (ROOT / path).read_text(encoding="utf-8") for path in _linked(files) if path.endswith(".md")
+        path: (ROOT / path).read_text(encoding="utf-8")
+        for path in _linked(files)
+        if path.endswith(".md")
     }
     for path, text in texts.items():
         files.append(File.generated(config, f"repository/{path}", content=text))
@@ -80,13 +82,17 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
     """Report what GitHub takes for a list or a table and Python-Markdown for a paragraph."""
     for paragraph in re.findall(r"<p>(.*?)</p>", html, re.S):
         if re.search(r"^(?:[-*] |\d+\. |\|.*\|$)", paragraph, re.M):
-            log.warning("%s: a blank line is missing before '%s'", page.file.src_uri, paragraph[:60])
+            log.warning(
+                "%s: a blank line is missing before '%s'", page.file.src_uri, paragraph[:60]
+            )
     return html
 
 
 def _home(source: str) -> str:
     """A page's path in the repository."""
-    return source.removeprefix("repository/") if source.startswith("repository/") else f"docs/{source}"
+    return (
+        source.removeprefix("repository/") if source.startswith("repository/") else f"docs/{source}"
+    )
 
 
 def _linked(files: Files) -> list[str]:
@@ -97,7 +103,9 @@ def _linked(files: Files) -> list[str]:
         if not (ROOT / home).exists():  # generated
             continue
         for _, _, target in LINK.findall((ROOT / home).read_text(encoding="utf-8")):
-            path = posixpath.normpath(posixpath.join(posixpath.dirname(home), target.partition("#")[0]))
+            path = posixpath.normpath(
+                posixpath.join(posixpath.dirname(home), target.partition("#")[0])
+            )
             if (
                 path.endswith(".md")
                 and not path.startswith(("docs/", ".."))

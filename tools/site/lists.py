@@ -1,7 +1,7 @@
 """Lists as GitHub reads them, written as Python-Markdown reads them.
 
-GitHub takes what is indented as far as an item's text for a part of the item, and lets a list follow
-a paragraph at once. Python-Markdown wants four spaces for each level and a blank line before a list.
+GitHub takes what is indented as far as an item's text for a part of the item, and lets a list
+follow a paragraph at once. Python-Markdown wants four spaces per level and a blank line before.
 """
 
 from __future__ import annotations

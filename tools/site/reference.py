@@ -12,7 +12,10 @@ WIDTH = 80
 GROUPS = (
     ("The class to begin with", ("Session",)),
     ("Results", ("Result", "Prediction", "Times", "Profile", "LayerTime")),
-    ("Models and devices", ("Model", "load_model", "list_models", "open_device", "available_devices")),
+    (
+        "Models and devices",
+        ("Model", "load_model", "list_models", "open_device", "available_devices"),
+    ),
     ("Pictures", ("list_pictures", "Listing", "Skipped")),
 )
 """Order of the public names on their page; the others, the errors, follow."""
@@ -50,7 +53,11 @@ def verbs(name: str, command: click.Command) -> Iterator[tuple[str, click.Comman
 def help_of(name: str, command: click.Command) -> str:
     """What `NAME --help` prints on a terminal of WIDTH columns."""
     context = click.Context(
-        command, info_name=name, terminal_width=WIDTH, max_content_width=WIDTH, help_option_names=["-h", "--help"]
+        command,
+        info_name=name,
+        terminal_width=WIDTH,
+        max_content_width=WIDTH,
+        help_option_names=["-h", "--help"],
     )
     return command.get_help(context)
 
