@@ -10,9 +10,10 @@ import pytest
 # processes share two cores, the training tests take twice the time. `make test-cpus` sets others.
 THREADS = int(os.environ.setdefault("OMP_NUM_THREADS", "1"))
 
-# A shell starts background jobs with SIGINT ignored, and children inherit that: the tests of Ctrl-C
-# would then wait for an interrupt that never comes.
+# A shell starts background jobs with SIGINT ignored, and nohup ignores SIGHUP; children inherit
+# that: the tests of Ctrl-C and of a closed terminal would wait for a signal that never comes.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 SLOW = (
     *("test_rtl_", "test_cycles", "test_simulation", "test_vivado", "test_board_rtl"),
