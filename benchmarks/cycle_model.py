@@ -1,17 +1,17 @@
-"""The cycle model beside the RTL: random subnets, whole images, in simulation.
+"""Error of the cycle model against the simulated RTL, on whole images of random subnets.
 
-    python benchmarks/cycle_model.py                              36 subnets, 12 an overlay
+    python benchmarks/cycle_model.py                              36 subnets, 12 per overlay
     python benchmarks/cycle_model.py --overlay b1024 --subnets 4 --seed 7
     python benchmarks/cycle_model.py --full --plot docs/cycle_model.svg
-    python benchmarks/cycle_model.py --rate                       subnets/s of the model alone, by
-                                                                  space (train/spaces)
+    python benchmarks/cycle_model.py --rate                       speed of the model alone, subnets
+                                                                  per second for each search space
 
 Subnets differ in image size, width, depth, heads, MLP widths, classes and share of 8-bit rows of
-each matrix; images are small, so that a subnet takes seconds. --full adds DeiT-Tiny's geometry at
-224 pixels, all rows 4-bit and all 8-bit. For each subnet the table has the error of the whole image
-and the largest error of an operation that takes more than 1 % of the time. The command fails when
-an image is off by more than 3 % or such an operation by more than 10 %. The memory is the default
-of both: 150 cycles, 12 GB/s, 8.5 GB/s a port. The plot needs matplotlib.
+each matrix. Images are small, so that a subnet takes seconds. --full adds DeiT-Tiny's geometry at
+224 pixels, all rows 4-bit and all 8-bit. The table has one line per subnet: the error of the whole
+image, and the largest error of an operation that takes more than 1 % of the time. The command fails
+when an image is off by more than 3 %, or such an operation by more than 10 %. Both use the default
+memory: 150 cycles latency, 12 GB/s, 8.5 GB/s per port. --plot needs matplotlib.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from pathlib import Path
 
 import click
 import numpy as np
+from helptext import kept
 
 from quasar_runtime.cli.verb import HELP_OPTIONS, Verb
 from quasar_runtime.compiler.compile import compile_model
@@ -149,8 +150,10 @@ def measure(overlay: Overlay, program: Program, what: str) -> Comparison:
 
 
 def rates(overlay: str, space: str, count: int = 2000) -> tuple[float, float]:
-    """Random subnets of a space that a search rates in a second of one core, no two alike: the
-    first 500 in a new process, and so many after those."""
+    """Subnets per second of one core: the first 500 of a new process, and `count` after those.
+
+    All are different random subnets of the space, as in a search.
+    """
     with get_context("spawn").Pool(1) as pool:
         return pool.apply(_rates, (overlay, space, count))
 
@@ -212,6 +215,7 @@ def plot(comparisons: list[Comparison], path: Path) -> None:
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
+<<<<<<< HEAD
 @click.command(cls=Verb, help=__doc__, context_settings=HELP_OPTIONS)
 @click.option("--overlay", "names", multiple=True, default=("b64", "b1024", "b8192"))
 @click.option(
@@ -222,6 +226,19 @@ def plot(comparisons: list[Comparison], path: Path) -> None:
     help="Random subnets per overlay.",
 )
 @click.option("--seed", default=0, show_default=True, help="Of the first subnet.")
+=======
+@click.command(help=kept(__doc__), context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--overlay",
+    "names",
+    multiple=True,
+    default=("b64", "b1024", "b8192"),
+    show_default=True,
+    help="Overlays to compare on.",
+)
+@click.option("--subnets", default=12, show_default=True, help="Random subnets per overlay.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the first subnet.")
+>>>>>>> main
 @click.option("--full", is_flag=True, help="Also DeiT-Tiny's geometry, except at b64.")
 @click.option("--plot", "path", type=click.Path(path_type=Path), help="Draw the errors here.")
 @click.option("--rate", "rating", is_flag=True, help="Only the model's own speed.")

@@ -215,7 +215,7 @@ def _parse(raw: bytes) -> tuple[Manifest, Arrays]:
     if not isinstance(metadata, dict) or not isinstance(metadata.get(MANIFEST_KEY), str):
         raise ModelFileError(
             "a safetensors file without a Quasar manifest; a float checkpoint must first be "
-            "exported (python -m train.export)"
+            "exported (quasar-train export)"
         )
     if not all(_is_text(value) for item in metadata.items() for value in item):
         raise ModelFileError(
