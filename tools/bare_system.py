@@ -3,6 +3,7 @@
 
     tools/bare_system.py bookworm trixie forky      # make infer, in every way
     tools/bare_system.py trixie --test TRAIN=0      # and `make test TRAIN=0`, as root and as a user
+    tools/bare_system.py forky --who root           # only as root
 
 A bare system is what debootstrap makes (variant minbase), with make and git, in a chroot. It gets a
 clone of this checkout's HEAD: what is not committed is not tried. Apt's mirror and pip's settings
@@ -18,7 +19,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -224,15 +225,12 @@ def furnish(base: Path, root: Path) -> System:
     return system
 
 
-def rows(release: str, base: Path, root: Path, test: str | None) -> Iterator[tuple[str, bool]]:
-    """Each try on this release: its row of the table, and whether it went as it should."""
+Row = Callable[[Try, str], tuple[str, bool]]
+
+
+def as_user(system: System, row: Row, test: str | None) -> Iterator[tuple[str, bool]]:
+    """The tries of somebody who is not root, without sudo and with."""
     infer = "make infer"
-
-    def row(case: Try, says: str) -> tuple[str, bool]:
-        count = len(system.failures)
-        return system.carry_out(case, f"{release}, {says}"), len(system.failures) == count
-
-    system = furnish(base, root)
     system.clone("user")
     yield row(Try("user", infer, (ADMINISTRATOR,), fails=True), "user, no sudo")
     system.must("apt-get update -qq && apt-get install -qq -y --no-install-recommends sudo 2>&1")
@@ -251,7 +249,10 @@ def rows(release: str, base: Path, root: Path, test: str | None) -> Iterator[tup
     system.clone("user")
     yield row(Try("user", infer, (ANSWER,)), "user, no sudo, packages there")
 
-    system = furnish(base, root)
+
+def as_root(system: System, row: Row, test: str | None) -> Iterator[tuple[str, bool]]:
+    """The tries of root."""
+    infer = "make infer"
     system.clone("root")
     wants = (ADMINISTRATOR, "DEPS=no")
     yield row(Try("root", f"{infer} DEPS=no", wants, fails=True), "root")
@@ -259,6 +260,22 @@ def rows(release: str, base: Path, root: Path, test: str | None) -> Iterator[tup
     if test is not None:
         wants = (INSTALLS, " passed")
         yield row(Try("root", f"make test {test}".strip(), wants, installs=True), "root")
+
+
+TRIES = {"user": as_user, "root": as_root}
+
+
+def rows(
+    release: str, base: Path, root: Path, who: str, test: str | None
+) -> Iterator[tuple[str, bool]]:
+    """Each try on this release: its row of the table, and whether it went as it should."""
+    system = furnish(base, root)
+
+    def row(case: Try, says: str) -> tuple[str, bool]:
+        count = len(system.failures)
+        return system.carry_out(case, f"{release}, {says}"), len(system.failures) == count
+
+    return TRIES[who](system, row, test)
 
 
 def main() -> None:
@@ -269,6 +286,7 @@ def main() -> None:
         "releases", nargs="+", metavar="RELEASE", help="Debian's or Ubuntu's codename"
     )
     parser.add_argument("--test", metavar="ARGUMENTS", help="also `make test ARGUMENTS`, may be ''")
+    parser.add_argument("--who", choices=TRIES, help="only the tries of this one")
     parser.add_argument("--folder", type=Path, default=Path("/var/tmp/quasar-bare"))
     parser.add_argument("--mirror", help="default: this machine's own")
     parser.add_argument("--components", default="main", help="of --mirror, with commas")
@@ -289,7 +307,8 @@ def main() -> None:
     for release in options.releases:
         base = bootstrap(release, options.folder, url, components)
         tried = options.folder / f"{release}.tried"
-        table += rows(release, base, tried, options.test)
+        for who in [options.who] if options.who else TRIES:
+            table += rows(release, base, tried, who, options.test)
         if not options.keep:
             shutil.rmtree(tried)
     print(f"\ncommit {commit}", *(line for line, _ in table), sep="\n")
