@@ -133,6 +133,14 @@ def test_every_test_file_that_is_run_emulated_exists():
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
+@pytest.mark.parametrize("patience", ["", "10000"])
+def test_a_processs_time_limit_grows_with_patience_and_only_then(patience):
+    code = "import tests.conftest, subprocess as s; s.run(['sleep', '0.5'], timeout=0.01)"
+    environment = {"PATIENCE": patience} if patience else {}
+    done = run(sys.executable, "-c", code, PYTHONPATH=str(ROOT), **environment)
+    assert ("TimeoutExpired" in done.stderr, done.returncode) == (not patience, int(not patience))
+
+
 def test_the_overlay_is_the_one_in_the_documentation():
     def node(text):
         return [line.strip() for line in re.search(r"fabric@.*?};", text, re.S)[0].splitlines()]
