@@ -14,6 +14,7 @@ print, then a table; exits with 1 if a command did not do what it should.
 import argparse
 import ast
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -163,26 +164,33 @@ def carried() -> tuple[dict[str, str], list[Path], list[Path]]:
     return environment, sorted(folders), sorted(files)
 
 
-def mirror() -> tuple[str, str]:
-    """This machine's mirror of its own distribution, and the components it takes from there."""
-    release = dict(
-        line.split("=", 1)
-        for line in Path("/etc/os-release").read_text().splitlines()
-        if "=" in line
+def archive(targets: str, origin: str) -> tuple[str, str]:
+    """A distribution's main archive that this machine's apt uses, and the components from there.
+
+    targets is what `apt-get indextargets` prints, origin the distribution's name: "Debian".
+    Exits where apt knows none.
+    """
+    found: dict[str, list[str]] = {}
+    for target in targets.split("\n\n"):
+        of = dict(re.findall(r"^([\w-]+): (.*)$", target, re.M))
+        if of.get("Created-By") != "Packages" or of.get("Origin") != origin:
+            continue
+        if not of["Release"].endswith("-security"):
+            components = found.setdefault(of["Repo-URI"], [])
+            components += [x for x in [of["Component"]] if x not in components]
+    for site, components in found.items():
+        return site, ",".join(components)
+    sys.exit(
+        f"apt knows no archive of {origin} here; run apt-get update, "
+        "or name one: --mirror URL for bare_system.py, MIRROR=URL for the others"
     )
-    codename = release.get("VERSION_CODENAME", "").strip('"')
-    apt = Path("/etc/apt")
-    for path in [apt / "sources.list", *sorted((apt / "sources.list.d").glob("*"))]:
-        text = path.read_text() if path.is_file() else ""
-        for line in text.splitlines():  # deb [options] URI SUITE COMPONENT...
-            words = re.sub(r"\[.*?\]", "", line).split()
-            if words[:1] == ["deb"] and words[2:3] == [codename]:
-                return words[1], ",".join(words[3:])
-        for entry in re.split(r"\n\s*\n", re.sub(r"(?m)^#.*\n", "", text)):  # deb822
-            keys = {k: v.split() for k, v in re.findall(r"(?m)^(\w+):[ \t]*(.*)$", entry)}
-            if codename in keys.get("Suites", []):
-                return keys["URIs"][0], ",".join(keys["Components"])
-    sys.exit(f"no mirror of {codename} in /etc/apt: name one with --mirror")
+
+
+def mirror(origin: str) -> tuple[str, str]:
+    """archive(), by what this machine's apt says."""
+    command = ["apt-get", "indextargets"]
+    listed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return archive(listed, origin)
 
 
 def bootstrap(release: str, folder: Path, url: str, components: str) -> Path:
@@ -298,7 +306,10 @@ def main() -> None:
         sys.exit("needs root, for chroot and mounts: run it with sudo")
     if not shutil.which("debootstrap"):
         sys.exit("needs debootstrap: apt-get update && apt-get install debootstrap")
-    url, components = (options.mirror, options.components) if options.mirror else mirror()
+    if options.mirror:
+        url, components = options.mirror, options.components
+    else:
+        url, components = mirror(platform.freedesktop_os_release()["ID"].capitalize())
     options.folder.mkdir(parents=True, exist_ok=True)
     head = ["git", "-c", "safe.directory=*", "-C", str(ROOT), "log", "-1", "--format=%h of %cs, %s"]
     commit = subprocess.run(head, capture_output=True, text=True, check=True).stdout.strip()

@@ -21,15 +21,22 @@ MetaKey: main/binary-amd64/Packages
 Origin: Debian
 Component: main
 Created-By: Packages
-Release: bookworm
-Repo-URI: http://mirror.example/debian/
+Release: bookworm-security
+Repo-URI: http://mirror.example/security/
 
 MetaKey: main/binary-amd64/Packages
 Origin: Debian
 Component: main
 Created-By: Packages
-Release: bookworm-security
-Repo-URI: http://mirror.example/security/
+Release: bookworm
+Repo-URI: http://mirror.example/debian/
+
+MetaKey: contrib/binary-amd64/Packages
+Origin: Debian
+Component: contrib
+Created-By: Packages
+Release: bookworm-updates
+Repo-URI: http://mirror.example/debian/
 
 MetaKey: main/i18n/Translation-en
 Origin: Debian
@@ -56,15 +63,11 @@ def emulated_root():
 
 
 def test_the_mirror_is_this_machines_own(emulated_root):
-    assert emulated_root.mirrors(TARGETS, "bookworm") == [
-        "deb http://mirror.example/debian/ bookworm main",
-        "deb http://mirror.example/security/ bookworm-security main",
-    ]
-    assert emulated_root.mirrors(TARGETS, "trixie") == [
-        "deb http://mirror.example/debian/ trixie main"
-    ]
-    with pytest.raises(emulated_root.Unusable, match="MIRROR=URL"):
-        emulated_root.mirrors("", "bookworm")
+    archive = emulated_root.bare_system.archive
+    assert archive(TARGETS, "Debian") == ("http://mirror.example/debian/", "main,contrib")
+    assert archive(TARGETS, "Somebody") == ("http://somebody.example/", "main")
+    with pytest.raises(SystemExit, match=r"no archive of Ubuntu here.*MIRROR=URL"):
+        archive(TARGETS, "Ubuntu")
 
 
 def test_a_command_inside_gets_the_registries_and_the_cpu_and_nothing_else(

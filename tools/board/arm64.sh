@@ -32,12 +32,11 @@ inside() { python3 "$here/emulated_root.py" run "$root" "$1"; }
 # A bare system: what `debootstrap --variant=minbase` gives, and make. dpkg need not wait for the disk.
 step_root() {
     rm -rf "$root"
-    sources=$(python3 "$here/emulated_root.py" apt "$release")
-    mirror=$(echo "$sources" | sed -n "s/^deb \([^ ]*\) $release main$/\1/p")
+    mirror=$(python3 "$here/emulated_root.py" mirror)
     debootstrap --foreign --variant=minbase --arch=arm64 "$release" "$root.new" "$mirror"
     mv "$root.new" "$root"
     inside "/debootstrap/debootstrap --second-stage"
-    echo "$sources" > "$root/etc/apt/sources.list"
+    echo "deb $mirror $release main" > "$root/etc/apt/sources.list"
     echo force-unsafe-io > "$root/etc/dpkg/dpkg.cfg.d/emulated"
     inside "apt-get update -qq; apt-get install -qq -y --no-install-recommends make"
 }
