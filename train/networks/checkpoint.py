@@ -1,8 +1,8 @@
-"""Float vision transformers: timm-style checkpoints, their presets and their forward pass.
+"""Float vision transformers: timm-style checkpoints and their forward pass.
 
 A checkpoint is a dictionary of tensors under timm's names (patch_embed.proj.weight, cls_token,
 pos_embed, blocks.N.*, norm.*, head.*), of any width, depth, MLP width and number of 64-wide heads.
-How it lies on disk: train/networks/weights.py.
+train/networks/weights.py reads it from disk.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from .weights import read_tensors
 EPSILON = 1e-6
 """LayerNorm's epsilon in this family of checkpoints."""
 MOST_SIDE = PATCH * math.isqrt(MAX_TOKENS - 1)
-"""Pixels of the largest pictures that a model takes."""
+"""Side in pixels of the largest pictures that a model takes."""
 MOST_OWN_SIDE = 1024
-"""Pixels of the largest pictures that a checkpoint may be of: it is resampled to smaller ones."""
+"""Side in pixels of the largest pictures that a checkpoint may be of, before resampling."""
 
 
 @dataclass(eq=False)
@@ -55,7 +55,7 @@ class Checkpoint:
 
     @property
     def tokens(self) -> int:
-        """Patches and CLS."""
+        """Patches and the class token."""
         return self.tensors["pos_embed"].shape[1]
 
     @property
@@ -70,12 +70,12 @@ class Checkpoint:
 
     @property
     def family(self) -> str:
-        """What a summary calls the network."""
+        """The network's name in a summary."""
         return origin.family(self.file, self.sha256)
 
     @property
     def stem(self) -> str:
-        """The file's name without what says how it is stored."""
+        """The file's name without its suffixes."""
         return re.sub(r"\.(safetensors|pth|pt|bin|ckpt|pth\.tar|safetensors\.index\.json)$", "",
                       self.file)  # fmt: skip
 
@@ -85,9 +85,11 @@ class Checkpoint:
         return self.preset.preprocessing(self.image_size)
 
     def resized(self, image_size: int | None) -> Checkpoint:
-        """The same network for pictures of another size (None: its own): its grid of position
-        values resampled (bicubic, antialiased), the rest as it is. DataError for a size that is not
-        allowed."""
+        """The same network for pictures of another size (None: its own).
+
+        The grid of position values is resampled (bicubic, antialiased). DataError for a size that
+        is not allowed.
+        """
         wanted = self.image_size if image_size is None else image_size
         if wanted % PATCH or not PATCH <= wanted <= MOST_SIDE:
             whose = f"{self.file} is of pictures of {wanted} pixels" if image_size is None else (
@@ -109,11 +111,10 @@ class Checkpoint:
 
 
 def load_checkpoint(path: Path, preset: str | None = None) -> Checkpoint:
-    """Read and check a checkpoint in any of the forms that train.networks.weights reads.
+    """Read and check a checkpoint in any form that train/networks/weights.py reads.
 
-    Its own pictures may be larger than a model takes: `resized` brings it to size, and refuses
-    what is not allowed. DataError when the file or a tensor is missing, odd in shape, or not of
-    this family.
+    Its pictures may be larger than a model takes: `resized` brings it to size. DataError when the
+    file or a tensor is missing, has another shape, or is not of this family.
     """
     if preset is not None and preset not in PRESETS:
         raise DataError(
@@ -128,7 +129,7 @@ def load_checkpoint(path: Path, preset: str | None = None) -> Checkpoint:
 def check_tensors(
     tensors: dict[str, Tensor], preset: Preset, file: str = "", sha256: str = ""
 ) -> Checkpoint:
-    """A checkpoint of these tensors, every shape proved. DataError says what is wrong."""
+    """A checkpoint of these tensors, with every shape checked. DataError says what is wrong."""
     tensors = completed(tensors, file)
     depth = 1 + max(block_numbers(tensors))
     shapes = _expected_shapes(tensors, depth, file)
@@ -155,7 +156,7 @@ def check_tensors(
 def _expected_shapes(
     tensors: dict[str, Tensor], depth: int, file: str
 ) -> dict[str, tuple[int, ...]]:
-    """The shape that each tensor must have, from the few that fix the geometry."""
+    """The shape of every tensor, from the few tensors that fix the geometry."""
 
     def size(name: str, axis: int) -> int:
         if name not in tensors or tensors[name].dim() <= axis:
