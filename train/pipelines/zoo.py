@@ -39,7 +39,7 @@ SUBNETS = Path(__file__).parents[1] / "subnets"
 DATASET = "imagenet_sample (1,000 training-split images, one a class; not ImageNet validation)"
 RATED_OVERLAYS = (PREFERRED_OVERLAY, "b8192")
 RATES_MARK = "; by the cycle model "
-"""Between a summary and the frame rates in it."""
+"""Separates a summary from the frame rates in it."""
 RATES_BY = "the cycle model, from START to the interrupt, one image after the other"
 
 
@@ -58,7 +58,7 @@ class Entry:
 
 
 def searched(name: str, image_size: int) -> QuantisationRecipe:
-    """The recipe of the subnet that a search has chosen for a model (docs/search.md)."""
+    """The recipe of a subnet that a search has chosen (docs/search.md)."""
     return QuantisationRecipe(read_subnet(SUBNETS / f"{name}.json"), image_size=image_size)
 
 
