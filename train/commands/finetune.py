@@ -141,6 +141,6 @@ def work_folder(work: Path | None, out: Path) -> Path:
     """The folder of a training. DataError when it is the model's file or cannot be written."""
     folder = work or out.with_suffix(".run")
     if folder == out:
-        raise DataError(f"{out} is to be the model and the training's folder; give --work")
+        raise DataError(f"{out} is both the model and the folder of the training; give another --work")
     check_folder(folder)
     return folder
