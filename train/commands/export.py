@@ -1,4 +1,4 @@
-"""`quasar-train export`: from a float checkpoint to a model file, without training.
+r"""`quasar-train export`: from a float checkpoint to a model file, without training.
 
     quasar-train export --checkpoint deit_tiny_patch16_224.safetensors \\
         --images imagenet_train_mix.tar --bits 8 --name deit-tiny-w8 --out deit-tiny-w8.safetensors

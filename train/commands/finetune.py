@@ -1,4 +1,4 @@
-"""`quasar-train finetune`: train one subnet into a model file.
+r"""`quasar-train finetune`: train one subnet into a model file.
 
     quasar-train finetune --run runs/vit_tiny --subnet subnet.json --images mix.tar \\
         --checkpoint vit_tiny_patch16_224_augreg.safetensors --name q-vit --out q-vit.safetensors
@@ -39,7 +39,7 @@ class Origin:
     image_size: int | None
 
     def check(self) -> None:
-        """click's usage error unless the options go together."""
+        """Raise click's usage error unless the options go together."""
         if (self.subnet is None) == (self.share8 is None) or (self.run and not self.subnet):
             raise click.UsageError("give --subnet, with --run or without, or else --share8")
         if self.run and self.image_size is not None:
@@ -141,6 +141,8 @@ def work_folder(work: Path | None, out: Path) -> Path:
     """The folder of a training. DataError when it is the model's file or cannot be written."""
     folder = work or out.with_suffix(".run")
     if folder == out:
-        raise DataError(f"{out} is both the model and the folder of the training; give another --work")
+        raise DataError(
+            f"{out} is both the model and the folder of the training; give another --work"
+        )
     check_folder(folder)
     return folder

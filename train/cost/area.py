@@ -106,7 +106,9 @@ def block_rams(width: int, words: int) -> float:
 
 
 def bram36(o: Overlay) -> float:
-    """Block RAMs: the weights' ring, logits (four banks), residual and activations, the softmax's
+    """Block RAMs.
+
+    Counted are the weights' ring, logits (four banks), residual and activations, the softmax's
     scores, the lanes' tables, LAYERNORM's gains, and the ports' FIFOs.
     """
     head = 2 * MAX_TOKENS * HEAD_DIM // (o.rows * o.depth)  # beats of a head's K, and of its V

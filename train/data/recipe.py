@@ -125,8 +125,9 @@ class TrainingRecipe:
 
     @classmethod
     def parse(cls, where: str, data: dict[str, Any]) -> TrainingRecipe:
-        """The recipe of a dictionary of settings. DataError names the setting that is not
-        allowed.
+        """The recipe of a dictionary of settings.
+
+        where: what messages call it. DataError names the setting that is not allowed.
         """
         kinds = _kinds(cls)
         for key, value in list(data.items()):

@@ -91,8 +91,9 @@ class Source:
         return data
 
     def decode(self, name: str) -> Image.Image:
-        """A picture as upright RGB. ImageError, whose message begins with the name, when it is
-        none.
+        """A picture as upright RGB.
+
+        ImageError, whose message begins with the name, when it is none.
         """
         stream = io.BytesIO(self.read(name))
         stream.name = name

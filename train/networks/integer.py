@@ -229,8 +229,10 @@ def norm_forward(x: Tensor, gain: Tensor, epsilon: int) -> tuple[Tensor, Tensor,
 def norm_backward(
     g: Tensor, z8: Tensor, x: Tensor, gain: Tensor, mean: Tensor, rate: Tensor
 ) -> Tensor:
-    """g (..., D) of the activations -> that of x. With y = (x - mean) * rate and h = g * gain:
-    rate * (h - mean(h) - y * mean(h * y))."""
+    """g (..., D) of the activations -> that of x.
+
+    With y = (x - mean) * rate and h = g * gain: rate * (h - mean(h) - y * mean(h * y)).
+    """
     y = (x - mean) * rate
     h = g * gain * (z8.abs() < ACTIVATION_MAX)
     return rate * (h - h.mean(-1, keepdim=True) - y * (h * y).mean(-1, keepdim=True))

@@ -43,7 +43,7 @@ OTHER_NETWORKS = (
 
 
 def block_numbers(tensors: Mapping[str, Tensor]) -> set[int]:
-    """The numbers N of the tensors blocks.N.*"""
+    """The numbers N of the tensors `blocks.N.*`."""
     return {int(m[1]) for n in tensors if (m := re.match(r"blocks\.(\d+)\.", n))}
 
 

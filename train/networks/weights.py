@@ -81,8 +81,10 @@ def plain(found: Any, file: str) -> Tensors:
 
 
 def without_prefix(tensors: Tensors, file: str) -> Tensors:
-    """The tensors without the prefix that wrappers put before all names: `module.`, `model.`,
-    `_orig_mod.` and so on. A classifier beside the network is kept.
+    """The tensors without the prefix that wrappers put before all names.
+
+    Such as `module.`, `model.` and `_orig_mod.`. A classifier beside the network is kept. DataError
+    when there are several networks.
     """
     prefixes = {n.removesuffix(LANDMARK) for n in tensors if n.endswith(LANDMARK)}
     if not prefixes or prefixes == {""}:

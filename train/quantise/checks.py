@@ -52,9 +52,9 @@ def subnet_of_checkpoint(checkpoint: Checkpoint) -> Subnet:
 
 
 def overlay_for(subnet: Subnet, image_size: int, classes: int, named: str | None = None) -> str:
-    """The overlay for a model of these dimensions: `named`, or the preferred one, or with a warning
-    the smallest that takes it.
+    """The overlay for a model of these dimensions.
 
+    It is `named`, else the preferred one, else, with a warning, the smallest that takes the model.
     DataError when `named`, or every overlay, is too small, or no model file holds it.
     """
     blocks = tuple((b.heads, b.mlp) for b in subnet.blocks)
@@ -88,8 +88,9 @@ def check_evaluation(folder: Path | None, dataset: str | None, labels: Labels) -
 
 
 def check_words(option: str, text: str | None, longest: int) -> str | None:
-    """`text` for a model file. DataError unless it is printable and of 1 to `longest`
-    characters.
+    """`text`, if it can stand in a model file.
+
+    DataError unless it is printable and has 1 to `longest` characters.
     """
     if text is not None and not (1 <= len(text) <= longest and text.isprintable()):
         raise DataError(f"{option} is {text[:60]!r}, expected 1 to {longest} printable characters")

@@ -35,8 +35,10 @@ def contributions(moment: Tensor, matrix: Affine, energy: Tensor, group: int) ->
 
 
 def channel_importance(folded: Folded, found: Statistics) -> Tensor:
-    """Importance (width,) of the residual's channels: the contribution of LayerNorm's results in
-    them to the matrices that read them, over all blocks.
+    """Importance (width,) of the residual's channels.
+
+    It is the contribution of LayerNorm's results in them to the matrices that read them, over all
+    blocks.
     """
     total = torch.zeros(folded.position.shape[1])
     for i, block in enumerate(folded.blocks):
@@ -110,8 +112,9 @@ def removal_order(folded: Folded, images: Tensor, most: int) -> Tensor:
 
 @torch.no_grad()
 def width_ratios(folded: Folded, images: Tensor, widths: tuple[int, ...]) -> dict[str, Tensor]:
-    """By LayerNorm's name, (widths,): the factor by which its result is larger with the first
-    channels alone, mean over tokens: deviation over all channels / deviation over the first.
+    """Factors (widths,) by which fewer channels make LayerNorm's results larger, by its name.
+
+    The mean over tokens of the deviation over all channels / the deviation over the first.
     """
     sums: dict[str, Tensor] = {}
     count: dict[str, int] = {}

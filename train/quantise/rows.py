@@ -41,12 +41,12 @@ def row_effects(network: QuantisedNetwork, folded: Folded, found: Statistics) ->
 def choose_rows(
     effects: dict[str, Tensor], costs: dict[str, int], share8: float, group: int = 1
 ) -> dict[str, Tensor]:
-    """Bits (rows,) by matrix: 8 for the share8 of all rows with the greatest effect per cost, else
-    4.
+    """Bits (rows,) by matrix: 8 for the rows with the greatest effect per cost, 4 for the others.
 
-    costs: inputs of a row, by matrix. A matrix's rows, in the order of their effects, change
-    precision `group` at a time, and the share is met to the nearest group: an array of R digit rows
-    takes as long for a group that is not full. DataError when share8 is outside 0 to 1.
+    share8: fraction of all rows in 8 bits; costs: inputs of a row, by matrix. A matrix's rows, in
+    the order of their effects, change precision `group` at a time, and the share is met to the
+    nearest group: an array of R digit rows takes as long for a group that is not full. DataError
+    when share8 is outside 0 to 1.
     """
     if not 0 <= share8 <= 1:
         raise DataError(f"the share of 8-bit rows is {share8}, allowed are 0 to 1")

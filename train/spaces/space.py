@@ -165,9 +165,7 @@ class Space:
 
     @classmethod
     def parse(cls, name: str, data: Any) -> Space:
-        """The space that a file's content describes. SpaceError names the entry that is not
-        allowed.
-        """
+        """The space of a file's content. SpaceError names the entry that is not allowed."""
         where = f"space '{name}'"
         allowed = [f.name for f in fields(cls) if f.name != "name"]
         optional = ("mlp", "mlp_ratios")

@@ -55,8 +55,10 @@ def check_classes(names: list[str], labels: Labels, recipe: TrainingRecipe) -> N
 
 
 def sentinels(space: Space) -> dict[str, Subnet]:
-    """The subnets that evaluations measure: the largest with all, half and none of the rows 8-bit,
-    and the smallest."""
+    """The subnets that evaluations measure, by name.
+
+    The largest with all rows 8-bit, half of them and none, and the smallest.
+    """
     most = space.largest()
     block = most.blocks[0]
     shares = space.shares
