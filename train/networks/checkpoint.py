@@ -153,17 +153,19 @@ def check_tensors(
     return Checkpoint(floats, preset, depth, file, sha256)
 
 
-def _expected_shapes(
-    tensors: dict[str, Tensor], depth: int, file: str
-) -> dict[str, tuple[int, ...]]:
+Shapes = dict[str, tuple[int, ...]]
+
+
+def _size(tensors: dict[str, Tensor], name: str, axis: int, file: str) -> int:
+    """The length of an axis of a tensor. DataError where there is none."""
+    if name not in tensors or tensors[name].dim() <= axis:
+        raise DataError(f"{file}: tensor {name} is missing or has no axis {axis}")
+    return tensors[name].shape[axis]
+
+
+def _expected_shapes(tensors: dict[str, Tensor], depth: int, file: str) -> Shapes:
     """The shape of every tensor, from the few tensors that fix the geometry."""
-
-    def size(name: str, axis: int) -> int:
-        if name not in tensors or tensors[name].dim() <= axis:
-            raise DataError(f"{file}: tensor {name} is missing or has no axis {axis}")
-        return tensors[name].shape[axis]
-
-    width, tokens = size("cls_token", 2), size("pos_embed", 1)
+    width, tokens = _size(tensors, "cls_token", 2, file), _size(tensors, "pos_embed", 1, file)
     if width % CHANNEL_MULTIPLE or width > MAX_WIDTH:
         raise DataError(
             f"{file}: width is {width}, expected a multiple of {CHANNEL_MULTIPLE} up to {MAX_WIDTH}"
@@ -174,45 +176,53 @@ def _expected_shapes(
             f"{file}: pos_embed has {tokens} tokens, expected a square of patches, with or without "
             f"CLS, at most {most}"
         )
-    patch = tuple(size("patch_embed.proj.weight", axis) for axis in (2, 3))
+    patch = tuple(_size(tensors, "patch_embed.proj.weight", axis, file) for axis in (2, 3))
     if patch != (PATCH, PATCH):
         raise DataError(
             f"{file}: its patches have {'x'.join(map(str, patch))} pixels, expected "
             f"{PATCH}x{PATCH}; give a checkpoint of that patch size"
         )
-    shapes: dict[str, tuple[int, ...]] = {
+    classes = _size(tensors, "head.weight", 0, file)
+    shapes: Shapes = {
         "cls_token": (1, 1, width),
         "pos_embed": (1, tokens, width),
         "patch_embed.proj.weight": (width, 3, PATCH, PATCH),
         "patch_embed.proj.bias": (width,),
         "norm.weight": (width,),
         "norm.bias": (width,),
-        "head.weight": (size("head.weight", 0), width),
-        "head.bias": (size("head.weight", 0),),
+        "head.weight": (classes, width),
+        "head.bias": (classes,),
     }
     for i in range(depth):
-        b = f"blocks.{i}."
-        inner, hidden = size(f"{b}attn.proj.weight", 1), size(f"{b}mlp.fc1.weight", 0)
-        if inner % HEAD_DIM:
-            raise DataError(
-                f"{file}: {b}attn.proj.weight has {inner} inputs, expected a multiple of {HEAD_DIM}"
-                " (heads are 64 wide)"
-            )
-        if hidden % CHANNEL_MULTIPLE:
-            raise DataError(
-                f"{file}: {b}mlp.fc1.weight has {hidden} rows, expected a multiple of "
-                f"{CHANNEL_MULTIPLE}"
-            )
-        for norm in ("norm1", "norm2"):
-            shapes[f"{b}{norm}.weight"] = shapes[f"{b}{norm}.bias"] = (width,)
-        for name, rows, inputs in (
-            ("attn.qkv", 3 * inner, width),
-            ("attn.proj", width, inner),
-            ("mlp.fc1", hidden, width),
-            ("mlp.fc2", width, hidden),
-        ):
-            shapes[f"{b}{name}.weight"], shapes[f"{b}{name}.bias"] = (rows, inputs), (rows,)
-        shapes[f"{b}ls1.gamma"] = shapes[f"{b}ls2.gamma"] = (width,)
+        shapes |= _block_shapes(tensors, f"blocks.{i}.", width, file)
+    return shapes
+
+
+def _block_shapes(tensors: dict[str, Tensor], b: str, width: int, file: str) -> Shapes:
+    """The shapes of the tensors of a block, whose names begin with `b`."""
+    inner = _size(tensors, f"{b}attn.proj.weight", 1, file)
+    hidden = _size(tensors, f"{b}mlp.fc1.weight", 0, file)
+    if inner % HEAD_DIM:
+        raise DataError(
+            f"{file}: {b}attn.proj.weight has {inner} inputs, expected a multiple of {HEAD_DIM} "
+            "(heads are 64 wide)"
+        )
+    if hidden % CHANNEL_MULTIPLE:
+        raise DataError(
+            f"{file}: {b}mlp.fc1.weight has {hidden} rows, expected a multiple of "
+            f"{CHANNEL_MULTIPLE}"
+        )
+    shapes: Shapes = {}
+    for norm in ("norm1", "norm2"):
+        shapes[f"{b}{norm}.weight"] = shapes[f"{b}{norm}.bias"] = (width,)
+    for name, rows, inputs in (
+        ("attn.qkv", 3 * inner, width),
+        ("attn.proj", width, inner),
+        ("mlp.fc1", hidden, width),
+        ("mlp.fc2", width, hidden),
+    ):
+        shapes[f"{b}{name}.weight"], shapes[f"{b}{name}.bias"] = (rows, inputs), (rows,)
+    shapes[f"{b}ls1.gamma"] = shapes[f"{b}ls2.gamma"] = (width,)
     return shapes
 
 
