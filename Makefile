@@ -35,7 +35,7 @@ lint: $(TESTED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run --Werror quasar_runtime/devices/native/*/*.[ch] tests/runtime/*/*.c tools/campaigns/*/*.c
-	$(BIN)/mypy $$($(BIN)/python -c $(TYPES_OF))
+	$(BIN)/mypy $$($(BIN)/python -c $(TYPES_OF)) $(if $(filter 0,$(TRAIN)),-p quasar_runtime)
 
 unit: $(TESTED)
 	$(BIN)/python -m pytest -n 2
@@ -84,7 +84,7 @@ interface: $(VENV)/installed
 
 # The models of model_zoo/ from the published checkpoints and calibration images in ../shared/data.
 zoo: $(VENV)/installed-test
-	$(BIN)/python -m train.zoo
+	$(BIN)/quasar-train zoo
 
 # The documentation as a site in build/site, every link checked; and the pictures in it and in README.
 .PHONY: docs pictures

@@ -211,7 +211,7 @@ def _parse(raw: bytes) -> tuple[Manifest, Arrays]:
     if not isinstance(metadata, dict) or not isinstance(metadata.get(MANIFEST_KEY), str):
         raise ModelFileError(
             "a safetensors file without a Quasar manifest; a float checkpoint must first be "
-            "exported (python -m train.export)"
+            "exported (quasar-train export)"
         )
     manifest = parse_manifest(metadata[MANIFEST_KEY])
     _check_table(header, manifest.geometry)

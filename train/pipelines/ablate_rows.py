@@ -1,51 +1,46 @@
-"""What it is worth to say row by row which weights have 8 bits.
-
-    python -m train.ablate rows --checkpoint CHECKPOINT --images IMAGES [--evaluate SAMPLE]
-    python -m train.ablate predicted EFFECTS
-
-`rows` compares, at equal cycles on an overlay and with the same quantisation otherwise, three ways:
-row by row in the order of their effects, whole matrices, and as many random rows. `predicted` does
-so by the row effects alone, in seconds. What parts of the training are worth: ablate_training.py.
-"""
+"""What row-wise precision gains over whole matrices and over random rows, at equal cycles."""
 
 from __future__ import annotations
 
 import copy
-import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import click
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from quasar_runtime.compiler.compile import compile_model
 from quasar_runtime.cycles.predict import program_cycles
 from quasar_runtime.errors import DataError
-from quasar_runtime.files import replacing
 from quasar_runtime.isa.interface import HEAD_DIM
-from quasar_runtime.isa.overlay import Overlay, load_overlay
+from quasar_runtime.isa.overlay import Overlay
 from quasar_runtime.model.network import Model
 
-from . import command as cli
-from .cost.cycles import OverlayCost
-from .data.pictures import LABELS_FILE, Source, labels_for
-from .export import CLIP_IMAGES, ROW_GROUP, TAME_IMAGES, Recipe, set_up, split_pictures
-from .networks.checkpoint import Checkpoint, load_checkpoint
-from .networks.folded import fold
-from .predictor import EffectLoss
-from .quantise.calibrate import build, observe, search_hidden_ranges
-from .quantise.checks import check_evaluation, check_model
-from .quantise.emit import emit
-from .quantise.massive import tame
-from .quantise.rounding import round_network
-from .quantise.rows import choose_rows, row_costs, row_effects
-from .report.evaluate import nearness, program_accuracy
-from .search import SearchError
-from .spaces.space import MATRICES, Block, Subnet
-from .training.initial import BALANCE
+from ..cost.cycles import OverlayCost
+from ..cost.loss import EffectLoss
+from ..data.labels import Labels
+from ..data.source import Source
+from ..networks.checkpoint import Checkpoint
+from ..networks.folded import fold
+from ..networks.teacher import network_agreement
+from ..quantise.calibrate import EVENED_SHARE8, build, observe, search_hidden_ranges
+from ..quantise.emit import emit
+from ..quantise.outlier_units import tame
+from ..quantise.quantise import (
+    CLIP_IMAGES,
+    ROW_GROUP,
+    TAME_IMAGES,
+    QuantisationRecipe,
+    split_pictures,
+)
+from ..quantise.rounding import round_network
+from ..quantise.rows import choose_rows, row_costs, row_effects
+from ..report.evaluate import program_accuracy
+from ..search.candidates import SearchError
+from ..spaces.space import MATRICES, BlockConfig, Subnet
 
 IMAGE_SIZE, CLASSES = 224, 1000
 """Of the networks whose row effects are compared."""
@@ -72,18 +67,16 @@ class Outcome:
 class Quantiser:
     """A checkpoint calibrated once; `model` quantises it for any assignment of bits."""
 
-    def __init__(
-        self, checkpoint: Checkpoint, source: Source, labels: list[tuple[str, str]]
-    ) -> None:
-        self.checkpoint, self.labels, recipe = checkpoint, labels, Recipe(BALANCE)
-        preprocessing = checkpoint.preprocessing
-        found = split_pictures(source, preprocessing, recipe)
-        self.calibration, self.held_out = found.calibration.images, found.held_out.images
+    def __init__(self, checkpoint: Checkpoint, source: Source, labels: Labels) -> None:
+        self.checkpoint, self.labels = checkpoint, labels
+        recipe = QuantisationRecipe(EVENED_SHARE8)
+        pictures = split_pictures(source, checkpoint.preprocessing, recipe)
+        self.calibration, self.held_out = pictures.calibration.images, pictures.held_out.images
         few = self.calibration[:TAME_IMAGES]
         self.teacher, self.folded = fold(checkpoint), fold(checkpoint)
         tame(self.folded, observe(self.folded, few, recipe.seed), few)
         found = observe(self.folded, self.calibration, recipe.seed)
-        self.network = build(self.folded, found, BALANCE)
+        self.network = build(self.folded, found, EVENED_SHARE8)
         search_hidden_ranges(self.network, self.folded, found, self.calibration[:CLIP_IMAGES])
         self.effects = row_effects(self.network, self.folded, found)
         self.costs = row_costs(self.folded)
@@ -92,7 +85,7 @@ class Quantiser:
         """Quantise with `bits` and measure."""
         network = copy.deepcopy(self.network)
         round_network(network, self.folded, bits, self.calibration)
-        near = nearness(network, self.teacher, self.held_out)
+        near = network_agreement(network, self.teacher, self.held_out)
         model: Model = emit(network, "ablation", self.checkpoint.preprocessing, self.labels)
         cycles = program_cycles(compile_model(model, overlay))
         top1 = program_accuracy(model, sample).top1 if sample else None
@@ -107,7 +100,7 @@ def subnet_of(bits: Bits) -> Subnet:
     for i in range(depth):
         rows = {m: bits[f"blocks.{i}.{m}"] for m in MATRICES}
         shares = [float((rows[m] == 8).float().mean()) for m in MATRICES]
-        blocks.append(Block(len(rows["qkv"]) // (3 * HEAD_DIM), len(rows["fc1"]), *shares))
+        blocks.append(BlockConfig(len(rows["qkv"]) // (3 * HEAD_DIM), len(rows["fc1"]), *shares))
     return Subnet(width, tuple(blocks))
 
 
@@ -142,7 +135,7 @@ def whole_matrices(
     if room < 0:
         raise SearchError(f"all rows 4-bit take {base:.0f} cycles, {most:.0f} are allowed")
     best = np.zeros(room + 1)
-    taken: list[np.ndarray] = []
+    taken: list[npt.NDArray[np.bool_]] = []
     sizes = []
     for name, effect in effects.items():
         alone = {**plain, name: torch.full((len(effect),), 8)}
@@ -213,87 +206,27 @@ def table(outcomes: list[Outcome]) -> str:
     return "\n".join(lines)
 
 
-@click.group()
-def main() -> None:
-    """Measure what a choice of the method is worth."""
+def predicted_table(effects: Path, overlay: Overlay, rates: Sequence[float], seed: int) -> str:
+    """What the row effects of a file predict for each frame rate, as Markdown.
 
-
-@main.command(cls=cli.Command)
-@click.option("--checkpoint", type=Path, required=True, help="Float weights, timm's names.")
-@click.option("--images", type=Path, required=True, help="ImageFolder or tar of one.")
-@click.option("--labels", type=Path, help=f"JSON; default: {LABELS_FILE} beside --images.")
-@click.option("--evaluate", type=Path, help="ImageFolder for top-1, of which nothing is chosen.")
-@click.option("--overlay", default="b1024", show_default=True)
-@click.option(
-    "--fps",
-    type=cli.POSITIVE,
-    default=160.0,
-    show_default=True,
-    help="Cycles: those of this frame rate.",
-)
-@click.option("--seed", type=cli.SEED, default=0, show_default=True, help="Of the random rows.")
-@click.option("--json", "path", type=Path, help="Write the outcomes here.")
-def rows(
-    checkpoint: Path,
-    images: Path,
-    labels: Path | None,
-    evaluate: Path | None,
-    overlay: str,
-    fps: float,
-    seed: int,
-    path: Path | None,
-) -> None:
-    """Row-wise mix against whole matrices and against random rows, at equal cycles."""
-    set_up()
-    if path:
-        cli.check_file(path, images, [checkpoint, labels])
-    weights = load_checkpoint(checkpoint).resized(None)
-    names = labels_for(labels, images, weights.classes)
-    check_evaluation(evaluate, None, names)
-    shape = load_overlay(check_model(weights, 1.0, names, overlay))
-    quantiser = Quantiser(weights, Source(images), names)
-    outcomes = compare_rows(quantiser, shape, fps, evaluate, seed)
-    click.echo(table(outcomes))
-    if path:
-        with replacing(path) as file:
-            file.write((json.dumps([asdict(o) for o in outcomes], indent=1) + "\n").encode())
-
-
-@main.command(cls=cli.Command)
-@click.argument("effects", type=Path)
-@click.option("--overlay", default="b1024", show_default=True)
-@click.option(
-    "--fps",
-    "rates",
-    multiple=True,
-    type=cli.POSITIVE,
-    default=(130.0, 145.0, 160.0, 175.0, 190.0),
-)
-@click.option("--seed", type=cli.SEED, default=0, show_default=True, help="Of the random rows.")
-def predicted(effects: Path, overlay: str, rates: tuple[float, ...], seed: int) -> None:
-    """What `rows` compares, as the row EFFECTS of train.predictor predict it: in seconds."""
-    shape = load_overlay(overlay)
+    DataError when the network does not fit the overlay.
+    """
     loss = EffectLoss.load(effects)
     by_row = {n: torch.from_numpy(e) for n, e in loss.effects.items() if not n.endswith("units")}
     width = len(by_row["blocks.0.proj"])
     subnet = subnet_of({name: torch.full((len(e),), 4) for name, e in by_row.items()})
     costs = {
-        f"blocks.{i}.{m}": shape_of[1]
+        f"blocks.{i}.{m}": shape[1]
         for i, block in enumerate(subnet.blocks)
-        for m, shape_of in block.shapes(width).items()
+        for m, shape in block.shapes(width).items()
     }
-    cost = OverlayCost(shape, IMAGE_SIZE, CLASSES)
+    cost = OverlayCost(overlay, IMAGE_SIZE, CLASSES)
     if misfit := cost(subnet).misfit():
         raise DataError(f"the network that {effects} is of {misfit}")
     found = {fps: ways(by_row, costs, cost, fps, seed) for fps in rates}
     names = list(found[rates[0]])
-    click.echo("| FPS | " + " | ".join(names) + " |\n| ---: |" + " ---: |" * len(names))
+    lines = ["| FPS | " + " | ".join(names) + " |", "| ---: |" + " ---: |" * len(names)]
     for fps, bits in found.items():
-        lost = [
-            sum(float(e[b[n] == 4].sum()) for n, e in by_row.items()) / 2 for b in bits.values()
-        ]
-        click.echo(f"| {fps:g} | " + " | ".join(f"{x:.4f}" for x in lost) + " |")
-
-
-if __name__ == "__main__":
-    main()
+        cells = (f"{lost(b, by_row):.4f}" for b in bits.values())
+        lines.append(f"| {fps:g} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)

@@ -11,11 +11,19 @@ import torch
 from click.testing import CliRunner
 
 from quasar_runtime.isa.overlay import load_overlay
-from train.ablate import Bits, lost, main, random_rows, ranked_rows, subnet_of, whole_matrices
+from train.commands.ablate import ablate as main
 from train.cost.cycles import OverlayCost
-from train.predictor import EffectLoss
-from train.search import SearchError
-from train.spaces.space import MATRICES, Block
+from train.cost.loss import EffectLoss
+from train.pipelines.ablate_rows import (
+    Bits,
+    lost,
+    random_rows,
+    ranked_rows,
+    subnet_of,
+    whole_matrices,
+)
+from train.search.candidates import SearchError
+from train.spaces.space import MATRICES, BlockConfig
 
 WIDTH, HIDDEN = 64, 128
 
@@ -23,7 +31,7 @@ WIDTH, HIDDEN = 64, 128
 def effects(seed: int) -> dict[str, torch.Tensor]:
     """Of two blocks of one head."""
     g = torch.Generator().manual_seed(seed)
-    shapes = Block(1, HIDDEN, 0, 0, 0, 0).shapes(WIDTH)
+    shapes = BlockConfig(1, HIDDEN, 0, 0, 0, 0).shapes(WIDTH)
     return {
         f"blocks.{i}.{m}": torch.rand(shapes[m][0], generator=g) ** 4
         for i in range(2)
@@ -32,7 +40,7 @@ def effects(seed: int) -> dict[str, torch.Tensor]:
 
 
 COSTS = {
-    f"blocks.{i}.{m}": Block(1, HIDDEN, 0, 0, 0, 0).shapes(WIDTH)[m][1]
+    f"blocks.{i}.{m}": BlockConfig(1, HIDDEN, 0, 0, 0, 0).shapes(WIDTH)[m][1]
     for i in range(2)
     for m in MATRICES
 }

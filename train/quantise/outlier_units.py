@@ -1,10 +1,10 @@
-"""Massive hidden units: those few MLP units that reach tens of times further than the others.
+"""Outlier units: the few hidden units of an MLP that reach tens of times further than the others.
 
-They are detectors: far below zero on almost all tokens, and hundreds on the few tokens that the
-network uses as attention sinks. One table and one scale serve a whole layer, so such a unit would
-leave the others a handful of steps. As it is used as a switch, gelu(h) ~ gain * gelu(slope * (h -
-threshold)) with a range like the other units' does the same: slope and threshold go into fc1's row,
-the gain into fc2's column.
+They act as switches: far below zero on almost all tokens, and hundreds on the few tokens that the
+network uses as attention sinks ("massive activations", Sun et al., 2024). One table and one scale
+serve a whole layer, so an outlier unit would leave the others a handful of steps. An outlier unit
+is replaced by gelu(h) ~ gain * gelu(slope * (h - threshold)), whose range is like the other units':
+slope and threshold go into fc1's row, the gain into fc2's column.
 """
 
 from __future__ import annotations
@@ -15,26 +15,24 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..networks.folded import Folded, patches
-from .calibrate import BATCH, Statistics
+from ..networks.folded import BATCH, Folded, patches
+from .calibrate import Statistics
 
-MASSIVE = 4.0
-"""A unit is massive when it reaches this many times as far as the reference unit."""
+OUTLIER_RATIO = 4.0
+"""A unit is an outlier when it reaches this many times as far as the reference unit."""
 REFERENCE = 0.99
-"""The reference unit: this share of the layer's units reach less far."""
+"""The reference unit: this fraction of the layer's units reach less far."""
 ROOM = 1.5
 """How far a tamed unit reaches, in reaches of the reference unit."""
-
-
 MAGNITUDE = 0.5
-"""A tamed unit keeps this share of its size: as a sink it need only be large, and a
-smaller one leaves the residual and fc2's rows more precision."""
+"""Fraction of its size that a tamed unit keeps: a sink need only be large, and a smaller one leaves
+the residual and fc2's rows more precision."""
 FLOOR = 0.1
 """Errors are relative to the unit's result and this many reaches of the reference unit."""
 
 
 @dataclass(frozen=True)
-class Tamed:
+class TamedUnit:
     """gelu(h) became gain * gelu(slope * (h - threshold)) in one unit of a block's MLP; error is
     its mean squared relative error."""
 
@@ -68,14 +66,20 @@ def switch(h: Tensor, reach: float, floor: float) -> tuple[float, float, float, 
     return best
 
 
+def outlier_units(high: Tensor, reference: float) -> list[int]:
+    """The units whose largest GELU result, in `high` (units,), is far beyond the reference's."""
+    units: list[int] = (high > OUTLIER_RATIO * reference).nonzero()[:, 0].tolist()
+    return units
+
+
 @torch.no_grad()
-def tame(folded: Folded, found: Statistics, images: Tensor) -> list[Tamed]:
-    """Rewrite the massive units of a folded network in place; says what was done."""
-    done: list[Tamed] = []
+def tame(folded: Folded, found: Statistics, images: Tensor) -> list[TamedUnit]:
+    """Rewrite the outlier units of a folded network in place; returns them."""
+    tamed: list[TamedUnit] = []
     for i, block in enumerate(folded.blocks):
         high = found.high[f"blocks.{i}.gelu"]
         reference = float(high.quantile(REFERENCE))
-        units = (high > MASSIVE * reference).nonzero()[:, 0].tolist()
+        units = outlier_units(high, reference)
         if not units:
             continue
         samples = torch.cat(hidden_inputs(folded, i, images))
@@ -86,8 +90,8 @@ def tame(folded: Folded, found: Statistics, images: Tensor) -> list[Tamed]:
             block.fc1.weight[unit] *= slope
             block.fc1.bias[unit] = slope * (block.fc1.bias[unit] - threshold)
             block.fc2.weight[:, unit] *= MAGNITUDE * gain
-            done.append(Tamed(i, unit, float(high[unit]), threshold, slope, gain, error))
-    return done
+            tamed.append(TamedUnit(i, unit, float(high[unit]), threshold, slope, gain, error))
+    return tamed
 
 
 def hidden_inputs(folded: Folded, i: int, images: Tensor) -> list[Tensor]:
