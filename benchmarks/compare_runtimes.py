@@ -222,7 +222,7 @@ def main() -> None:
         maker.start()
         maker.join()
         if maker.exitcode:
-            raise SystemExit("the int8 models could not be made")
+            raise SystemExit(maker.exitcode)  # it has said why
         for threads in options.threads:
             figures = compare(folder, options.model, threads, options.rounds, options.images)
             result[f"{threads} threads"] = figures
@@ -239,8 +239,13 @@ def main() -> None:
 
 def make_models_here(checkpoint: Path, folder: Path) -> None:
     """make_models in a fresh interpreter, which does not have this folder on its path."""
+    from safetensors import SafetensorError
+
     sys.path.insert(0, str(Path(__file__).parent))
-    make_models(checkpoint, folder)
+    try:
+        make_models(checkpoint, folder)
+    except (ImportError, OSError, SafetensorError) as e:
+        raise SystemExit(f"Error: the int8 models of {checkpoint} cannot be made: {e}") from None
 
 
 if __name__ == "__main__":

@@ -27,11 +27,13 @@ import click
 import numpy as np
 from helptext import kept
 
+from quasar_runtime.cli.verb import HELP_OPTIONS, Verb
 from quasar_runtime.compiler.compile import compile_model
 from quasar_runtime.cycles.predict import Cycles, program_cycles
 from quasar_runtime.devices.base import Job
 from quasar_runtime.devices.rtl.device import RtlDevice
 from quasar_runtime.errors import CompileError
+from quasar_runtime.files import check_output
 from quasar_runtime.isa import interface as hw
 from quasar_runtime.isa.interface import Opcode
 from quasar_runtime.isa.overlay import Overlay, load_overlay, overlay_names
@@ -213,6 +215,18 @@ def plot(comparisons: list[Comparison], path: Path) -> None:
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
+<<<<<<< HEAD
+@click.command(cls=Verb, help=__doc__, context_settings=HELP_OPTIONS)
+@click.option("--overlay", "names", multiple=True, default=("b64", "b1024", "b8192"))
+@click.option(
+    "--subnets",
+    type=click.IntRange(min=1),
+    default=12,
+    show_default=True,
+    help="Random subnets per overlay.",
+)
+@click.option("--seed", default=0, show_default=True, help="Of the first subnet.")
+=======
 @click.command(help=kept(__doc__), context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--overlay",
@@ -224,6 +238,7 @@ def plot(comparisons: list[Comparison], path: Path) -> None:
 )
 @click.option("--subnets", default=12, show_default=True, help="Random subnets per overlay.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the first subnet.")
+>>>>>>> main
 @click.option("--full", is_flag=True, help="Also DeiT-Tiny's geometry, except at b64.")
 @click.option("--plot", "path", type=click.Path(path_type=Path), help="Draw the errors here.")
 @click.option("--rate", "rating", is_flag=True, help="Only the model's own speed.")
@@ -237,10 +252,12 @@ def main(
                 first, then = rates(name, space)
                 click.echo(f"{name:8} {space:20}{first:10,.0f}{then:8,.0f}")
         return
+    if path:
+        check_output(path)
+    overlays = {name: load_overlay(name) for name in names}
     comparisons = []
     click.echo("overlay       RTL     model   error   worst operation above 1 %      subnet")
-    for name in names:
-        overlay = load_overlay(name)
+    for name, overlay in overlays.items():
         work = [subnet(overlay, seed + s) for s in range(subnets)]
         if full and overlay.macs >= 1024:
             work += [

@@ -23,6 +23,10 @@ import click
 import numpy as np
 from helptext import kept
 
+from quasar_runtime.cli.verb import HELP_OPTIONS, Verb
+
+COUNT = click.IntRange(min=1)
+FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 CHILD = """
 import json, sys, time
 sys.path.insert(0, "benchmarks")
@@ -56,12 +60,22 @@ def measure(folder: Path, images: int, threads: int) -> dict[str, float]:
     """Seconds of the median image by kernel set."""
     environment = {**os.environ, "PYTHONPATH": str(folder.resolve())}
     command = [sys.executable, "-c", CHILD, str(images), str(threads)]
-    done = subprocess.run(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True, check=True
-    )
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise click.ClickException(f"{folder}: no measurement ({said[-1]}); build the engine there")
     return json.loads(done.stdout)
 
 
+<<<<<<< HEAD
+@click.command(cls=Verb, help=__doc__, context_settings=HELP_OPTIONS)
+@click.argument("folders", nargs=-1, required=True, type=FOLDER)
+@click.option("--rounds", type=COUNT, default=7, show_default=True)
+@click.option(
+    "--images", type=COUNT, default=40, show_default=True, help="Of each kernel set in a round."
+)
+@click.option("--threads", multiple=True, type=COUNT, default=(1, 2), show_default=True)
+=======
 @click.command(help=kept(__doc__), context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @click.option("--rounds", default=7, show_default=True, help="Turns of all builds.")
@@ -74,6 +88,7 @@ def measure(folder: Path, images: int, threads: int) -> dict[str, float]:
     show_default=True,
     help="Threads to measure with.",
 )
+>>>>>>> main
 def main(folders: tuple[Path, ...], rounds: int, images: int, threads: tuple[int, ...]) -> None:
     for count in threads:
         seen = [[measure(folder, images, count) for folder in folders] for _ in range(rounds)]

@@ -21,6 +21,7 @@ import click
 import numpy as np
 from helptext import kept
 
+from quasar_runtime.cli.verb import HELP_OPTIONS, Verb
 from quasar_runtime.compiler.compile import compile_model
 from quasar_runtime.devices.base import Job
 from quasar_runtime.devices.native.device import NativeDevice, available_kernels, peak_macs
@@ -30,6 +31,7 @@ from quasar_runtime.isa.program import Program
 from quasar_runtime.model.network import Model
 from quasar_runtime.model.synthetic import random_model
 
+COUNT = click.IntRange(min=1)
 GEOMETRIES = {"tiny": 3, "small": 6, "base": 12}
 """Heads of the DeiT models; width is 64 per head, MLP 256 per head, 12 blocks."""
 
@@ -117,6 +119,24 @@ def operations(program: Program, setting: Setting) -> None:
         click.echo(f"    {name:<10} {t * 1e6:8.0f} us {100 * t / total:5.1f} %  {rate}")
 
 
+<<<<<<< HEAD
+@click.command(cls=Verb, help=__doc__, context_settings=HELP_OPTIONS)
+@click.option("--geometry", "shape", type=click.Choice(list(GEOMETRIES)), default="tiny")
+@click.option("--model", help="A model of the zoo, or a file, instead of a geometry.")
+@click.option(
+    "--share8",
+    type=click.FloatRange(0, 1),
+    default=0.5,
+    show_default=True,
+    help="Share of 8-bit rows.",
+)
+@click.option("--overlay", default="b8192", show_default=True)
+@click.option("--kernels", multiple=True, help="Kernel sets; by default all but scalar.")
+@click.option("--threads", multiple=True, type=COUNT, default=(1, 2), show_default=True)
+@click.option(
+    "--rounds", type=COUNT, default=8, show_default=True, help="Turns of 8 images a setting."
+)
+=======
 @click.command(help=kept(__doc__), context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--geometry",
@@ -139,6 +159,7 @@ def operations(program: Program, setting: Setting) -> None:
     help="Threads to measure with.",
 )
 @click.option("--rounds", default=8, show_default=True, help="Turns of 8 images per setting.")
+>>>>>>> main
 @click.option("--table/--no-table", default=True, help="Show what each operation takes.")
 def main(
     shape: str,

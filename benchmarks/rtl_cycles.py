@@ -40,10 +40,12 @@ import click
 import numpy as np
 from helptext import kept
 
+from quasar_runtime.cli.verb import HELP_OPTIONS, Verb
 from quasar_runtime.compiler.compile import compile_model
 from quasar_runtime.devices.base import Job
 from quasar_runtime.devices.reference import executor as reference
 from quasar_runtime.devices.rtl.device import RtlDevice
+from quasar_runtime.files import check_output
 from quasar_runtime.isa import interface as hw
 from quasar_runtime.isa.interface import Opcode
 from quasar_runtime.isa.overlay import Overlay, load_overlay
@@ -280,7 +282,15 @@ def as_dict(run: Run) -> dict[str, object]:
     }
 
 
+<<<<<<< HEAD
+HELP = "\n\n".join(f"\b\n{part}" for part in (__doc__ or "").split("\n\n"))
+"""click leaves the line breaks of paragraphs that begin with a backspace."""
+
+
+@click.command(cls=Verb, help=HELP, context_settings=HELP_OPTIONS)
+=======
 @click.command(help=kept(__doc__), context_settings={"help_option_names": ["-h", "--help"]})
+>>>>>>> main
 @click.argument("models", nargs=-1)
 @click.option(
     "--overlay",
@@ -297,6 +307,8 @@ def as_dict(run: Run) -> dict[str, object]:
 def main(
     models: tuple[str, ...], overlays: tuple[str, ...], as_json: bool, timeline: Path | None
 ) -> None:
+    if timeline:
+        check_output(timeline)
     runs = []
     for overlay in overlays:
         for model in models or ("deit-tiny:4", "deit-tiny:8"):

@@ -51,7 +51,8 @@ def bench(
 ) -> None:
     """Measure latency, throughput and the time of every operation.
 
-    Runs on IMAGE, files or folders, or on a synthetic photo of 500 x 375 pixels.
+    Runs on IMAGE, files or folders, or on a synthetic photo of 500 x 375 pixels. A picture that
+    cannot be read is reported and left out.
     """
     from quasar_runtime.images.prepare import expand
     from quasar_runtime.measure.bench import measure, steps
@@ -66,6 +67,8 @@ def bench(
         out.bar(steps(runs, warmup), "runs") as step,
     ):
         found = measure(session, list(expand(images)), runs=runs, warmup=warmup, each=step)
+    for _, why in found.failed:
+        print_error(why)
     try:
         _print(found, out)
     finally:  # neither is lost with the other
@@ -73,7 +76,7 @@ def bench(
             from quasar_runtime.measure.trace import write_trace
 
             write_trace(kept, found.runs, found.device)
-    if kept != trace:
+    if kept != trace or found.failed:
         click.get_current_context().exit(BAD_INPUT)
 
 

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from quasar_runtime.cycles.predict import DDR, Ddr
 from quasar_runtime.errors import QuasarError
-from quasar_runtime.files import read_text
+from quasar_runtime.files import read_object
 from quasar_runtime.isa.interface import HEAD_DIM, MAX_CHANNELS, MAX_TOKENS
 from quasar_runtime.isa.overlay import Overlay, parse_overlay
 from quasar_runtime.resources import data_folder
@@ -217,11 +217,15 @@ def read_reports(root: Path | None = None) -> list[Report]:
     Only the reports of the RTL that most of them are of count: when the RTL changes, not all are
     made again at once. AreaError when there are too few, or one is malformed.
     """
+
+    def read(path: Path) -> dict[str, Any]:
+        return read_object(path, "is not a synthesis report", "make it again", AreaError)
+
     overlays = root / "overlays" if root else data_folder("overlays")
-    found = [(path, _json(path)) for path in sorted(overlays.glob("*/synth.json"))]
+    found = [(path, read(path)) for path in sorted(overlays.glob("*/synth.json"))]
     shapes = (root / "hw_src" if root else data_folder("hw_src")) / "synth" / "shapes.json"
     if shapes.is_file():
-        found += [(shapes, shape) for shape in _json(shapes).get("shapes", ())]
+        found += [(shapes, shape) for shape in read(shapes).get("shapes", ())]
     reports = [(data.get("rtl"), _report(path, data)) for path, data in found]
     newest, _ = Counter(rtl for rtl, _ in reports).most_common(1)[0] if reports else (None, 0)
     chosen = [report for rtl, report in reports if rtl == newest]
@@ -232,16 +236,6 @@ def read_reports(root: Path | None = None) -> list[Report]:
             f"takes {least}; make more by hw_src/synth/shapes.py"
         )
     return chosen
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(read_text(path, AreaError))
-    except (ValueError, RecursionError) as e:
-        raise AreaError(f"{path} is not a synthesis report ({e}); make it again") from None
-    if not isinstance(value, dict):
-        raise AreaError(f"{path} is not a synthesis report (no object); make it again")
-    return value
 
 
 def _report(path: Path, data: Mapping[str, Any]) -> Report:

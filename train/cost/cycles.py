@@ -6,15 +6,13 @@ asks this thousands of times.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from quasar_runtime.cycles.predict import DDR, Ddr, operations, operations_cycles
 from quasar_runtime.cycles.predict import Block as Work
-from quasar_runtime.files import read_text
+from quasar_runtime.files import parse_json, read_text
 from quasar_runtime.isa.interface import HEAD_DIM, PATCH, PATCH_CHANNELS
 from quasar_runtime.isa.overlay import Overlay
 from quasar_runtime.isa.program import region_words
@@ -150,8 +148,6 @@ def read_subnet(path: Path) -> Subnet:
     SpaceError when it is neither.
     """
     text = read_text(path, SpaceError, MOST_SUBNET)
-    try:
-        data: Any = json.loads(text)
-    except (ValueError, RecursionError) as e:
-        raise SpaceError(f"{path} is not a subnet's JSON ({e}); give what a search wrote") from None
+    said = f"{path} is not a subnet's JSON"
+    data = parse_json(text, said, "give what a search wrote", SpaceError)
     return Subnet.from_dict(data["subnet"] if isinstance(data, dict) and "subnet" in data else data)

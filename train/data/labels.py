@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from quasar_runtime.errors import DataError
-from quasar_runtime.files import read_text
+from quasar_runtime.files import parse_json, read_text
 from quasar_runtime.model.validate import MAX_LABEL, MAX_WNID, shown
 
 from . import LABELS_FILE
@@ -22,13 +21,8 @@ def load_labels(path: Path) -> Labels:
     DataError when it is anything else, or holds what a model file may not: an empty, repeated or
     too long wnid or name, or one with control characters.
     """
-    text = read_text(path)
-    try:
-        entries = json.loads(text)
-    except (ValueError, RecursionError) as e:
-        raise DataError(
-            f"{path} is not a labels file ({e}); expected a JSON list of index, wnid, name"
-        ) from None
+    said = f"{path} is not a labels file"
+    entries = parse_json(read_text(path), said, "expected a JSON list of index, wnid, name")
     if not isinstance(entries, list) or not entries:
         raise DataError(
             f"{path} is not a labels file ({shown(entries)}); expected a JSON list of index, wnid, "
