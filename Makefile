@@ -2,7 +2,8 @@
 # make test    everything the tests need, then lint, types and all tests (TRAIN=0: without PyTorch)
 # make test-quick  what neither simulates nor trains: a minute or two, while working
 # make test-cpus   the tests of training and export again, as other processors compute
-# Both install the system packages that are missing; DEPS=no forbids it and names them.
+# make docs    the documentation as a site in build/site
+# The first two install the system packages that are missing; DEPS=no forbids it and names them.
 PYTHON ?= python3
 DEPS   ?= yes
 TRAIN  ?= 1
@@ -34,7 +35,7 @@ lint: $(TESTED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run --Werror quasar_runtime/devices/native/*/*.[ch] tests/runtime/*/*.c tools/campaigns/*/*.c
-	$(BIN)/mypy $$($(BIN)/python -c $(TYPES_OF))
+	$(BIN)/mypy $$($(BIN)/python -c $(TYPES_OF)) $(if $(filter 0,$(TRAIN)),-p quasar_runtime)
 
 unit: $(TESTED)
 	$(BIN)/python -m pytest -n 2
@@ -83,7 +84,15 @@ interface: $(VENV)/installed
 
 # The models of model_zoo/ from the published checkpoints and calibration images in ../shared/data.
 zoo: $(VENV)/installed-test
-	$(BIN)/python -m train.zoo
+	$(BIN)/quasar-train zoo
+
+# The documentation as a site in build/site, every link checked; and the pictures in it and in README.
+.PHONY: docs pictures
+docs: $(VENV)/installed-docs
+	PYTHONPATH=. NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+	@echo "build/site/index.html; with search: $(BIN)/python -m http.server -d build/site"
+pictures: $(VENV)/installed
+	$(BIN)/python -m tools.pictures
 
 # Run the notebooks again and keep what they show.
 notebooks: $(VENV)/installed-test
@@ -106,6 +115,10 @@ $(VENV)/installed-test: $(VENV)/installed | test-tools
 
 $(VENV)/installed-test-without-torch: $(VENV)/installed | test-tools
 	$(PIP) -e '.[test,search,rtl,notebook]'
+	@touch $@
+
+$(VENV)/installed-docs: $(VENV)/installed
+	$(PIP) -e '.[docs]'
 	@touch $@
 
 $(VENV)-numpy1/installed: $(TESTED)

@@ -1,10 +1,10 @@
-"""From command to answer, cold: wall time and peak memory of `quasar-infer` in new processes.
+"""Cold start: wall time and peak memory of `quasar-infer` in new processes.
 
     python benchmarks/cold_start.py --runs 15 examples/chelsea.jpg
 
-Measured against an interpreter that only imports numpy and Pillow, the two in turns, so that both
-see the same machine. Medians; the memory is the process's peak resident set. Cold means a new
-process: the files are in the page cache from the second run on.
+The baseline is an interpreter that only imports numpy and Pillow. The two run in turns, so that
+both meet the same machine. Figures are medians; memory is the peak resident set of a process. Cold
+means a new process: from the second run on its files are in the page cache.
 """
 
 from __future__ import annotations
@@ -39,9 +39,15 @@ def measure(command: list[str]) -> tuple[float, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Measure the cold start of quasar-infer.")
-    parser.add_argument("image", nargs="?", default=str(ROOT / "examples/chelsea.jpg"))
-    parser.add_argument("--model", default="q-vit-160fps", help="model (default: %(default)s)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "image", nargs="?", default=str(ROOT / "examples/chelsea.jpg"), help="picture"
+    )
+    parser.add_argument(
+        "--model", default="q-vit-160fps", help="model of the zoo or file (default: %(default)s)"
+    )
     parser.add_argument("--device", default="auto", help="device (default: %(default)s)")
     parser.add_argument("--runs", type=int, default=11, help="runs of each (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print JSON")

@@ -1,15 +1,15 @@
-"""Quasar's native engine beside OpenVINO's and ONNX Runtime's int8 of the same network.
+"""Images per second of the native engine, OpenVINO and ONNX Runtime on one network in int8.
 
     pip install -e . -r benchmarks/requirements.txt
     python benchmarks/compare_runtimes.py ../shared/data/deit_tiny_patch16_224.safetensors \\
         --model deit-tiny-w8
 
-Single images, input ready in memory, answers as logits; the same number of threads for all. Every
-contender lives in a process of its own and waits on a pipe while the others run; each round times
-all of them one after another, so that a slow moment of the machine hits all alike. Printed are the
-median over the rounds of each round's median, and the median of the rounds' ratios. The int8 models
-of OpenVINO (NNCF, transformer preset) and ONNX Runtime are calibrated on random input: the figures
-are about speed.
+Each contender classifies single images from memory to logits, with the same number of threads, in
+a process of its own that waits on a pipe while the others run. Each round times all of them one
+after another, so that a slow moment of the machine hits all alike. Printed are the median over the
+rounds of each round's median, and the median of the rounds' ratios. The int8 models of OpenVINO
+(NNCF, transformer preset) and ONNX Runtime are calibrated on random input: only their speed is
+measured.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ def contenders(folder: Path, model: str, threads: int) -> dict[str, tuple[object
 
 
 def compare(folder: Path, model: str, threads: int, rounds: int, images: int) -> dict[str, object]:
-    """Images a second of every contender and its ratio to 'quasar' (quasar / contender)."""
+    """Images per second of every contender, and how many times faster 'quasar' is."""
     context = multiprocessing.get_context("spawn")
     workers = {}
     for name, (maker, arguments) in contenders(folder, model, threads).items():
@@ -188,12 +188,27 @@ def compare(folder: Path, model: str, threads: int, rounds: int, images: int) ->
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("checkpoint", type=Path, help="the float network, timm's names")
-    parser.add_argument("--model", default="deit-tiny-w8", help="Quasar's model of that network")
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--images", type=int, default=20, help="a contender and round")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("checkpoint", type=Path, help="the float network, under timm's names")
+    parser.add_argument(
+        "--model",
+        default="deit-tiny-w8",
+        help="the zoo's model of that network (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--threads", type=int, nargs="+", default=[1, 2], help="threads to measure with"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=9, help="turns of all contenders (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--images",
+        type=int,
+        default=20,
+        help="images per contender and round (default: %(default)s)",
+    )
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     options = parser.parse_args()
     sys.path.insert(0, str(Path(__file__).parent))
@@ -207,7 +222,7 @@ def main() -> None:
         maker.start()
         maker.join()
         if maker.exitcode:
-            raise SystemExit("the int8 models could not be made")
+            raise SystemExit(maker.exitcode)  # it has said why
         for threads in options.threads:
             figures = compare(folder, options.model, threads, options.rounds, options.images)
             result[f"{threads} threads"] = figures
@@ -224,8 +239,13 @@ def main() -> None:
 
 def make_models_here(checkpoint: Path, folder: Path) -> None:
     """make_models in a fresh interpreter, which does not have this folder on its path."""
+    from safetensors import SafetensorError
+
     sys.path.insert(0, str(Path(__file__).parent))
-    make_models(checkpoint, folder)
+    try:
+        make_models(checkpoint, folder)
+    except (ImportError, OSError, SafetensorError) as e:
+        raise SystemExit(f"Error: the int8 models of {checkpoint} cannot be made: {e}") from None
 
 
 if __name__ == "__main__":

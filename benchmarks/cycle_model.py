@@ -1,17 +1,17 @@
-"""The cycle model beside the RTL: random subnets, whole images, in simulation.
+"""Error of the cycle model against the simulated RTL, on whole images of random subnets.
 
-    python benchmarks/cycle_model.py                              36 subnets, 12 an overlay
+    python benchmarks/cycle_model.py                              36 subnets, 12 per overlay
     python benchmarks/cycle_model.py --overlay b1024 --subnets 4 --seed 7
     python benchmarks/cycle_model.py --full --plot docs/cycle_model.svg
-    python benchmarks/cycle_model.py --rate                       subnets/s of the model alone, by
-                                                                  space (train/spaces)
+    python benchmarks/cycle_model.py --rate                       speed of the model alone, subnets
+                                                                  per second for each search space
 
 Subnets differ in image size, width, depth, heads, MLP widths, classes and share of 8-bit rows of
-each matrix; images are small, so that a subnet takes seconds. --full adds DeiT-Tiny's geometry at
-224 pixels, all rows 4-bit and all 8-bit. For each subnet the table has the error of the whole image
-and the largest error of an operation that takes more than 1 % of the time. The command fails when
-an image is off by more than 3 % or such an operation by more than 10 %. The memory is the default
-of both: 150 cycles, 12 GB/s, 8.5 GB/s a port. The plot needs matplotlib.
+each matrix. Images are small, so that a subnet takes seconds. --full adds DeiT-Tiny's geometry at
+224 pixels, all rows 4-bit and all 8-bit. The table has one line per subnet: the error of the whole
+image, and the largest error of an operation that takes more than 1 % of the time. The command fails
+when an image is off by more than 3 %, or such an operation by more than 10 %. Both use the default
+memory: 150 cycles latency, 12 GB/s, 8.5 GB/s per port. --plot needs matplotlib.
 """
 
 from __future__ import annotations
@@ -25,12 +25,15 @@ from pathlib import Path
 
 import click
 import numpy as np
+from helptext import kept
 
+from quasar_runtime.cli.verb import HELP_OPTIONS, Verb
 from quasar_runtime.compiler.compile import compile_model
 from quasar_runtime.cycles.predict import Cycles, program_cycles
 from quasar_runtime.devices.base import Job
 from quasar_runtime.devices.rtl.device import RtlDevice
 from quasar_runtime.errors import CompileError
+from quasar_runtime.files import check_output
 from quasar_runtime.isa import interface as hw
 from quasar_runtime.isa.interface import Opcode
 from quasar_runtime.isa.overlay import Overlay, load_overlay, overlay_names
@@ -147,8 +150,10 @@ def measure(overlay: Overlay, program: Program, what: str) -> Comparison:
 
 
 def rates(overlay: str, space: str, count: int = 2000) -> tuple[float, float]:
-    """Random subnets of a space that a search rates in a second of one core, no two alike: the
-    first 500 in a new process, and so many after those."""
+    """Subnets per second of one core: the first 500 of a new process, and `count` after those.
+
+    All are different random subnets of the space, as in a search.
+    """
     with get_context("spawn").Pool(1) as pool:
         return pool.apply(_rates, (overlay, space, count))
 
@@ -210,10 +215,30 @@ def plot(comparisons: list[Comparison], path: Path) -> None:
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
-@click.command(help=__doc__)
+<<<<<<< HEAD
+@click.command(cls=Verb, help=__doc__, context_settings=HELP_OPTIONS)
 @click.option("--overlay", "names", multiple=True, default=("b64", "b1024", "b8192"))
-@click.option("--subnets", default=12, show_default=True, help="Random subnets an overlay.")
+@click.option(
+    "--subnets",
+    type=click.IntRange(min=1),
+    default=12,
+    show_default=True,
+    help="Random subnets per overlay.",
+)
 @click.option("--seed", default=0, show_default=True, help="Of the first subnet.")
+=======
+@click.command(help=kept(__doc__), context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--overlay",
+    "names",
+    multiple=True,
+    default=("b64", "b1024", "b8192"),
+    show_default=True,
+    help="Overlays to compare on.",
+)
+@click.option("--subnets", default=12, show_default=True, help="Random subnets per overlay.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the first subnet.")
+>>>>>>> main
 @click.option("--full", is_flag=True, help="Also DeiT-Tiny's geometry, except at b64.")
 @click.option("--plot", "path", type=click.Path(path_type=Path), help="Draw the errors here.")
 @click.option("--rate", "rating", is_flag=True, help="Only the model's own speed.")
@@ -227,10 +252,12 @@ def main(
                 first, then = rates(name, space)
                 click.echo(f"{name:8} {space:20}{first:10,.0f}{then:8,.0f}")
         return
+    if path:
+        check_output(path)
+    overlays = {name: load_overlay(name) for name in names}
     comparisons = []
     click.echo("overlay       RTL     model   error   worst operation above 1 %      subnet")
-    for name in names:
-        overlay = load_overlay(name)
+    for name, overlay in overlays.items():
         work = [subnet(overlay, seed + s) for s in range(subnets)]
         if full and overlay.macs >= 1024:
             work += [

@@ -1,12 +1,10 @@
-"""Does decoding pictures in processes beat decoding them in threads?
+"""Pictures per second that threads and processes decode, resize and crop.
 
     python benchmarks/decoding.py
 
-Session.stream decodes in threads. Python code in a thread holds the interpreter lock, so that
-threads would share one core if decoding were Python; in fact Pillow decodes and resizes in C,
-without the lock. Printed are pictures a second (decoding, resizing and cropping) by number and kind
-of workers, and the share of the time that is spent in those two calls. The picture is `quasar
-bench`'s.
+Session.stream decodes in threads. Pillow decodes and resizes in C without the interpreter lock, so
+threads can use several cores. Printed are pictures per second by kind and number of workers, and
+the share of the time spent in Pillow's C code. The picture is that of `quasar bench`.
 """
 
 from __future__ import annotations
@@ -19,8 +17,10 @@ from time import perf_counter
 from typing import Any
 
 import click
+from helptext import kept
 from PIL import Image, ImageFile
 
+from quasar_runtime.cli.verb import HELP_OPTIONS, Verb
 from quasar_runtime.images.prepare import load_image
 from quasar_runtime.images.preprocessing import Preprocessing
 from quasar_runtime.measure.bench import synthetic_jpeg
@@ -31,20 +31,25 @@ MODEL = "q-vit-160fps"
 
 @lru_cache
 def _given() -> tuple[bytes, Preprocessing]:
-    """The picture and what to do with it, made once a process."""
+    """The picture and what to do with it, made once per process."""
     return synthetic_jpeg(), load_model(MODEL).preprocessing
 
 
 def decode(times: int) -> None:
-    """Decode the picture so often."""
+    """Decode the picture a number of times."""
     picture, preprocessing = _given()
     for _ in range(times):
         load_image(picture, preprocessing)
 
 
 def rate(pool: Executor, workers: int, pictures: int) -> float:
+<<<<<<< HEAD
     """Pictures a second of a pool, whose workers are warm."""
+    each = max(1, pictures // workers)
+=======
+    """Pictures per second of a pool of warm workers."""
     each = pictures // workers
+>>>>>>> main
     list(pool.map(decode, [1] * workers))
     begin = perf_counter()
     list(pool.map(decode, [each] * workers))
@@ -76,10 +81,20 @@ def unlocked_share(pictures: int) -> float:
         ImageFile.ImageFile.load, Image.Image.resize = kept  # type: ignore[method-assign]
 
 
-@click.command()
+<<<<<<< HEAD
+@click.command(cls=Verb, context_settings=HELP_OPTIONS)
+@click.option(
+    "--pictures",
+    type=click.IntRange(min=1),
+    default=300,
+    show_default=True,
+    help="Pictures for each figure.",
+)
+=======
+@click.command(help=kept(__doc__), context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--pictures", default=300, show_default=True, help="Pictures for each figure.")
+>>>>>>> main
 def main(pictures: int) -> None:
-    """Print pictures a second by number and kind of workers."""
     click.echo(f"{unlocked_share(pictures):.1%} of the time without the interpreter lock")
     for workers in sorted({1, 2, os.cpu_count() or 1}):
         with ThreadPoolExecutor(workers) as threads, ProcessPoolExecutor(workers) as processes:

@@ -1,4 +1,4 @@
-"""A timm-style ViT/DeiT checkpoint as an ONNX graph, for the runtimes we compare with."""
+"""A ViT or DeiT checkpoint under timm's names as a float ONNX graph, for compare_runtimes.py."""
 
 from __future__ import annotations
 

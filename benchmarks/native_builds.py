@@ -1,14 +1,14 @@
-"""Several builds of the native device side by side: other commits, other compilers.
+"""Time per image of several builds of the native device: other commits, other compilers.
 
     git worktree add ../before 49689e4
     (cd ../before && python setup.py -q build_ext --inplace)
     git worktree add ../clang && (cd ../clang && CC=clang python setup.py -q build_ext --inplace)
     python benchmarks/native_builds.py ../before . ../clang
 
-The first folder is what the others are compared with. Each round measures all of them one after the
-other, each in a process of its own: with one thread the CPU time of an image, so that other work on
-the machine counts little, with more the time that passed. The ratio is the median over the rounds
-of the one build's median image to the first's in the same round; below 1 is faster.
+The first folder is the baseline. Each round measures all builds one after another, each in a
+process of its own. With one thread the time is the CPU time of an image, so that other work on the
+machine counts little; with several threads it is wall time. The ratio is the median over the
+rounds of a build's median image to the baseline's in the same round: below 1 is faster.
 """
 
 from __future__ import annotations
@@ -21,7 +21,12 @@ from pathlib import Path
 
 import click
 import numpy as np
+from helptext import kept
 
+from quasar_runtime.cli.verb import HELP_OPTIONS, Verb
+
+COUNT = click.IntRange(min=1)
+FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 CHILD = """
 import json, sys, time
 sys.path.insert(0, "benchmarks")
@@ -55,17 +60,35 @@ def measure(folder: Path, images: int, threads: int) -> dict[str, float]:
     """Seconds of the median image by kernel set."""
     environment = {**os.environ, "PYTHONPATH": str(folder.resolve())}
     command = [sys.executable, "-c", CHILD, str(images), str(threads)]
-    done = subprocess.run(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True, check=True
-    )
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise click.ClickException(f"{folder}: no measurement ({said[-1]}); build the engine there")
     return json.loads(done.stdout)
 
 
-@click.command(help=__doc__, context_settings={"help_option_names": ["-h", "--help"]})
+<<<<<<< HEAD
+@click.command(cls=Verb, help=__doc__, context_settings=HELP_OPTIONS)
+@click.argument("folders", nargs=-1, required=True, type=FOLDER)
+@click.option("--rounds", type=COUNT, default=7, show_default=True)
+@click.option(
+    "--images", type=COUNT, default=40, show_default=True, help="Of each kernel set in a round."
+)
+@click.option("--threads", multiple=True, type=COUNT, default=(1, 2), show_default=True)
+=======
+@click.command(help=kept(__doc__), context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
-@click.option("--rounds", default=7, show_default=True)
-@click.option("--images", default=40, show_default=True, help="Of each kernel set in a round.")
-@click.option("--threads", multiple=True, type=int, default=(1, 2), show_default=True)
+@click.option("--rounds", default=7, show_default=True, help="Turns of all builds.")
+@click.option("--images", default=40, show_default=True, help="Images per kernel set and round.")
+@click.option(
+    "--threads",
+    multiple=True,
+    type=int,
+    default=(1, 2),
+    show_default=True,
+    help="Threads to measure with.",
+)
+>>>>>>> main
 def main(folders: tuple[Path, ...], rounds: int, images: int, threads: tuple[int, ...]) -> None:
     for count in threads:
         seen = [[measure(folder, images, count) for folder in folders] for _ in range(rounds)]

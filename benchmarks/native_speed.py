@@ -1,14 +1,14 @@
-"""Speed of the native device: images/s, what each operation takes, and the share of the peak.
+"""Speed of the native device: images per second, time of each operation, share of the peak.
 
     python benchmarks/native_speed.py                       DeiT-Tiny's geometry, all kernel sets
     python benchmarks/native_speed.py --geometry small --kernels amx --threads 1
     python benchmarks/native_speed.py --model q-vit-160fps  a model of the zoo
 
-The geometries have random weights: the engine's speed does not depend on their values. Settings are
-measured in turns of some images, the first of each left out, so that whatever else the machine does
-hits all of them alike and each finds its own data in the caches.
-The peak is that of one core, by a loop of the kernel set's dot products on registers alone; next to
-it stands vpdpbusd's, for sets that go beyond it.
+Geometries have random weights: the engine's speed does not depend on values. Settings take turns
+of a few images, the first of each not counted, so that other work on the machine hits all alike
+and each finds its own data in the caches. The peak is that of one core, measured with the kernel
+set's dot products on registers alone. For sets beyond vpdpbusd, the share of vpdpbusd's peak
+stands beside it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from dataclasses import dataclass, field
 
 import click
 import numpy as np
+from helptext import kept
 
+from quasar_runtime.cli.verb import HELP_OPTIONS, Verb
 from quasar_runtime.compiler.compile import compile_model
 from quasar_runtime.devices.base import Job
 from quasar_runtime.devices.native.device import NativeDevice, available_kernels, peak_macs
@@ -29,11 +31,12 @@ from quasar_runtime.isa.program import Program
 from quasar_runtime.model.network import Model
 from quasar_runtime.model.synthetic import random_model
 
+COUNT = click.IntRange(min=1)
 GEOMETRIES = {"tiny": 3, "small": 6, "base": 12}
-"""Heads of the DeiT models; width is 64 a head, MLP 256 a head, 12 blocks."""
+"""Heads of the DeiT models; width is 64 per head, MLP 256 per head, 12 blocks."""
 
 TURN = 8
-"""Images that a setting is measured on before it is another's turn."""
+"""Images of a setting before it is another's turn."""
 
 
 @dataclass
@@ -116,14 +119,47 @@ def operations(program: Program, setting: Setting) -> None:
         click.echo(f"    {name:<10} {t * 1e6:8.0f} us {100 * t / total:5.1f} %  {rate}")
 
 
-@click.command(help=__doc__, context_settings={"help_option_names": ["-h", "--help"]})
+<<<<<<< HEAD
+@click.command(cls=Verb, help=__doc__, context_settings=HELP_OPTIONS)
 @click.option("--geometry", "shape", type=click.Choice(list(GEOMETRIES)), default="tiny")
 @click.option("--model", help="A model of the zoo, or a file, instead of a geometry.")
-@click.option("--share8", default=0.5, show_default=True, help="Share of 8-bit rows.")
+@click.option(
+    "--share8",
+    type=click.FloatRange(0, 1),
+    default=0.5,
+    show_default=True,
+    help="Share of 8-bit rows.",
+)
 @click.option("--overlay", default="b8192", show_default=True)
 @click.option("--kernels", multiple=True, help="Kernel sets; by default all but scalar.")
-@click.option("--threads", multiple=True, type=int, default=(1, 2), show_default=True)
-@click.option("--rounds", default=8, show_default=True, help="Turns of 8 images a setting.")
+@click.option("--threads", multiple=True, type=COUNT, default=(1, 2), show_default=True)
+@click.option(
+    "--rounds", type=COUNT, default=8, show_default=True, help="Turns of 8 images a setting."
+)
+=======
+@click.command(help=kept(__doc__), context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--geometry",
+    "shape",
+    type=click.Choice(list(GEOMETRIES)),
+    default="tiny",
+    show_default=True,
+    help="A DeiT geometry.",
+)
+@click.option("--model", help="A model of the zoo, or a file, instead of a geometry.")
+@click.option("--share8", default=0.5, show_default=True, help="Share of 8-bit rows.")
+@click.option("--overlay", default="b8192", show_default=True, help="To compile for.")
+@click.option("--kernels", multiple=True, help="Kernel sets; by default all but scalar.")
+@click.option(
+    "--threads",
+    multiple=True,
+    type=int,
+    default=(1, 2),
+    show_default=True,
+    help="Threads to measure with.",
+)
+@click.option("--rounds", default=8, show_default=True, help="Turns of 8 images per setting.")
+>>>>>>> main
 @click.option("--table/--no-table", default=True, help="Show what each operation takes.")
 def main(
     shape: str,
@@ -149,7 +185,7 @@ def main(
         for setting in settings.values():
             setting.turn()
     vpdpbusd = peak_macs("avx512vnni")
-    click.echo(f"{model or 'DeiT-' + shape}: {total / 1e9:.3f} GMAC an image")
+    click.echo(f"{model or 'DeiT-' + shape}: {total / 1e9:.3f} GMAC per image")
     for (name, count), setting in settings.items():
         middle, best = np.median(setting.seconds), min(setting.seconds)
         peak = peak_macs(name)

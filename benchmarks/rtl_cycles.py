@@ -1,4 +1,4 @@
-"""Cycles of whole images on the accelerator's RTL in simulation, and where they go.
+"""Cycles of whole images on the simulated RTL, and what takes them.
 
     python benchmarks/rtl_cycles.py                               DeiT-Tiny, 4-bit and 8-bit, b1024
     python benchmarks/rtl_cycles.py deit-tiny:4 --overlay b8192
@@ -10,21 +10,21 @@ or vit-2.25g (2.25 GMAC: 256 wide, 4 heads, MLP 1,120, 12 blocks) with :4 (all r
 4-bit), :8 (8-bit) or :half. Every image's logits are compared with the reference. Cycles are those
 of the CYCLES register, START to interrupt.
 
-Useful are the multiply-accumulates that the network asks for, in 4-bit ones, an 8-bit one counting
-two; the peak is TOKENS * ROWS * DEPTH a cycle. The table of what the other cycles are adds up:
+Utilisation = required 4-bit MACs / peak. An 8-bit MAC counts as two; the peak is TOKENS * ROWS *
+DEPTH per cycle. The other cycles, which the table sums by cause:
 
     padding             array cycles on tokens of a tile that do not exist (CLS alone is one of
-                        TOKENS), on the last group's missing rows, on attention's keys rounded up
+                        TOKENS), on missing rows of the last group, on attention's keys rounded up
     epilogue            groups whose results leave more slowly than the next tile is computed
-    linear, layernorm   what else LINEAR and LAYERNORM, which overlap, take beyond array cycles
-    one token           the same of operations on CLS alone, where a group is one tile: waiting for
-                        weights, row parameters and results, group by group
-    attention           of ATTENTION what is no array cycle: first K and V, softmax, drain
+    linear, layernorm   other cycles of LINEAR and LAYERNORM, which overlap
+    one token           the same for operations on CLS alone, where a group is one tile: waiting
+                        for weights, row parameters and results, group by group
+    attention           ATTENTION without array cycles: first K and V, softmax, drain
     load                whole operations; LOAD_IMAGE and LOAD_RESIDUAL overlap
     store, end, gaps    STORE, END's wait for all writes, and the cycles between operations
 
-An operation's cycles are those from the end of the one before, or from its own begin if that is
-later: where a LINEAR runs beside the LAYERNORM before it, they are fewer than its array cycles.
+An operation's cycles begin at the end of the one before, or at its own begin if that is later. So a
+LINEAR that overlaps the LAYERNORM before it has fewer cycles than its array needs.
 """
 
 from __future__ import annotations
@@ -38,11 +38,14 @@ from pathlib import Path
 
 import click
 import numpy as np
+from helptext import kept
 
+from quasar_runtime.cli.verb import HELP_OPTIONS, Verb
 from quasar_runtime.compiler.compile import compile_model
 from quasar_runtime.devices.base import Job
 from quasar_runtime.devices.reference import executor as reference
 from quasar_runtime.devices.rtl.device import RtlDevice
+from quasar_runtime.files import check_output
 from quasar_runtime.isa import interface as hw
 from quasar_runtime.isa.interface import Opcode
 from quasar_runtime.isa.overlay import Overlay, load_overlay
@@ -51,7 +54,7 @@ from quasar_runtime.model.network import Model
 from quasar_runtime.model.synthetic import random_model
 
 GEOMETRIES = {"deit-tiny": (3, 768), "deit-small": (6, 1536), "vit-2.25g": (4, 1120)}
-"""Heads and MLP width; width is 64 a head, 12 blocks."""
+"""Heads and MLP width; width is 64 per head, 12 blocks."""
 SHARES = {"4": 0.0, "8": 1.0, "half": 0.5}
 CAUSES = (
     "useful",
@@ -279,18 +282,33 @@ def as_dict(run: Run) -> dict[str, object]:
     }
 
 
+<<<<<<< HEAD
 HELP = "\n\n".join(f"\b\n{part}" for part in (__doc__ or "").split("\n\n"))
 """click leaves the line breaks of paragraphs that begin with a backspace."""
 
 
-@click.command(help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=Verb, help=HELP, context_settings=HELP_OPTIONS)
+=======
+@click.command(help=kept(__doc__), context_settings={"help_option_names": ["-h", "--help"]})
+>>>>>>> main
 @click.argument("models", nargs=-1)
-@click.option("--overlay", "overlays", multiple=True, default=("b1024",), show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Every operation, as JSON.")
-@click.option("--timeline", type=click.Path(path_type=Path), help="Draw the last run as SVG.")
+@click.option(
+    "--overlay",
+    "overlays",
+    multiple=True,
+    default=("b1024",),
+    show_default=True,
+    help="To simulate.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print every operation as JSON.")
+@click.option(
+    "--timeline", type=click.Path(path_type=Path), help="Draw the last run as SVG to this file."
+)
 def main(
     models: tuple[str, ...], overlays: tuple[str, ...], as_json: bool, timeline: Path | None
 ) -> None:
+    if timeline:
+        check_output(timeline)
     runs = []
     for overlay in overlays:
         for model in models or ("deit-tiny:4", "deit-tiny:8"):

@@ -1,6 +1,6 @@
-"""An image's operations over time as SVG: the whole run, its begin and its end enlarged.
+"""An SVG of an image's operations over time: the whole run, its begin and its end enlarged.
 
-`draw` takes a run as benchmarks/rtl_cycles.py prints it with --json.
+`draw` takes one run of `benchmarks/rtl_cycles.py --json`.
 """
 
 from __future__ import annotations

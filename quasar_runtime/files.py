@@ -8,6 +8,7 @@ a bad picture is an ImageError and a bad labels file a DataError.
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
@@ -15,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from quasar_runtime.errors import DataError, QuasarError, did_you_mean, printable
 
@@ -115,6 +116,28 @@ def read_text(path: AnyPath, error: type[QuasarError] = DataError, most: int = M
         raise error(
             f"{_shown(path)}: not UTF-8 text (byte {e.start} is {data[e.start]:#04x})"
         ) from None
+
+
+def parse_json(
+    text: str | bytes, said: str, remedy: str, error: type[QuasarError] = DataError
+) -> Any:
+    """A JSON value. Raises `error`, 'SAID (why); REMEDY', for what is none or nested too deeply."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as e:
+        raise error(f"{said} ({e}); {remedy}") from None
+
+
+def read_object(
+    path: AnyPath, wrong: str, remedy: str, error: type[QuasarError] = DataError
+) -> dict[str, Any]:
+    """A JSON object of a file. Raises `error`, 'PATH WRONG (why); REMEDY', for anything else, and
+    as `read_text` does."""
+    said = f"{_shown(path)} {wrong}"
+    value = parse_json(read_text(path, error), said, remedy, error)
+    if not isinstance(value, dict):
+        raise error(f"{said} (no JSON object); {remedy}")
+    return value
 
 
 def list_files(folder: AnyPath, wanted: Callable[[str], bool]) -> Listing:

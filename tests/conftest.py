@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 
 import pytest
@@ -14,6 +15,16 @@ THREADS = int(os.environ.setdefault("OMP_NUM_THREADS", "1"))
 # that: the tests of Ctrl-C and of a closed terminal would wait for a signal that never comes.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+# On an emulated processor (tools/board/arm64.sh) a process takes tens of times as long: PATIENCE
+# multiplies the limits within which one that a test started has to end.
+if PATIENCE := float(os.environ.get("PATIENCE", "0")):
+    communicate = subprocess.Popen.communicate
+
+    def communicate_patiently(process, input=None, timeout=None):
+        return communicate(process, input, timeout and timeout * PATIENCE)
+
+    subprocess.Popen.communicate = communicate_patiently
 
 SLOW = (
     *("test_rtl_", "test_cycles", "test_simulation", "test_vivado", "test_board_rtl"),

@@ -3,6 +3,7 @@
 
     tools/bare_system.py bookworm trixie forky      # make infer, in every way
     tools/bare_system.py trixie --test TRAIN=0      # and `make test TRAIN=0`, as root and as a user
+    tools/bare_system.py forky --who root           # only as root
 
 A bare system is what debootstrap makes (variant minbase), with make and git, in a chroot. It gets a
 clone of this checkout's HEAD: what is not committed is not tried. Apt's mirror and pip's settings
@@ -13,12 +14,13 @@ print, then a table; exits with 1 if a command did not do what it should.
 import argparse
 import ast
 import os
+import platform
 import re
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -162,26 +164,33 @@ def carried() -> tuple[dict[str, str], list[Path], list[Path]]:
     return environment, sorted(folders), sorted(files)
 
 
-def mirror() -> tuple[str, str]:
-    """This machine's mirror of its own distribution, and the components it takes from there."""
-    release = dict(
-        line.split("=", 1)
-        for line in Path("/etc/os-release").read_text().splitlines()
-        if "=" in line
+def archive(targets: str, origin: str) -> tuple[str, str]:
+    """A distribution's main archive that this machine's apt uses, and the components from there.
+
+    targets is what `apt-get indextargets` prints, origin the distribution's name: "Debian".
+    Exits where apt knows none.
+    """
+    found: dict[str, list[str]] = {}
+    for target in targets.split("\n\n"):
+        of = dict(re.findall(r"^([\w-]+): (.*)$", target, re.M))
+        if of.get("Created-By") != "Packages" or of.get("Origin") != origin:
+            continue
+        if not of["Release"].endswith("-security"):
+            components = found.setdefault(of["Repo-URI"], [])
+            components += [x for x in [of["Component"]] if x not in components]
+    for site, components in found.items():
+        return site, ",".join(components)
+    sys.exit(
+        f"apt knows no archive of {origin} here; run apt-get update, "
+        "or name one: --mirror URL for bare_system.py, MIRROR=URL for the others"
     )
-    codename = release.get("VERSION_CODENAME", "").strip('"')
-    apt = Path("/etc/apt")
-    for path in [apt / "sources.list", *sorted((apt / "sources.list.d").glob("*"))]:
-        text = path.read_text() if path.is_file() else ""
-        for line in text.splitlines():  # deb [options] URI SUITE COMPONENT...
-            words = re.sub(r"\[.*?\]", "", line).split()
-            if words[:1] == ["deb"] and words[2:3] == [codename]:
-                return words[1], ",".join(words[3:])
-        for entry in re.split(r"\n\s*\n", re.sub(r"(?m)^#.*\n", "", text)):  # deb822
-            keys = {k: v.split() for k, v in re.findall(r"(?m)^(\w+):[ \t]*(.*)$", entry)}
-            if codename in keys.get("Suites", []):
-                return keys["URIs"][0], ",".join(keys["Components"])
-    sys.exit(f"no mirror of {codename} in /etc/apt: name one with --mirror")
+
+
+def mirror(origin: str) -> tuple[str, str]:
+    """archive(), by what this machine's apt says."""
+    command = ["apt-get", "indextargets"]
+    listed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return archive(listed, origin)
 
 
 def bootstrap(release: str, folder: Path, url: str, components: str) -> Path:
@@ -224,15 +233,12 @@ def furnish(base: Path, root: Path) -> System:
     return system
 
 
-def rows(release: str, base: Path, root: Path, test: str | None) -> Iterator[tuple[str, bool]]:
-    """Each try on this release: its row of the table, and whether it went as it should."""
+Row = Callable[[Try, str], tuple[str, bool]]
+
+
+def as_user(system: System, row: Row, test: str | None) -> Iterator[tuple[str, bool]]:
+    """The tries of somebody who is not root, without sudo and with."""
     infer = "make infer"
-
-    def row(case: Try, says: str) -> tuple[str, bool]:
-        count = len(system.failures)
-        return system.carry_out(case, f"{release}, {says}"), len(system.failures) == count
-
-    system = furnish(base, root)
     system.clone("user")
     yield row(Try("user", infer, (ADMINISTRATOR,), fails=True), "user, no sudo")
     system.must("apt-get update -qq && apt-get install -qq -y --no-install-recommends sudo 2>&1")
@@ -251,7 +257,10 @@ def rows(release: str, base: Path, root: Path, test: str | None) -> Iterator[tup
     system.clone("user")
     yield row(Try("user", infer, (ANSWER,)), "user, no sudo, packages there")
 
-    system = furnish(base, root)
+
+def as_root(system: System, row: Row, test: str | None) -> Iterator[tuple[str, bool]]:
+    """The tries of root."""
+    infer = "make infer"
     system.clone("root")
     wants = (ADMINISTRATOR, "DEPS=no")
     yield row(Try("root", f"{infer} DEPS=no", wants, fails=True), "root")
@@ -259,6 +268,22 @@ def rows(release: str, base: Path, root: Path, test: str | None) -> Iterator[tup
     if test is not None:
         wants = (INSTALLS, " passed")
         yield row(Try("root", f"make test {test}".strip(), wants, installs=True), "root")
+
+
+TRIES = {"user": as_user, "root": as_root}
+
+
+def rows(
+    release: str, base: Path, root: Path, who: str, test: str | None
+) -> Iterator[tuple[str, bool]]:
+    """Each try on this release: its row of the table, and whether it went as it should."""
+    system = furnish(base, root)
+
+    def row(case: Try, says: str) -> tuple[str, bool]:
+        count = len(system.failures)
+        return system.carry_out(case, f"{release}, {says}"), len(system.failures) == count
+
+    return TRIES[who](system, row, test)
 
 
 def main() -> None:
@@ -269,6 +294,7 @@ def main() -> None:
         "releases", nargs="+", metavar="RELEASE", help="Debian's or Ubuntu's codename"
     )
     parser.add_argument("--test", metavar="ARGUMENTS", help="also `make test ARGUMENTS`, may be ''")
+    parser.add_argument("--who", choices=TRIES, help="only the tries of this one")
     parser.add_argument("--folder", type=Path, default=Path("/var/tmp/quasar-bare"))
     parser.add_argument("--mirror", help="default: this machine's own")
     parser.add_argument("--components", default="main", help="of --mirror, with commas")
@@ -280,7 +306,10 @@ def main() -> None:
         sys.exit("needs root, for chroot and mounts: run it with sudo")
     if not shutil.which("debootstrap"):
         sys.exit("needs debootstrap: apt-get update && apt-get install debootstrap")
-    url, components = (options.mirror, options.components) if options.mirror else mirror()
+    if options.mirror:
+        url, components = options.mirror, options.components
+    else:
+        url, components = mirror(platform.freedesktop_os_release()["ID"].capitalize())
     options.folder.mkdir(parents=True, exist_ok=True)
     head = ["git", "-c", "safe.directory=*", "-C", str(ROOT), "log", "-1", "--format=%h of %cs, %s"]
     commit = subprocess.run(head, capture_output=True, text=True, check=True).stdout.strip()
@@ -289,7 +318,8 @@ def main() -> None:
     for release in options.releases:
         base = bootstrap(release, options.folder, url, components)
         tried = options.folder / f"{release}.tried"
-        table += rows(release, base, tried, options.test)
+        for who in [options.who] if options.who else TRIES:
+            table += rows(release, base, tried, who, options.test)
         if not options.keep:
             shutil.rmtree(tried)
     print(f"\ncommit {commit}", *(line for line, _ in table), sep="\n")

@@ -62,7 +62,8 @@ def bench(
 ) -> None:
     """Measure latency, throughput and the time of operations.
 
-    IMAGE is a file or a folder. Without one a synthetic photo of 500 x 375 pixels is used.
+    IMAGE is a file or a folder. Without one a synthetic photo of 500 x 375 pixels is used. A picture
+    that cannot be read is reported and left out.
     """
     from quasar_runtime.images.prepare import expand
     from quasar_runtime.measure.bench import measure, steps
@@ -77,6 +78,8 @@ def bench(
         out.bar(steps(runs, warmup), "runs") as step,
     ):
         found = measure(session, list(expand(images)), runs=runs, warmup=warmup, each=step)
+    for _, why in found.failed:
+        print_error(why)
     try:
         _print(found, each, out)
     finally:  # neither is lost with the other
@@ -84,7 +87,7 @@ def bench(
             from quasar_runtime.measure.trace import write_trace
 
             write_trace(kept, found.runs, found.device)
-    if kept != trace:
+    if kept != trace or found.failed:
         click.get_current_context().exit(BAD_INPUT)
 
 

@@ -69,7 +69,7 @@ def picture_of(pixels: npt.NDArray[np.uint8]) -> Image.Image:
 
 
 def _as_array(source: Any, name: str) -> npt.NDArray[Any]:
-    if isinstance(source, np.ma.MaskedArray) and np.ma.is_masked(source):
+    if isinstance(source, np.ma.MaskedArray) and np.any(source.mask):
         raise ImageError(f"{name}: some pixels are masked; give array.filled(0), or other values")
     try:
         if hasattr(source, "__array__") or hasattr(source, "__array_interface__"):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 
 from quasar_runtime.errors import OverlayError, did_you_mean, printable
-from quasar_runtime.files import read_text
+from quasar_runtime.files import parse_json, read_text
 from quasar_runtime.resources import data_folder
 
 FIELDS = {
@@ -129,10 +128,7 @@ def _no_overlays() -> OverlayError:
 
 def parse_overlay(text: str, where: str) -> Overlay:
     """Parse overlay.json's text; `where` names it in errors (OverlayError)."""
-    try:
-        data = json.loads(text)
-    except ValueError as e:
-        raise OverlayError(f"{where} is not JSON ({e}); restore it from the repository") from None
+    data = parse_json(text, f"{where} is not JSON", "restore it from the repository", OverlayError)
     if not isinstance(data, dict):
         raise OverlayError(f"{where} holds a {type(data).__name__}, expected an object")
     values = {}

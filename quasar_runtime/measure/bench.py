@@ -12,13 +12,14 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from quasar_runtime.images.prepare import ImageSource, Prepared, load_image
+from quasar_runtime.errors import ImageError
+from quasar_runtime.images.prepare import ImageSource, Prepared, load_image, source_name
 from quasar_runtime.measure.power import Power, PowerMeter
 from quasar_runtime.session.results import LayerTime, Profile
 from quasar_runtime.session.session import Session
@@ -28,6 +29,7 @@ PROFILE_RUNS = 10
 INPUTS = 32
 """Most prepared pictures that inference alone goes round: more would only fill memory."""
 PERCENTILES = (50, 90, 99)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ class Benchmark:
     clock_mhz           of the overlay
     power               mean while inference alone was measured
     runs                the profiled runs, for a trace
+    failed              (name, why) of each picture that could not be read and was left out
     """
 
     model: str
@@ -91,6 +94,7 @@ class Benchmark:
     clock_mhz: int
     power: Power
     runs: tuple[HostRun, ...]
+    failed: tuple[tuple[str, str], ...] = ()
 
     @property
     def infer_fps(self) -> float:
@@ -129,6 +133,7 @@ class Benchmark:
             },
             "power": {**self.power.as_dict(), "fps_per_w": _rounded(self.fps_per_watt)},
             "layers": [layer.as_dict() for layer in self.layers],
+            "failed": [{"file": name, "error": why} for name, why in self.failed],
         }
 
 
@@ -143,9 +148,10 @@ def measure(
     """Measure a session on `images`, or on a synthetic photo where none are given.
 
     runs pictures are decoded, inferred and streamed each, warmup more beforehand; `each` is called
-    after every one (`steps` says how many that are). ImageError when a picture cannot be read.
+    after every one (`steps` says how many that are). A picture that cannot be read is left out and
+    named in `failed`; ImageError when none can.
     """
-    sources = list(images) or [synthetic_jpeg()]
+    pictures = Pictures(images or [synthetic_jpeg()])
     preprocessing = session.preprocessing
 
     def counted(results: Iterator[Any]) -> list[Any]:
@@ -155,12 +161,11 @@ def measure(
             each()
         return collected
 
-    for source in itertools.islice(itertools.cycle(sources), warmup):
-        session.run(session.preprocess(source))
-        each()
-    cycle = itertools.islice(itertools.cycle(sources), runs)
-    host = counted(_times(load_image(source, preprocessing)) for source in cycle)
-    inputs = [session.preprocess(source) for source in sources[:INPUTS]]
+    counted(pictures.each(warmup, lambda source: session.run(session.preprocess(source))[0]))
+    host = counted(pictures.each(runs, lambda source: _times(load_image(source, preprocessing))))
+    few = min(len(pictures.left), INPUTS)
+    inputs = list(pictures.each(few, session.preprocess))
+    sources = pictures.left  # the first `runs` of these, round and round, have been read
     with PowerMeter() as meter:
         infer = counted(_timed(session, inputs[i % len(inputs)]) for i in range(runs))
     start = perf_counter()
@@ -183,7 +188,37 @@ def measure(
         clock_mhz=session.device.overlay.clock_mhz,
         power=meter.power,
         runs=tuple(host_runs),
+        failed=tuple(pictures.failed),
     )
+
+
+class Pictures:
+    """The pictures of a measurement, without those that turn out not to be readable."""
+
+    def __init__(self, images: Sequence[ImageSource]) -> None:
+        self.left = list(images)
+        self.failed: list[tuple[str, str]] = []
+
+    def each(self, count: int, use: Callable[[ImageSource], T]) -> Iterator[T]:
+        """What `use` gives for `count` pictures, round and round. ImageError when none is left."""
+        at = 0
+        while count:
+            at %= len(self.left)
+            source = self.left[at]
+            try:
+                result = use(source)
+            except ImageError as e:
+                del self.left[at]
+                self.failed.append((source_name(source), str(e)))
+                if not self.left:
+                    raise self._none_left(e) from None
+                continue
+            at, count = at + 1, count - 1
+            yield result
+
+    def _none_left(self, last: ImageError) -> ImageError:
+        count = len(self.failed)
+        return ImageError(f"none of {count} pictures can be read: {last}") if count > 1 else last
 
 
 def steps(runs: int, warmup: int) -> int:

@@ -17,15 +17,16 @@ Reading executes nothing and follows no path; the same model gives the same byte
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import stat
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save
 
 from quasar_runtime.errors import (
@@ -64,6 +65,8 @@ LENGTH_BYTES = 8
 """A file begins with its header's length, a little-endian uint64."""
 MANIFEST_KEY = "quasar"
 DTYPES = {"I8": "<i1", "U8": "<u1", "I16": "<i2", "U16": "<u2", "I32": "<i4", "F32": "<f4"}
+ENTRY = ("dtype", "shape", "data_offsets")
+"""What a safetensors header says of a tensor."""
 ATTENTION = {
     "score_multiplier": "U16",
     "score_shift": "U8",
@@ -72,7 +75,8 @@ ATTENTION = {
 }
 
 Arrays = dict[str, npt.NDArray[Any]]
-Specs = dict[str, tuple[str, tuple[int, ...]]]
+Specs = Mapping[str, tuple[str, tuple[int, ...], int]]
+"""Type, shape and bytes of each tensor by name."""
 
 
 def write_model(model: Model, path: str | os.PathLike[str]) -> None:
@@ -211,24 +215,38 @@ def _parse(raw: bytes) -> tuple[Manifest, Arrays]:
     if not isinstance(metadata, dict) or not isinstance(metadata.get(MANIFEST_KEY), str):
         raise ModelFileError(
             "a safetensors file without a Quasar manifest; a float checkpoint must first be "
-            "exported (python -m train.export)"
+            "exported (quasar-train export)"
+        )
+    if not all(_is_text(value) for item in metadata.items() for value in item):
+        raise ModelFileError(
+            f"not a safetensors file (its metadata holds what is not text); {REMEDY}"
         )
     manifest = parse_manifest(metadata[MANIFEST_KEY])
-    _check_table(header, manifest.geometry)
-    _check_data(header, memoryview(raw)[LENGTH_BYTES + length :], manifest.data_sha256)
-    try:
-        tensors = deserialize(raw)  # type: ignore[no-untyped-call]
-    except SafetensorError as e:
-        raise ModelFileError(f"not a safetensors file ({shown(str(e))}); {REMEDY}") from None
+    data = memoryview(raw)[LENGTH_BYTES + length :]
+    specs = _check_table(header, manifest.geometry)
+    _check_data(header, specs, data, manifest.data_sha256)
+    # Copies: aligned, and the file's bytes are free again when the model is built.
     return manifest, {
-        name: np.ndarray(tuple(t["shape"]), DTYPES[t["dtype"]], buffer=t["data"])
-        for name, t in tensors
+        name: np.ndarray(shape, DTYPES[dtype], data, header[name]["data_offsets"][0]).copy()
+        for name, (dtype, shape, _) in specs.items()
     }
 
 
-def _check_table(header: dict[str, Any], geometry: Geometry) -> None:
-    """Raise ModelValueError unless the header lists exactly the tensors of this geometry."""
-    rows8 = {}
+def _is_text(value: object) -> bool:
+    """Whether this is a string of Unicode characters, without halves of surrogate pairs."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _check_table(header: dict[str, Any], geometry: Geometry) -> Specs:
+    """What the tensors of this geometry are. ModelValueError unless the header lists exactly these;
+    ModelFileError for an entry that safetensors does not know."""
+    rows8 = []
     for name, (rows, inputs) in geometry.matrices().items():
         found = header.get(f"{name}.weights8")
         shape = found.get("shape") if isinstance(found, dict) else None
@@ -238,42 +256,62 @@ def _check_table(header: dict[str, Any], geometry: Geometry) -> None:
                 f"{name}.weights8 has shape {shown(shape)}, allowed: (0 to {rows}, {inputs}); "
                 f"{REMEDY}"
             )
-        rows8[name] = count or 0
-    specs = _specs(geometry, rows8)
-    for name, (dtype, wanted) in specs.items():
+        rows8.append(count or 0)
+    specs = _specs(geometry, tuple(rows8))
+    for name, (dtype, wanted, _) in specs.items():
         entry = header.get(name)
         if entry is None:
             raise ModelValueError(f"the tensor {name} is missing; {REMEDY}")
         if not isinstance(entry, dict):
             raise ModelFileError(f"the header's entry of {name} is not an object; {REMEDY}")
-        if entry.get("dtype") != dtype or entry.get("shape") != list(wanted):
+        shape = entry.get("shape")
+        # Equal is not enough: True equals 1, and 32.0 equals 32.
+        same = isinstance(shape, list) and tuple(shape) == wanted and {*map(type, shape)} == {int}
+        if entry.get("dtype") != dtype or not same:
             raise ModelValueError(
-                f"{name} is {shown(entry.get('dtype'))} of shape {shown(entry.get('shape'))}, "
+                f"{name} is {shown(entry.get('dtype'))} of shape {shown(shape)}, "
                 f"allowed: {dtype} of shape {list(wanted)}; {REMEDY}"
             )
-    unknown = next((name for name in header if name not in specs), None)
-    if unknown is not None:
+        if len(entry) != 3:
+            unknown = next((k for k in entry if k not in ENTRY), None)
+            found = "no data_offsets" if unknown is None else f"the unknown key {shown(unknown)}"
+            raise ModelFileError(f"the header's entry of {name} has {found}; {REMEDY}")
+    if len(header) != len(specs):
+        unknown = next(name for name in header if name not in specs)
         raise ModelValueError(f"the tensor {shown(unknown)} is unknown to the format; {REMEDY}")
+    return specs
 
 
-def _check_data(header: dict[str, Any], data: memoryview, sha256: str) -> None:
-    """Raise ModelFileError unless the data are as long as the table says and have the right sum."""
-    end = 0
+def _check_data(header: dict[str, Any], specs: Specs, data: memoryview, sha256: str) -> None:
+    """Raise ModelFileError unless the tensors fill the data exactly, one after another, and the
+    data have the right sum."""
+    places = []
     for name, entry in header.items():
         offsets = entry.get("data_offsets")
         if (
             not isinstance(offsets, list)
             or len(offsets) != 2
-            or any(type(o) is not int or o < 0 for o in offsets)
+            or not type(offsets[0]) is type(offsets[1]) is int
+            or not 0 <= offsets[0] <= offsets[1]
         ):
             raise ModelFileError(f"data_offsets of {name} are {shown(offsets)}; {REMEDY}")
-        end = max(end, offsets[1])
+        places.append((offsets[0], offsets[1], name))
+    places.sort()
+    end = max(end for _, end, _ in places)
     if len(data) < end:
         raise ModelFileError(
             f"the file is truncated: its tensors need {end} bytes, {len(data)} are there; {REMEDY}"
         )
     if len(data) > end:
         raise ModelFileError(f"{len(data) - end} bytes follow the last tensor; {REMEDY}")
+    following = 0
+    for begin, end, name in places:
+        if begin != following or end - begin != specs[name][2]:
+            raise ModelFileError(
+                f"not a safetensors file ({name} lies at bytes {begin} to {end} of the data, "
+                f"expected {following} to {following + specs[name][2]}); {REMEDY}"
+            )
+        following = end
     found = hashlib.sha256(data).hexdigest()
     if found != sha256:
         raise ModelFileError(
@@ -282,15 +320,16 @@ def _check_data(header: dict[str, Any], data: memoryview, sha256: str) -> None:
         )
 
 
-def _specs(geometry: Geometry, rows8: Mapping[str, int]) -> Specs:
-    """Type and shape of every tensor, given how many rows of each matrix are 8-bit."""
-    specs: Specs = {
+@lru_cache(maxsize=16)
+def _specs(geometry: Geometry, rows8: tuple[int, ...]) -> Specs:
+    """Type, shape and bytes of every tensor, given how many rows of each matrix are 8-bit."""
+    specs: dict[str, tuple[str, tuple[int, ...]]] = {
         "position": ("I16", (geometry.tokens, geometry.width)),
         "head.scale": ("F32", (geometry.classes,)),
     }
-    for name, (rows, inputs) in geometry.matrices().items():
-        specs[f"{name}.weights8"] = "I8", (rows8[name], inputs)
-        specs[f"{name}.weights4"] = "U8", (rows - rows8[name], inputs // 2)
+    for (name, (rows, inputs)), wide in zip(geometry.matrices().items(), rows8, strict=True):
+        specs[f"{name}.weights8"] = "I8", (wide, inputs)
+        specs[f"{name}.weights4"] = "U8", (rows - wide, inputs // 2)
         specs[f"{name}.bits"] = "U8", (rows,)
         specs[f"{name}.bias"] = "I32", (rows,)
         if name != "head":
@@ -302,7 +341,10 @@ def _specs(geometry: Geometry, rows8: Mapping[str, int]) -> Specs:
         for part, dtype in ATTENTION.items():
             specs[f"blocks.{i}.attention.{part}"] = dtype, (heads,)
         specs[f"blocks.{i}.gelu"] = "I8", (TABLE_BYTES,)
-    return specs
+    return {
+        name: (dtype, shape, math.prod(shape) * np.dtype(DTYPES[dtype]).itemsize)
+        for name, (dtype, shape) in specs.items()
+    }
 
 
 def pack_nibbles(rows: npt.NDArray[np.int8]) -> npt.NDArray[np.uint8]:
@@ -385,8 +427,10 @@ def _linear(name: str, arrays: Arrays) -> Linear:
     weights8, weights4 = arrays.pop(f"{name}.weights8"), arrays.pop(f"{name}.weights4")
     bits, bias = arrays.pop(f"{name}.bits"), arrays.pop(f"{name}.bias")
     # The classifier's accumulators leave the device as they are.
-    multiplier = arrays.pop(f"{name}.multiplier", np.ones(bits.size, np.uint16))
-    shift = arrays.pop(f"{name}.shift", np.zeros(bits.size, np.uint8))
+    if name == "head":
+        multiplier, shift = np.ones(bits.size, np.uint16), np.zeros(bits.size, np.uint8)
+    else:
+        multiplier, shift = arrays.pop(f"{name}.multiplier"), arrays.pop(f"{name}.shift")
     wide = bits == 8
     rows8 = int(np.count_nonzero(wide))
     if rows8 != len(weights8):

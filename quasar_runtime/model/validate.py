@@ -37,6 +37,9 @@ MAX_FACTS_NESTING = 8
 RESAMPLING = ("bicubic", "bilinear")
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9.-]*")
 ACCUMULATOR_LIMIT = 2**31
+WEIGHT_MAX = np.zeros(256, np.uint8)
+"""The largest magnitude of a weight by its row's bits; 0: no row has so many."""
+WEIGHT_MAX[4], WEIGHT_MAX[8] = ar.WEIGHT4_MAX, ar.WEIGHT8_MAX
 REMEDY = "export the model again with values in that range"
 
 
@@ -223,18 +226,20 @@ def _check_json(what: str, value: Any, nesting: int) -> None:
 
 def _array(name: str, array: object, dtype: type[np.generic], shape: tuple[int, ...]) -> None:
     """Raise unless `array` is a NumPy array of this type and shape."""
+    if isinstance(array, np.ndarray) and array.dtype == dtype and array.shape == shape:
+        return
     wanted = f"{np.dtype(dtype).name} arrays of shape {shape}"
     if not isinstance(array, np.ndarray):
         fail(name, array, wanted)
-    if array.dtype != dtype or array.shape != shape:
-        raise ModelValueError(
-            f"{name} is {array.dtype} of shape {array.shape}, allowed: {wanted}; {REMEDY}"
-        )
+    raise ModelValueError(
+        f"{name} is {array.dtype} of shape {array.shape}, allowed: {wanted}; {REMEDY}"
+    )
 
 
 def _range(name: str, values: npt.NDArray[Any], low: int, high: int) -> None:
     """Raise for the first entry outside [low, high]."""
-    if values.min() < low or values.max() > high:
+    unsigned = low == 0 and values.dtype.kind == "u"
+    if values.max() > high or (not unsigned and values.min() < low):
         at = int(np.flatnonzero((values < low) | (values > high))[0])
         fail(f"{name}[{at}]", int(values[at]), f"{low} to {high}")
 
@@ -247,18 +252,18 @@ def _check_linear(name: str, matrix: Linear, shape: tuple[int, int]) -> None:
     _array(f"{name}.bias", matrix.bias, np.int32, rows)
     _array(f"{name}.multiplier", matrix.multiplier, np.uint16, rows)
     _array(f"{name}.shift", matrix.shift, np.uint8, rows)
-    wrong = np.flatnonzero((matrix.bits != 4) & (matrix.bits != 8))
-    if wrong.size:
-        fail(f"{name}.bits[{wrong[0]}]", int(matrix.bits[wrong[0]]), "4 or 8")
+    limit = WEIGHT_MAX[matrix.bits]
+    if not limit.all():
+        row = int(np.flatnonzero(limit == 0)[0])
+        fail(f"{name}.bits[{row}]", int(matrix.bits[row]), "4 or 8")
     _range(f"{name}.multiplier", matrix.multiplier, 0, ar.MULTIPLIER_MAX)
     _range(f"{name}.shift", matrix.shift, 0, ar.SHIFT_MAX)
     # abs(-128) wraps to -128 in int8, whose bits are 128 in uint8: exact, without a wider copy.
     magnitude = np.abs(matrix.weights).view(np.uint8)
-    limit = np.where(matrix.bits == 8, ar.WEIGHT8_MAX, ar.WEIGHT4_MAX)
     largest = magnitude.max(axis=1)
-    wrong = np.flatnonzero(largest > limit)
-    if wrong.size:
-        row = int(wrong[0])
+    wrong = largest > limit
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
         column = int(np.flatnonzero(magnitude[row] > limit[row])[0])
         bound, bits = int(limit[row]), int(matrix.bits[row])
         fail(
@@ -274,8 +279,12 @@ def _prove_no_overflow(
 ) -> None:
     """For every row: 127 * sum |w| + |bias| < 2^31, so that no order of summation overflows.
 
-    inputs * max |w| bounds the sum; only rows for which that is not enough are summed.
+    inputs * max |w| bounds the sum: first for all rows together, then for each; only rows for which
+    that is not enough are summed.
     """
+    largest_bias = max(int(matrix.bias.max()), -int(matrix.bias.min()))
+    if ar.ACTIVATION_MAX * matrix.inputs * int(largest.max()) + largest_bias < ACCUMULATOR_LIMIT:
+        return
     bias = np.abs(matrix.bias.astype(np.int64))
     bound = ar.ACTIVATION_MAX * matrix.inputs * largest.astype(np.int64) + bias
     for row in map(int, np.flatnonzero(bound >= ACCUMULATOR_LIMIT)):
@@ -312,9 +321,9 @@ def _check_attention(name: str, attention: Attention, heads: int) -> None:
 def _check_head(model: Model) -> None:
     """Patch embedding and classifier are 8-bit; the classifier's accumulators leave as they are."""
     for name, matrix in (("patch", model.patch), ("head", model.head)):
-        narrow = np.flatnonzero(matrix.bits != 8)
-        if narrow.size:
-            fail(f"{name}.bits[{narrow[0]}]", int(matrix.bits[narrow[0]]), f"8 throughout {name}")
+        if matrix.bits.min() != 8:
+            row = int(np.flatnonzero(matrix.bits != 8)[0])
+            fail(f"{name}.bits[{row}]", int(matrix.bits[row]), f"8 throughout {name}")
     _range("head.multiplier", model.head.multiplier, 1, 1)
     _range("head.shift", model.head.shift, 0, 0)
     scale = model.head_scale

@@ -6,6 +6,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -218,6 +220,42 @@ def test_a_half_written_file_is_found_and_kept(
     found = json.loads((tmp_path / "result.json").read_text())["findings"][0]
     assert found["kind"] == "half file"
     assert len((Path(found["input"]) / "writes" / "out").read_text()) < 40
+
+
+class Asleep(Scenario):
+    """Waits for ever, in a child."""
+
+    name = "asleep"
+
+    def arguments(self) -> list[str]:
+        text = "import subprocess, sys\nsubprocess.run([sys.executable, '-c', 'input()'])"
+        return ["-c", f"import os\nr, w = os.pipe()\nos.dup2(r, 0)\n{text}"]
+
+
+def test_a_run_that_hangs_is_told_from_one_that_waits_for_a_processor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asleep = kills.Killing(campaign(tmp_path / "state"), Asleep(tmp_path / "asleep"))
+    monkeypatch.setattr(kills, "LONGEST", 0.2)
+    spent = iter([0.01, 0.02, 0.03, 0.03])
+    monkeypatch.setattr(kills, "processor_seconds", lambda pid: next(spent))
+    with pytest.raises(Wrong, match=r"no end after \d+ s, 0 s of processor time"):
+        asleep.set_up()
+    assert list(spent) == []
+    busy = kills.Killing(campaign(tmp_path / "state"), Asleep(tmp_path / "busy"))
+    monkeypatch.setattr(kills, "processor_seconds", lambda pid: 0.3)
+    with pytest.raises(Wrong, match="no end after"):
+        busy.set_up()
+
+
+def test_processor_time_is_that_of_the_children_too() -> None:
+    text = "import subprocess, sys\nsubprocess.run([sys.executable, '-c', 'sum(range(4 * 10**6))'])"
+    command = [sys.executable, "-c", f"{text}\nprint(flush=True)\ninput()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.readline()
+        assert kills.processor_seconds(process.pid) > 0.02
+        process.kill()
 
 
 # --- state

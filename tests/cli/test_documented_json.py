@@ -38,8 +38,11 @@ def printed(call, pictures):
         if verb == "eval":
             broken.write_bytes(b"")
             return json.loads(call(verb, pictures, "--json", *REFERENCE, code=1).stdout)
-        few = ["--runs", 1, "--warmup", 0] if verb == "bench" else []
-        return json.loads(call(verb, pictures / "a.png", "--json", *few, *REFERENCE).stdout)
+        if verb == "bench":
+            broken.write_bytes(b"")
+            few = ["--runs", 2, "--warmup", 0]
+            return json.loads(call(verb, pictures, "--json", *few, *REFERENCE, code=1).stdout)
+        return json.loads(call(verb, pictures / "a.png", "--json", *REFERENCE).stdout)
 
     return run
 

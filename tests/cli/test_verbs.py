@@ -432,6 +432,29 @@ def test_bench_prints_latency_throughput_and_operations(call, tmp_path):
 BENCH = ["bench", "-n", 1, "--warmup", 0, *REFERENCE]
 
 
+@pytest.mark.parametrize("warmup", [0, 3])
+def test_bench_leaves_out_a_picture_that_cannot_be_read_and_says_which(call, pictures, warmup):
+    broken = pictures / "a-broken.jpg"
+    broken.write_bytes(b"no picture")
+    options = ["bench", pictures, "-n", 4, "--warmup", warmup, "--json", *REFERENCE]
+    result = call(*options, code=1)
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("Error: ")
+    assert "a-broken.jpg" in line
+    found = json.loads(result.stdout)
+    assert found["decode"]["runs"] == found["infer"]["runs"] == 4
+    assert [entry["file"] for entry in found["failed"]] == [str(broken)]
+
+
+def test_bench_of_pictures_of_which_none_can_be_read_says_so(call, tmp_path):
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / name).write_bytes(b"no picture")
+    result = call("bench", tmp_path, *BENCH[1:], code=1)
+    (line,) = result.stderr.splitlines()
+    assert "none of 2 pictures can be read" in line
+    assert result.stdout == ""
+
+
 def test_a_trace_that_cannot_be_written_is_told_first_and_costs_no_figures(call, tmp_path):
     trace = tmp_path / "none" / "out.json"
     result = call(*BENCH, "--trace", trace, code=1)

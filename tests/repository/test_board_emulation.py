@@ -21,15 +21,22 @@ MetaKey: main/binary-amd64/Packages
 Origin: Debian
 Component: main
 Created-By: Packages
-Release: bookworm
-Repo-URI: http://mirror.example/debian/
+Release: bookworm-security
+Repo-URI: http://mirror.example/security/
 
 MetaKey: main/binary-amd64/Packages
 Origin: Debian
 Component: main
 Created-By: Packages
-Release: bookworm-security
-Repo-URI: http://mirror.example/security/
+Release: bookworm
+Repo-URI: http://mirror.example/debian/
+
+MetaKey: contrib/binary-amd64/Packages
+Origin: Debian
+Component: contrib
+Created-By: Packages
+Release: bookworm-updates
+Repo-URI: http://mirror.example/debian/
 
 MetaKey: main/i18n/Translation-en
 Origin: Debian
@@ -56,15 +63,11 @@ def emulated_root():
 
 
 def test_the_mirror_is_this_machines_own(emulated_root):
-    assert emulated_root.mirrors(TARGETS, "bookworm") == [
-        "deb http://mirror.example/debian/ bookworm main",
-        "deb http://mirror.example/security/ bookworm-security main",
-    ]
-    assert emulated_root.mirrors(TARGETS, "trixie") == [
-        "deb http://mirror.example/debian/ trixie main"
-    ]
-    with pytest.raises(emulated_root.Unusable, match="MIRROR=URL"):
-        emulated_root.mirrors("", "bookworm")
+    archive = emulated_root.bare_system.archive
+    assert archive(TARGETS, "Debian") == ("http://mirror.example/debian/", "main,contrib")
+    assert archive(TARGETS, "Somebody") == ("http://somebody.example/", "main")
+    with pytest.raises(SystemExit, match=r"no archive of Ubuntu here.*MIRROR=URL"):
+        archive(TARGETS, "Ubuntu")
 
 
 def test_a_command_inside_gets_the_registries_and_the_cpu_and_nothing_else(
@@ -131,6 +134,14 @@ def test_every_test_file_that_is_run_emulated_exists():
     named = re.findall(r"tests/[\w/]+(?:\.py)?", (TOOLS / "arm64.sh").read_text())
     assert len(named) > 20
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("patience", ["", "10000"])
+def test_a_processs_time_limit_grows_with_patience_and_only_then(patience):
+    code = "import tests.conftest, subprocess as s; s.run(['sleep', '0.5'], timeout=0.01)"
+    environment = {"PATIENCE": patience} if patience else {}
+    done = run(sys.executable, "-c", code, PYTHONPATH=str(ROOT), **environment)
+    assert ("TimeoutExpired" in done.stderr, done.returncode) == (not patience, int(not patience))
 
 
 def test_the_overlay_is_the_one_in_the_documentation():

@@ -25,6 +25,7 @@ def module(name: str):
     return loaded
 
 
+module("helptext")
 bench = module("rtl_cycles")
 OVERLAYS = ["b64", "b1024", "b8192"]
 

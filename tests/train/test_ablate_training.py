@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from tests.train.export_cases import random_checkpoint, random_images, write_tar
-from train.ablate_training import VARIANTS, Bench, table
-from train.data.recipe import TrainRecipe
-from train.report.evaluate import Nearness
+from train.data.recipe import TrainingRecipe
+from train.networks.teacher import TeacherAgreement
+from train.pipelines.ablate_training import Bench, table
+from train.pipelines.variants import VARIANTS
 
 SMALL_SPACE = """
 {image_size: 48, classes: 10, widths: [32, 64], depths: [1, 2], heads: [1], mlp: [64, 96],
@@ -24,7 +25,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     folder = tmp_path_factory.mktemp("bench")
     (folder / "small.yaml").write_text(SMALL_SPACE)
     write_tar(folder / "pictures.tar", random_images(40))
-    recipe = TrainRecipe(
+    recipe = TrainingRecipe(
         space=str(folder / "small.yaml"),
         views=8,
         held_out=8,
@@ -59,7 +60,10 @@ def test_variants_differ(bench: Bench, tmp_path: Path) -> None:
 
 
 def test_the_table_has_a_line_a_run() -> None:
-    found = {"one": {"a": Nearness(0.5, 0.25), "b": Nearness(1, 1)}, "two": {"b": Nearness(2, 0)}}
+    found = {
+        "one": {"a": TeacherAgreement(0.5, 0.25), "b": TeacherAgreement(1, 1)},
+        "two": {"b": TeacherAgreement(2, 0)},
+    }
     assert table(found).splitlines()[2:] == [
         "| one | 0.5000 (25.0 %) | 1.0000 (100.0 %) |",
         "| two |  | 2.0000 (0.0 %) |",

@@ -15,6 +15,8 @@ from quasar_runtime.compiler.compile import compile_model
 from quasar_runtime.errors import CompileError
 from quasar_runtime.isa.overlay import Overlay, load_overlay, parse_overlay
 from quasar_runtime.model.synthetic import random_model
+from quasar_runtime.resources import data_folder
+from train.commands.cost import area as main
 from train.cost import area
 from train.cost.area import (
     DEVICE,
@@ -28,7 +30,6 @@ from train.cost.area import (
     bram36,
     dsp,
     fit,
-    main,
     non_negative,
     overlay_text,
     parse_budget,
@@ -55,7 +56,7 @@ def test_multipliers_and_block_rams_are_those_of_synthesis(reports: list[area.Re
 
 @pytest.mark.parametrize("name", ["b64", "b1024", "b8192"])
 def test_multipliers_and_block_rams_of_the_overlays_are_those_of_their_reports(name: str) -> None:
-    totals = json.loads((area.ROOT / "overlays" / name / "synth.json").read_text())["totals"]
+    totals = json.loads((data_folder("overlays") / name / "synth.json").read_text())["totals"]
     overlay = load_overlay(name)
     assert (dsp(overlay), bram36(overlay)) == (totals["DSP48E2"], totals["BRAM36"])
 

@@ -18,8 +18,9 @@ from quasar_runtime.errors import CompileError
 from quasar_runtime.isa.overlay import Overlay, load_overlay
 from quasar_runtime.model.network import Model
 from quasar_runtime.model.synthetic import random_model
-from train.cost.cycles import OverlayCost, main
-from train.spaces.space import MATRICES, Block, Space, Subnet
+from train.commands.cost import cycles as main
+from train.cost.cycles import OverlayCost
+from train.spaces.space import MATRICES, BlockConfig, Space, Subnet
 
 OVERLAYS = ("b64", "b1024", "b8192")
 SPACE = Space.parse(
@@ -64,7 +65,7 @@ def subnets(count: int) -> list[Subnet]:
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_rows_of_one_precision_cost_exactly_their_programs_cycles(name: str, share: float) -> None:
     overlay = load_overlay(name)
-    subnet = Subnet(96, (Block(2, 160, *[share] * 4), Block(1, 64, *[share] * 4)))
+    subnet = Subnet(96, (BlockConfig(2, 160, *[share] * 4), BlockConfig(1, 64, *[share] * 4)))
     program = compile_model(model_of(subnet, 0), overlay)
     cost = OverlayCost.of(SPACE, overlay)(subnet)
     assert cost.cycles == pytest.approx(program_cycles(program).total, rel=1e-3)
@@ -92,7 +93,7 @@ def compiles(subnet: Subnet, overlay: Overlay) -> bool:
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_what_fits_is_what_the_compiler_accepts(name: str) -> None:
     overlay = load_overlay(name)
-    wide_attention = Subnet(64, (Block(3, 64, 0, 0, 0, 0), Block(3, 64, 0, 0, 0, 0)))
+    wide_attention = Subnet(64, (BlockConfig(3, 64, 0, 0, 0, 0), BlockConfig(3, 64, 0, 0, 0, 0)))
     for subnet in [wide_attention, *subnets(8)]:
         for field, number in (("act_words", 0), ("res_words", 1), ("logits", 2)):
             needed = OverlayCost.of(SPACE, overlay)(subnet).needs[number].needed

@@ -28,12 +28,16 @@ from tests.train.export_cases import (
     write_tar,
 )
 from tests.train.train_cases import integer_activations
-from train.data.pictures import Source, load_labels, pictures
-from train.export import ROW_GROUP, Recipe, export, main, parts_of, quantise
+from train.commands.export import export as main
+from train.data.labels import load_labels
+from train.data.pictures import pictures
+from train.data.source import Source
 from train.networks.checkpoint import Checkpoint, float_logits, load_checkpoint
 from train.networks.folded import patches
+from train.pipelines.export import ModelFacts, export
 from train.quantise.emit import emit
-from train.spaces.space import Block, Subnet
+from train.quantise.quantise import ROW_GROUP, QuantisationRecipe, quantise, split_names
+from train.spaces.space import BlockConfig, Subnet
 
 LABELS = [(f"n{i:08d}", f"class {i}") for i in range(CLASSES)]
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -70,8 +74,8 @@ def mix(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def make(checkpoint: Checkpoint, images: Path, mix: float | Subnet, seed: int = 0) -> Model:
-    recipe = Recipe(mix, calibration=48, seed=seed)
-    return export(checkpoint, images, LABELS, recipe, "small", "a command")[0]
+    recipe = QuantisationRecipe(mix, calibration=48, seed=seed)
+    return export(checkpoint, images, recipe, ModelFacts("small", LABELS, "a command"))[0]
 
 
 @pytest.mark.parametrize(("share8", "bound"), [(1.0, 0.08), (0.5, 0.3), (0.0, 0.45)])
@@ -87,7 +91,7 @@ def test_the_integer_program_answers_as_the_float_checkpoint_does(
 
 def test_the_quantised_network_answers_as_the_integer_program(mix: Path) -> None:
     checkpoint = random_checkpoint(seed=4)
-    network, _ = quantise(checkpoint, mix, Recipe(0.5, calibration=48))
+    network, _ = quantise(checkpoint, mix, QuantisationRecipe(0.5, calibration=48))
     model = emit(network, "small", checkpoint.preprocessing, LABELS)
     images = random_images(8, seed=9)
     with torch.no_grad():
@@ -104,7 +108,7 @@ def test_an_exported_model_survives_its_file_and_names_its_origin(mix: Path) -> 
     assert read.head.rows8 == read.head.rows
     assert read.provenance["weights"]["sha256"] == "0" * 64
     assert "post-training" in read.provenance["method"]
-    used, _ = parts_of(Source(mix), Recipe(0.25))
+    used, _ = split_names(Source(mix), QuantisationRecipe(0.25))
     assert read.provenance["calibration"]["images"] == len(used) < 48  # there are no more
 
 
@@ -117,7 +121,7 @@ def test_the_same_seed_gives_the_same_bytes(mix: Path) -> None:
 def test_a_subnet_gives_the_counts_of_every_matrix_and_is_named_in_the_file(mix: Path) -> None:
     checkpoint = random_checkpoint()
     whole = checkpoint.width, checkpoint.depth
-    subnet = Subnet(whole[0], (Block(1, 64, 0.5, 0.0, 0.25, 1.0),) * whole[1])
+    subnet = Subnet(whole[0], (BlockConfig(1, 64, 0.5, 0.0, 0.25, 1.0),) * whole[1])
     model = make(checkpoint, mix, subnet)
     for block in model.blocks:
         rows8 = subnet.blocks[0].rows8(whole[0])
@@ -129,7 +133,9 @@ def test_a_subnet_gives_the_counts_of_every_matrix_and_is_named_in_the_file(mix:
 
 def test_labels_of_another_number_of_classes_are_refused(mix: Path) -> None:
     with pytest.raises(DataError, match="9 labels for 10 classes"):
-        export(random_checkpoint(), mix, LABELS[:9], Recipe(1.0), "small", "")
+        export(
+            random_checkpoint(), mix, QuantisationRecipe(1.0), ModelFacts("small", LABELS[:9], "")
+        )
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.5])
@@ -193,14 +199,14 @@ def test_a_missing_checkpoint_ends_in_one_line() -> None:
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data with the checkpoints is absent")
 def test_deit_tiny_in_8_bits_answers_as_in_float(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("train.export.HELD_OUT", 12)
-    monkeypatch.setattr("train.export.CLIP_IMAGES", 2)
+    monkeypatch.setattr("train.quantise.quantise.HELD_OUT", 12)
+    monkeypatch.setattr("train.quantise.quantise.CLIP_IMAGES", 2)
     monkeypatch.setattr("train.quantise.calibrate.CLIPPINGS", (1.0,))
     monkeypatch.setattr("train.quantise.calibrate.EVENNESS", (0.5, 0.75))
     checkpoint = load_checkpoint(DATA / "deit_tiny_patch16_224.safetensors")
     images = DATA / "imagenet_train_mix.tar"
     labels = load_labels(DATA / "imagenet_classes.json")
-    network, report = quantise(checkpoint, images, Recipe(1.0, calibration=24))
+    network, report = quantise(checkpoint, images, QuantisationRecipe(1.0, calibration=24))
     model = emit(network, "deit", checkpoint.preprocessing, labels)
     assert report.final.agreement > 0.8
     source = Source(images)
@@ -218,3 +224,26 @@ def test_deit_tiny_in_8_bits_answers_as_in_float(monkeypatch: pytest.MonkeyPatch
     )
     # About 0.05 with so few calibration images; a fold gone wrong gives several.
     assert divergence < 0.15
+
+
+def test_the_command_prunes_to_a_subnet_and_names_its_file(mix: Path, tmp_path: Path) -> None:
+    save_file(random_tensors(), tmp_path / "deit_small.safetensors")
+    entries = [{"index": i, "wnid": w, "name": n} for i, (w, n) in enumerate(LABELS)]
+    (tmp_path / "labels.json").write_text(json.dumps(entries))
+    subnet = Subnet(64, (BlockConfig(1, 64, 0.5, 0.0, 0.25, 1.0),) * 2)
+    (tmp_path / "narrow.json").write_text(json.dumps(subnet.to_dict()))
+    out = tmp_path / "small.safetensors"
+    arguments = [
+        *("--checkpoint", str(tmp_path / "deit_small.safetensors"), "--images", str(mix)),
+        *("--name", "small", "--out", str(out), "--subnet", str(tmp_path / "narrow.json")),
+        *("--labels", str(tmp_path / "labels.json"), "--calibration", "24"),
+    ]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    model = read_model(out)
+    assert model.provenance["subnet"] == subnet.to_dict()
+    assert model.provenance["command"] == (
+        "quasar-train export --checkpoint deit_small.safetensors --images mix.tar --name small "
+        "--subnet narrow.json --calibration 24 --seed 0 --labels labels.json "
+        "--out small.safetensors"
+    )

@@ -23,7 +23,9 @@ from tests.train.export_cases import (
     random_tensors,
     write_tar,
 )
-from train.data.pictures import Source, classes_apart, in_turn, list_pictures, load_labels, pictures
+from train.data.labels import load_labels
+from train.data.pictures import classes_apart, in_turn, pictures
+from train.data.source import Source, list_pictures
 from train.networks.checkpoint import (
     PRESETS,
     check_tensors,
@@ -42,7 +44,7 @@ from train.quantise.calibrate import (
     weight_step,
 )
 from train.quantise.emit import emit, emit_linear, emit_norm, requantisation
-from train.quantise.massive import switch, tame
+from train.quantise.outlier_units import switch, tame
 from train.quantise.rounding import descend, fit, round_columns, round_freely
 from train.quantise.rows import choose_rows, row_effects
 
@@ -215,10 +217,10 @@ def test_a_step_clips_an_outlier_that_no_input_uses() -> None:
     assert weight_step(real, limit, importance) < 0.6 * kept
 
 
-# --- massive units ---
+# --- outlier units ---
 
 
-def test_a_massive_unit_becomes_a_switch_of_ordinary_range() -> None:
+def test_an_outlier_unit_becomes_a_switch_of_ordinary_range() -> None:
     g = torch.Generator().manual_seed(0)
     off, on = torch.randn(1000, generator=g) * 8 - 40, torch.randn(30, generator=g) * 20 + 180
     h = torch.cat([off, on])
@@ -229,7 +231,7 @@ def test_a_massive_unit_becomes_a_switch_of_ordinary_range() -> None:
     assert (result[1000:] / h[1000:] - 1).abs().max() < 0.3
 
 
-def test_only_massive_units_are_tamed() -> None:
+def test_only_outlier_units_are_tamed() -> None:
     folded, images = fold(random_checkpoint()), random_images(16, seed=1)
     assert tame(folded, observe(folded, images, 0), images) == []
     folded.blocks[1].fc1.bias[5] = 200.0

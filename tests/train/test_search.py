@@ -13,22 +13,15 @@ pytest.importorskip("optuna")
 from click.testing import CliRunner
 
 from quasar_runtime.isa.overlay import load_overlay
+from train.commands.search import search as main
 from train.cost.cycles import Cost, Need, OverlayCost
-from train.predictor import EffectLoss
-from train.search import (
-    Candidate,
-    Search,
-    SearchError,
-    Settings,
-    choose,
-    main,
-    pareto,
-    save,
-    starts,
-    uniform_subnets,
-)
+from train.cost.loss import EffectLoss
+from train.search.candidates import Candidate, SearchError, choose, pareto
+from train.search.front import save
+from train.search.initial_population import initial_population, uniform_subnets
+from train.search.study import Search, SearchSettings
 from train.spaces.genome import Genome
-from train.spaces.space import MATRICES, SHARES, Block, Space, SpaceError, Subnet
+from train.spaces.space import MATRICES, SHARES, BlockConfig, Space, SpaceError, Subnet
 
 SMALL = Space.parse(
     "small",
@@ -74,14 +67,14 @@ def everything(space: Space) -> list[Subnet]:
     for width in space.widths:
         shares = itertools.product(space.shares, repeat=len(SHARES))
         choices = itertools.product(space.heads, space.hidden(width), shares)
-        blocks = [Block(heads, mlp, *share) for heads, mlp, share in choices]
+        blocks = [BlockConfig(heads, mlp, *share) for heads, mlp, share in choices]
         for depth in space.depths:
             found += [Subnet(width, b) for b in itertools.product(blocks, repeat=depth)]
     return found
 
 
 def run(trials: int, storage: str | None = None, seed: int = 0) -> list[Candidate]:
-    settings = Settings((60.0, 120.0), trials, population=20, seed=seed)
+    settings = SearchSettings((60.0, 120.0), trials, population=20, seed=seed)
     return Search(SMALL, loss, {"made up": cost}, settings, storage).run()
 
 
@@ -121,7 +114,7 @@ def test_what_has_been_rated_is_not_rated_again() -> None:
         calls.append(subnet)
         return loss(subnet)
 
-    settings = Settings((60.0,), 120, population=20)
+    settings = SearchSettings((60.0,), 120, population=20)
     Search(SMALL, counted, {"made up": cost}, settings).run()
     assert len(calls) == len(set(calls)) < 120
     assert min(cost(s).fps for s in calls) >= 60
@@ -150,7 +143,7 @@ def test_workers_share_a_storage(tmp_path: Path) -> None:
     for process in processes:
         process.join()
         assert process.exitcode == 0
-    search = Search(SMALL, loss, {"made up": cost}, Settings((60.0, 120.0), 60, 20), storage)
+    search = Search(SMALL, loss, {"made up": cost}, SearchSettings((60.0, 120.0), 60, 20), storage)
     trials = search.study.get_trials()
     assert 60 <= sum(t.state.is_finished() for t in trials) <= 62
     assert search.front() == pareto(search.front())
@@ -160,17 +153,17 @@ def test_another_search_in_the_same_storage_is_refused(tmp_path: Path) -> None:
     storage = f"sqlite:///{tmp_path / 'search.db'}"
     run(5, storage)
     with pytest.raises(SearchError, match=r"targets \[60.0, 120.0\], not \[70.0\]; give the same"):
-        Search(SMALL, loss, {"made up": cost}, Settings((70.0,)), storage)
+        Search(SMALL, loss, {"made up": cost}, SearchSettings((70.0,)), storage)
 
 
 def test_a_target_out_of_reach_ends_with_the_best_reachable() -> None:
     best = cost(SMALL.smallest()).fps
     with pytest.raises(SearchError) as caught:
-        Search(SMALL, loss, {"made up": cost}, Settings((2000.0,)))
+        Search(SMALL, loss, {"made up": cost}, SearchSettings((2000.0,)))
     assert f"reaches 2000 FPS: the smallest has {best:.1f} on made up" in str(caught.value)
     b1024 = {"b1024": OverlayCost.of(Space.load("vit_tiny"), load_overlay("b1024"))}
     with pytest.raises(SearchError, match=r"reaches 5000 FPS: the smallest has \d+\.\d on b1024"):
-        Search(Space.load("vit_tiny"), loss, b1024, Settings((160.0, 5000.0)))
+        Search(Space.load("vit_tiny"), loss, b1024, SearchSettings((160.0, 5000.0)))
 
 
 def test_a_space_that_does_not_fit_ends_with_what_is_lacking() -> None:
@@ -178,7 +171,7 @@ def test_a_space_that_does_not_fit_ends_with_what_is_lacking() -> None:
         return Cost(1, 1, (Need("channels", subnet.width, 32),))
 
     with pytest.raises(SearchError, match="fits: on tiny its smallest needs 64 channels, the over"):
-        Search(SMALL, loss, {"tiny": cramped}, Settings((1.0,)))
+        Search(SMALL, loss, {"tiny": cramped}, SearchSettings((1.0,)))
 
 
 def test_of_several_overlays_each_subnet_takes_one() -> None:
@@ -186,7 +179,7 @@ def test_of_several_overlays_each_subnet_takes_one() -> None:
         c = cost(subnet)
         return Cost(2 * c.cycles, c.fps / 2, c.needs)
 
-    settings = Settings((60.0,), 100, population=20)
+    settings = SearchSettings((60.0,), 100, population=20)
     front = Search(SMALL, loss, {"slow": slower, "fast": cost}, settings).run()
     assert {c.overlay for c in front} == {"fast"}
 
@@ -208,14 +201,14 @@ def test_genes_are_a_subnets_own(name: str) -> None:
 
 
 def test_a_search_begins_with_what_is_nearest_to_its_targets() -> None:
-    settings = Settings((60.0, 120.0), population=30)
+    settings = SearchSettings((60.0, 120.0), population=30)
 
     def slower(subnet: Subnet) -> Cost:
         c = cost(subnet)
         return Cost(2 * c.cycles, c.fps / 2, c.needs)
 
     path = sorted(random.Random(1).sample(everything(SMALL), 40), key=Subnet.work)
-    found = starts(SMALL, path, {"slow": slower, "fast": cost}, settings)
+    found = initial_population(SMALL, path, {"slow": slower, "fast": cost}, settings)
     assert len(found) <= 20
     for pool in (path, uniform_subnets(SMALL)):
         for target in settings.targets:
@@ -236,7 +229,7 @@ def test_what_is_chosen_is_the_best_that_keeps_the_promise() -> None:
 
 def test_the_front_is_written_with_a_subnet_for_each_target(tmp_path: Path) -> None:
     front = run(60)
-    save(front, Settings((60.0, 120.0), 60), SMALL, tmp_path)
+    save(front, SearchSettings((60.0, 120.0), 60), SMALL, tmp_path)
     data = json.loads((tmp_path / "front.json").read_text())
     assert [Subnet.from_dict(c["subnet"]) for c in data["front"]] == [c.subnet for c in front]
     one = json.loads((tmp_path / "subnet-120fps.json").read_text())
@@ -248,7 +241,7 @@ def test_the_front_is_written_with_a_subnet_for_each_target(tmp_path: Path) -> N
 def made_up_effects(seed: int = 0) -> EffectLoss:
     """Effects of a network 64 wide with two blocks of one head and 64 hidden units."""
     rng = random.Random(seed)
-    shapes = Block(1, 64, 0, 0, 0, 0).shapes(64)
+    shapes = BlockConfig(1, 64, 0, 0, 0, 0).shapes(64)
     effects = {
         f"blocks.{i}.{m}": [rng.expovariate(1) for _ in range(shapes[m][0])]
         for i in range(2)
@@ -265,15 +258,15 @@ def test_the_loss_of_a_mix_is_half_the_effects_of_its_4_bit_rows() -> None:
     assert loss(Subnet.uniform(64, 2, 1, 64, 1.0)) == 0
     rows = [e for name, e in loss.effects.items() if not name.endswith("units")]
     assert loss(Subnet.uniform(64, 2, 1, 64, 0.0)) == pytest.approx(sum(e.sum() for e in rows) / 2)
-    block = Block(1, 64, 0.5, 1, 1, 1)
+    block = BlockConfig(1, 64, 0.5, 1, 1, 1)
     kept = sorted(loss.effects["blocks.1.qkv"])[:96]
-    subnet = Subnet(64, (Block(1, 64, 1, 1, 1, 1), block))
+    subnet = Subnet(64, (BlockConfig(1, 64, 1, 1, 1, 1), block))
     assert loss(subnet) == pytest.approx(sum(kept) / 2)
 
 
 def test_missing_hidden_units_cost_what_they_wrote_and_save_their_rows() -> None:
     loss = made_up_effects()
-    narrow = Subnet(64, (Block(1, 32, 1, 1, 0.5, 1), Block(1, 64, 1, 1, 1, 1)))
+    narrow = Subnet(64, (BlockConfig(1, 32, 1, 1, 0.5, 1), BlockConfig(1, 64, 1, 1, 1, 1)))
     units = loss.effects["blocks.0.units"][32:].sum()
     rows = sorted(loss.effects["blocks.0.fc1"][:32])[:16]
     assert loss(narrow) == pytest.approx((units + sum(rows)) / 2)

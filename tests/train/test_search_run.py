@@ -17,14 +17,18 @@ from click.testing import CliRunner
 from quasar_runtime.errors import DeviceNotFound
 from quasar_runtime.isa.overlay import load_overlay
 from tests.train.export_cases import random_checkpoint, random_images, write_tar
+from train.commands.search import search as main
 from train.cost.cycles import OverlayCost
-from train.data.pictures import Source, pictures
-from train.data.recipe import TrainRecipe
-from train.predictor import SupernetLoss, measure_effects
-from train.run import Setting, answers, calibration, facts_of, nearness, prepare
-from train.search import main
+from train.data.pictures import pictures
+from train.data.recipe import TrainingRecipe
+from train.data.source import Source
+from train.networks.teacher import subnet_agreement, teacher_log_probabilities
+from train.quantise.effects import measure_effects
 from train.spaces.space import Space, Subnet
-from train.training.initial import start
+from train.training.initial import initial_state
+from train.training.run_folder import RunSpec, facts_of, prepare
+from train.training.supernet_loss import SupernetLoss
+from train.training.train import calibration
 
 SPACE = """
 {image_size: 48, classes: 10, widths: [32, 64], depths: [1, 2], heads: [1], mlp: [64, 96],
@@ -42,16 +46,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         " shares: [0, 0.5, 1]}"
     )
     write_tar(folder / "pictures.tar", random_images(32))
-    recipe = TrainRecipe(
+    recipe = TrainingRecipe(
         space=str(folder / "space.yaml"), views=8, held_out=8, calibration=24, batch=4, workers=0
     )
     source, checkpoint = Source(folder / "pictures.tar"), random_checkpoint()
     space = Space.load(recipe.space)
-    setting = Setting(space, recipe, facts_of(checkpoint, source))
+    spec = RunSpec(space, recipe, facts_of(checkpoint, source))
     prepare(
         folder / "run",
-        setting,
-        lambda: start(
+        spec,
+        lambda: initial_state(
             checkpoint, space, calibration(checkpoint, source, source.names, recipe), recipe.seed
         ),
     )
@@ -67,7 +71,8 @@ def test_the_loss_is_the_divergence_on_what_the_run_held_out(folder: Path) -> No
         assert any((image == other).all() for other in everything)
     subnet = Space.load(folder / "space.yaml").largest()
     run = loss.run
-    found = nearness(run.supernet, subnet, answers(run.teacher, loss.images), loss.images)
+    targets = teacher_log_probabilities(run.teacher, loss.images)
+    found = subnet_agreement(run.supernet, subnet, targets, loss.images)
     assert loss(subnet) == pytest.approx(found.divergence, rel=1e-3)
     assert found.divergence > 0
 
@@ -82,7 +87,7 @@ def test_without_the_engine_the_supernet_itself_is_asked(
     def absent(*_: object, **__: object) -> None:
         raise DeviceNotFound("none")
 
-    monkeypatch.setattr("train.predictor.open_device", absent)
+    monkeypatch.setattr("train.training.supernet_loss.open_device", absent)
     assert loss(subnet) == pytest.approx(fast, rel=1e-3)
 
 

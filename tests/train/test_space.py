@@ -10,7 +10,7 @@ pytest.importorskip("yaml")
 
 from quasar_runtime.model.synthetic import random_model
 from quasar_runtime.model.validate import validate
-from train.spaces.space import MATRICES, SPACES, Block, Space, SpaceError, Subnet
+from train.spaces.space import MATRICES, SPACES, BlockConfig, Space, SpaceError, Subnet
 
 ENTRIES = {
     "image_size": 224,
@@ -72,7 +72,7 @@ def test_a_subnet_survives_json() -> None:
 
 
 def test_a_subnets_geometry_is_that_of_a_valid_model() -> None:
-    subnet = Subnet(64, (Block(1, 96, 0.5, 0.25, 0, 1), Block(2, 64, 1, 0, 0.5, 0.5)))
+    subnet = Subnet(64, (BlockConfig(1, 96, 0.5, 0.25, 0, 1), BlockConfig(2, 64, 1, 0, 0.5, 0.5)))
     model = random_model(
         0, width=64, heads=[b.heads for b in subnet.blocks], mlp=[b.mlp for b in subnet.blocks]
     )
@@ -84,14 +84,14 @@ def test_a_subnets_geometry_is_that_of_a_valid_model() -> None:
 
 
 def test_rows_in_8_bits_are_rounded_shares() -> None:
-    block = Block(1, 96, 0.5, 0.26, 0, 1)
+    block = BlockConfig(1, 96, 0.5, 0.26, 0, 1)
     assert block.rows8(64) == {"qkv": 96, "proj": 17, "fc1": 0, "fc2": 64}
 
 
 def test_share8_is_the_share_of_weights() -> None:
     # qkv 192 x 64, proj 64 x 64, fc1 128 x 64, fc2 64 x 128: 12288, 4096, 8192, 8192 weights
-    assert Subnet(64, (Block(1, 128, 1, 0, 0, 0),)).share8() == pytest.approx(12288 / 32768)
-    assert Subnet(64, (Block(1, 128, 0, 0, 0, 0.5),)).share8() == pytest.approx(4096 / 32768)
+    assert Subnet(64, (BlockConfig(1, 128, 1, 0, 0, 0),)).share8() == pytest.approx(12288 / 32768)
+    assert Subnet(64, (BlockConfig(1, 128, 0, 0, 0, 0.5),)).share8() == pytest.approx(4096 / 32768)
 
 
 def test_ratios_give_hidden_widths_in_steps_of_32() -> None:

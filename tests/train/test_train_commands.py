@@ -27,31 +27,36 @@ from safetensors.torch import save_file
 from quasar_runtime.errors import DataError
 from quasar_runtime.model.file import read_model
 from tests.train.export_cases import CLASSES, random_images, random_tensors, write_tar
-from train import ablate, ablate_training, command, export, finetune, predictor, run, search, zoo
-from train.cost import area
-from train.cost import cycles as cost
-from train.data.recipe import COUNTS, NUMBERS, TrainRecipe
+from train import messages
+from train.commands.ablate import ablate
+from train.commands.app import VERBS, quasar_train
+from train.commands.cost import cost
+from train.commands.options import Number
+from train.commands.verb import Verb
+from train.cost.loss import EffectLoss
+from train.data.recipe import COUNTS, NUMBERS, TrainingRecipe
 from train.networks.origin import NOT_STATED
 from train.quantise.checks import check_words, overlay_for
-from train.report import plot
 from train.spaces.space import Space, SpaceError, Subnet
 from train.training.folder import held
 from train.training.metrics import Log, read_lines
 
-COMMANDS: dict[str, click.Command] = {
-    "export": export.main,
-    "run": run.main,
-    "finetune": finetune.main,
-    "search": search.main,
-    "predictor": predictor.main,
-    "cost": cost.main,
-    "area": area.main,
-    "plot": plot.main,
-    "zoo": zoo.main,
-    "ablate rows": ablate.rows,
-    "ablate predicted": ablate.predicted,
-    "ablate_training": ablate_training.main,
-}
+GROUPS: dict[str, click.Group] = {"ablate": ablate, "cost": cost}
+
+
+def commands() -> Iterator[tuple[str, click.Command]]:
+    """Every verb, and those of groups by both names."""
+    context = click.Context(quasar_train)
+    for verb in VERBS:
+        if verb in GROUPS:
+            yield from ((f"{verb} {name}", one) for name, one in GROUPS[verb].commands.items())
+        else:
+            one = quasar_train.get_command(context, verb)
+            assert one is not None
+            yield verb, one
+
+
+COMMANDS = dict(commands())
 SPACE = """
 {image_size: 48, classes: 10, widths: [64], depths: [2], heads: [1], mlp: [96], shares: [0, 1]}
 """
@@ -61,9 +66,9 @@ RECIPE = "views: 16\nbatch: 8\nheld_out: 8\ncalibration: 16\nevaluate: 1\nsave: 
 @pytest.fixture(autouse=True)
 def _restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Commands change how PyTorch multiplies, and warn once. Small networks want one thread."""
-    monkeypatch.setattr("train.export.THREADS", 1)
+    monkeypatch.setattr("train.networks.precision.THREADS", 1)
     before = torch.backends.mkldnn.matmul.fp32_precision
-    command._said.clear()
+    messages.forget_warnings()
     yield
     torch.backends.mkldnn.matmul.fp32_precision = before
 
@@ -91,17 +96,17 @@ def good(name: str, data: Path, out: Path) -> list[str]:
     recipe = ["--recipe", f"{data}/recipe.yaml"]
     return {
         "export": [*inputs, *labels, *model, "--share8", "1"],
-        "run": [*inputs, *labels, *recipe, "--out", f"{out}/run", "--no-fuse"],
+        "supernet": [*inputs, *labels, *recipe, "--out", f"{out}/run", "--no-fuse"],
         "finetune": [*inputs, *labels, *recipe, *model, "--share8", "1", "--no-fuse"],
         "search": [f"{out}/found", "--target", "100", "--effects", f"{data}/effects.npz"],
         "predictor": [*inputs, "--out", f"{out}/e.npz"],
-        "cost": [f"{data}/subnet.json"],
-        "area": ["b1024"],
+        "cost cycles": [f"{data}/subnet.json"],
+        "cost area": ["b1024"],
         "plot": [f"{out}/run"],
         "zoo": ["--data", str(data), "--out", str(out), "--work", f"{out}/work"],
         "ablate rows": [*inputs, *labels],
         "ablate predicted": [f"{data}/effects.npz"],
-        "ablate_training": [*inputs, *labels, *recipe, "--out", f"{out}/ablation"],
+        "ablate training": [*inputs, *labels, *recipe, "--out", f"{out}/ablation"],
     }[name]
 
 
@@ -134,7 +139,7 @@ PATHS = [
 
 
 def test_every_number_of_every_command_has_a_range() -> None:
-    allowed = (click.IntRange, command.Number)
+    allowed = (click.IntRange, Number)
     for name, parameter in options():
         free = isinstance(parameter.type, (click.types.IntParamType, click.types.FloatParamType))
         named = parameter.name == "image_size"  # checked with the checkpoint
@@ -160,13 +165,13 @@ OPENED = [
     (name, flag)
     for name, flags in {
         "export": "--checkpoint --images --labels --subnet --evaluate --out",
-        "run": "--checkpoint --images --recipe --out",
+        "supernet": "--checkpoint --images --recipe --out",
         "finetune": "--checkpoint --images --subnet --run --recipe --evaluate --out --work",
         "search": "--effects --run --space",
         "predictor": "--checkpoint --images --out",
-        "cost": "--space",
+        "cost cycles": "--space",
         "ablate rows": "--checkpoint --images --labels --evaluate --json",
-        "ablate_training": "--checkpoint --images --labels --recipe --out",
+        "ablate training": "--checkpoint --images --labels --recipe --out",
         "zoo": "--data --out --work",
         "plot": "--out",
     }.items()
@@ -193,7 +198,7 @@ def test_a_path_that_cannot_be_used_is_refused_before_the_work(
     else:
         given = str(tmp_path / "none" / "odd.yaml")
     writes = flag in ("--out", "--work", "--json")
-    folder = flag == "--work" or name in ("run", "ablate_training")
+    folder = flag == "--work" or name in ("supernet", "ablate training")
     if writes and (what == "absent" if folder else what == "fifo"):
         pytest.skip("a pipe can be written to, folders are made")
     arguments = good(name, data, out)
@@ -227,11 +232,19 @@ def test_a_path_that_cannot_be_used_is_refused_before_the_work(
         ("finetune", ["--out", "DATA/recipe.yaml"], "is also read by this command"),
         ("finetune", ["--work", "DATA/mix.tar"], "mix.tar is not a folder"),
         ("finetune", ["--recipe", "finetun"], "did you mean 'finetune'"),
-        ("run", ["--recipe", "finetune"], "names no space"),
+        ("supernet", ["--recipe", "finetune"], "names no space"),
+        ("supernet", ["--set", "bacth=8"], "did you mean 'batch'"),
+        ("supernet", ["--set", "batch=many"], "batch is 'many', expected int"),
+        ("supernet", ["--set", "batch=0"], "batch is 0, allowed are 1 to 65536"),
+        ("supernet", ["--set", "rate=fast"], "rate is 'fast', expected float"),
+        ("supernet", ["--set", "layer_scaling=2"], "layer_scaling is 2, expected bool"),
+        ("supernet", ["--set", "batch"], "expected KEY=VALUE, such as batch=32"),
+        ("finetune", ["--set", "batch=8", "--set", "batch=4"], "--set gives batch twice"),
+        ("ablate training", ["--set", "seed=-1"], "seed is -1, expected int"),
         ("search", ["--space", "vit_tyny"], "did you mean 'vit_tiny'"),
         ("search", ["--overlay", "b1042"], "did you mean 'b1024'"),
         ("search", ["--budget", "dsp=²"], "expected dsp, lut, ff, bram36 with a number"),
-        ("cost", ["--overlay", "b1042"], "did you mean 'b1024'"),
+        ("cost cycles", ["--overlay", "b1042"], "did you mean 'b1024'"),
         ("zoo", ["vit-tiny-w9"], "did you mean 'vit-tiny-w8'"),
         ("ablate predicted", ["--overlay", "b1042"], "did you mean 'b1024'"),
     ],
@@ -274,21 +287,23 @@ def test_every_setting_of_a_recipe_has_a_range(key: str) -> None:
     wrong: list[Any] = [-1, float("nan"), float("inf"), None, [1], {}, True, "x", 10**30]
     for value in wrong:
         with pytest.raises(DataError, match=f"mine: {key} is "):
-            TrainRecipe.parse("mine", {"views": 64, key: value})
-    kinds = {f: type(getattr(TrainRecipe(views=64), f)) for f in TrainRecipe(views=64).to_dict()}
+            TrainingRecipe.parse("mine", {"views": 64, key: value})
+    kinds = {
+        f: type(getattr(TrainingRecipe(views=64), f)) for f in TrainingRecipe(views=64).to_dict()
+    }
     assert set(COUNTS) | set(NUMBERS) == {k for k, t in kinds.items() if t in (int, float)}
 
 
 def test_a_rate_as_yaml_reads_it_is_a_number(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("views: 64\nrate: 3e-4\n")
-    assert TrainRecipe.load(path).rate == pytest.approx(3e-4)
+    assert TrainingRecipe.load(path).rate == pytest.approx(3e-4)
     path.write_text("a: &a [x, x]\nb: &b [*a, *a]\n")
     with pytest.raises(DataError, match="unknown setting 'a'"):
-        TrainRecipe.load(path)
+        TrainingRecipe.load(path)
     path.write_text("[" * 100000)
     with pytest.raises(DataError, match="is not YAML"):
-        TrainRecipe.load(path)
+        TrainingRecipe.load(path)
     with pytest.raises(SpaceError, match="is not YAML"):
         Space.load(path)
 
@@ -337,7 +352,7 @@ def test_a_model_is_kept_when_measuring_it_or_writing_it_fails(
     [(signal.SIGINT, 130, "Interrupted: "), (signal.SIGTERM, 143, "Terminated: ")],
 )
 def test_a_signal_ends_a_command_in_one_line(sent: int, code: int, said: str) -> None:
-    @click.command(cls=command.Command, kept="nothing was written")
+    @click.command(cls=Verb, kept="nothing was written")
     def waits() -> None:
         signal.raise_signal(sent)
         time.sleep(10)
@@ -359,7 +374,7 @@ def test_a_signal_ends_a_command_in_one_line(sent: int, code: int, said: str) ->
     ],
 )
 def test_what_the_machine_lacks_is_one_line(error: Exception, said: str) -> None:
-    @click.command(cls=command.Command)
+    @click.command(cls=Verb)
     def fails() -> None:
         raise error
 
@@ -370,7 +385,7 @@ def test_what_the_machine_lacks_is_one_line(error: Exception, said: str) -> None
 
 
 def test_a_fault_of_this_project_is_not_hidden() -> None:
-    @click.command(cls=command.Command)
+    @click.command(cls=Verb)
     def fails() -> None:
         raise ZeroDivisionError
 
@@ -410,7 +425,7 @@ def test_a_fine_tuning_killed_at_any_moment_goes_on(data: Path, tmp_path: Path) 
     (folder / "last.pt").unlink()  # killed before its first step
     assert again() == wanted
 
-    other = [*arguments, "--views", "8"]
+    other = [*arguments, "--set", "views=8"]
     assert "was begun with views = 16, now it is 8" in refused(invoke("finetune", other))
     with held(folder):
         assert "another training is at work" in refused(invoke("finetune", arguments))
@@ -450,7 +465,7 @@ def test_a_search_keeps_what_it_found_when_the_last_write_fails(
     effects = {f"blocks.0.{m}": n for m, n in (("qkv", 192), ("proj", 64), ("fc1", 96))}
     effects |= {"blocks.0.fc2": 64, "blocks.0.units": 96}
     values = {name: [1.0] * count for name, count in effects.items()}
-    predictor.EffectLoss(values).save(tmp_path / "effects.npz")
+    EffectLoss(values).save(tmp_path / "effects.npz")
     (tmp_path / "one.yaml").write_text(SPACE.replace("depths: [2]", "depths: [1]"))
     out = tmp_path / "100% found?"
     arguments = [str(out), "--effects", f"{tmp_path}/effects.npz", "--overlay", "b64"]
@@ -473,7 +488,7 @@ def test_effects_that_are_none_are_refused(tmp_path: Path) -> None:
     for content in (b"", b"PK\3\4", b"\x93NUMPY", b"[]"):
         path.write_bytes(content)
         with pytest.raises(SpaceError, match="holds no effects"):
-            predictor.EffectLoss.load(path)
+            EffectLoss.load(path)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a mount")
@@ -496,4 +511,4 @@ def test_a_full_disk_leaves_the_state_before(data: Path, tmp_path: Path) -> None
     assert "last.pt: cannot be written (File too large)" in done.stderr
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["last.pt"]
-    assert replace(TrainRecipe(views=8), batch=8).steps == 1
+    assert replace(TrainingRecipe(views=8), batch=8).steps == 1

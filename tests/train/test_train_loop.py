@@ -21,20 +21,25 @@ from quasar_runtime.errors import DataError
 from quasar_runtime.model.file import read_model
 from tests.train.export_cases import CLASSES, SIZE, random_images, random_tensors, write_tar
 from tests.train.train_cases import MIXED, SPACE, small_start
-from train import finetune, run
-from train.data.pictures import Source
-from train.data.recipe import TrainRecipe
+from train.commands.finetune import finetune
+from train.commands.plot import plot
+from train.commands.supernet import supernet
+from train.data.recipe import RECIPES, TrainingRecipe
+from train.data.source import Source
 from train.data.views import Augmentation, Batches, Views, split, view
 from train.networks.folded import patches
 from train.networks.supernet import Answer
-from train.report import plot
-from train.run import answers, check_same, load_run, nearness
-from train.spaces.space import Subnet
-from train.training.trainer import (
-    Place,
-    Trainer,
-    ask,
+from train.networks.teacher import (
     divergence,
+    subnet_agreement,
+    teacher_forward,
+    teacher_log_probabilities,
+)
+from train.spaces.space import Subnet
+from train.training.run_folder import check_same, folded_from, load_run, save
+from train.training.trainer import (
+    Process,
+    Trainer,
     kept_tokens,
     loss_of,
     mixed,
@@ -42,13 +47,13 @@ from train.training.trainer import (
     sandwich,
 )
 
-RECIPE = TrainRecipe(views=64, batch=8, random=1, rate=1e-3, held_out=8, calibration=24)
+RECIPE = TrainingRecipe(views=64, batch=8, random=1, rate=1e-3, held_out=8, calibration=24)
 
 
 def trained(trainer: Trainer, steps: int) -> Trainer:
     """`steps` steps on pictures that follow from the step's number."""
     for _ in range(steps):
-        trainer.step(random_images(8, seed=trainer.done))
+        trainer.train_step(random_images(8, seed=trainer.step))
     return trainer
 
 
@@ -69,12 +74,12 @@ def test_a_few_steps_bring_a_4_bit_subnet_nearer_to_the_teacher() -> None:
     begun = small_start()
     subnet = Subnet.uniform(64, 3, 2, 96, 0.0)
     images = random_images(64, seed=2)
-    wanted = answers(begun.teacher, images)
-    before = nearness(begun.supernet, subnet, wanted, images).divergence
+    targets = teacher_log_probabilities(begun.teacher, images)
+    before = subnet_agreement(begun.supernet, subnet, targets, images).divergence
     recipe = replace(RECIPE, views=200 * 8, ema=0.9)
     trainer = Trainer(begun.supernet, begun.teacher, recipe, fixed=[subnet])
     trained(trainer, 200)
-    after = nearness(trainer.averaged(), subnet, wanted, images).divergence
+    after = subnet_agreement(trainer.averaged(), subnet, targets, images).divergence
     assert after < 0.8 * before
 
 
@@ -98,13 +103,13 @@ def test_the_rate_warms_up_and_falls_to_zero() -> None:
 def test_the_loss_is_what_the_recipe_asks_for() -> None:
     begun = small_start()
     inputs = patches(random_images(4, seed=0))
-    wanted = ask(begun.teacher, inputs, (1,))
+    targets = teacher_forward(begun.teacher, inputs, (1,))
     answer = Answer(torch.zeros(4, CLASSES), {1: torch.zeros(4, 10, 32)})
     plain = replace(RECIPE, hint=0.0)
-    far = divergence(answer.logits, wanted.answer)
-    assert loss_of(answer, wanted, None, None, plain) == far
-    hinted = loss_of(answer, wanted, None, None, replace(RECIPE, hint=2.0))
-    assert hinted == far + 2 * wanted.after[1][..., :32].square().mean()
+    far = divergence(answer.logits, targets.log_probabilities)
+    assert loss_of(answer, targets, None, None, plain) == far
+    hinted = loss_of(answer, targets, None, None, replace(RECIPE, hint=2.0))
+    assert hinted == far + 2 * targets.residuals[1][..., :32].square().mean()
     largest = torch.full((4, CLASSES), 0.1).log()
     assert loss_of(answer, None, largest, None, replace(RECIPE, inplace=1.0)) == pytest.approx(0)
     classes = torch.zeros(4, dtype=torch.int64)
@@ -148,9 +153,9 @@ def test_a_mixture_has_a_share_of_another_picture_of_the_batch() -> None:
         shares.add(round(fits[0], 3))
     assert len(shares) > 10
     with pytest.raises(DataError, match=r"mixup is 1, allowed is a share below 1"):
-        TrainRecipe.parse("mine.yaml", {"views": 64, "mixup": 1})
+        TrainingRecipe.parse("mine.yaml", {"views": 64, "mixup": 1})
     with pytest.raises(DataError, match=r"a mixture of pictures has no class"):
-        TrainRecipe.parse("mine.yaml", {"views": 64, "mixup": 0.5, "label": 1.0})
+        TrainingRecipe.parse("mine.yaml", {"views": 64, "mixup": 0.5, "label": 1.0})
 
 
 def test_a_step_keeps_a_share_of_the_patches_and_always_cls() -> None:
@@ -168,7 +173,7 @@ def test_a_step_keeps_a_share_of_the_patches_and_always_cls() -> None:
     assert kept[7] is not None
     assert torch.equal(again, kept[7])
     with pytest.raises(DataError, match=r"tokens is 1\.5, allowed is a share up to 1"):
-        TrainRecipe.parse("mine.yaml", {"views": 64, "tokens": 1.5})
+        TrainingRecipe.parse("mine.yaml", {"views": 64, "tokens": 1.5})
 
 
 def test_kept_patches_have_their_own_positions_in_network_and_teacher() -> None:
@@ -181,21 +186,23 @@ def test_kept_patches_have_their_own_positions_in_network_and_teacher() -> None:
     kept = begun.supernet(inputs[:, tokens], subnet, tokens=tokens).logits
     other = torch.tensor([0, 1, 3, 7, 9])
     assert not torch.equal(begun.supernet(inputs[:, tokens], subnet, tokens=other).logits, kept)
-    wanted = ask(begun.teacher, inputs[:, tokens], (1,), tokens)
+    targets = teacher_forward(begun.teacher, inputs[:, tokens], (1,), tokens)
     # attention that cannot see a token is a network without it
-    assert divergence(kept, wanted.answer) < divergence(kept, ask(begun.teacher, inputs, ()).answer)
-    assert wanted.after[1].shape == (4, 5, 64)
+    assert divergence(kept, targets.log_probabilities) < divergence(
+        kept, teacher_forward(begun.teacher, inputs, ()).log_probabilities
+    )
+    assert targets.residuals[1].shape == (4, 5, 64)
 
 
 def test_a_run_that_drops_patches_learns_too() -> None:
     begun = small_start()
     subnet = Subnet.uniform(64, 3, 2, 96, 0.0)
     images = random_images(64, seed=2)
-    wanted = answers(begun.teacher, images)
-    before = nearness(begun.supernet, subnet, wanted, images).divergence
+    targets = teacher_log_probabilities(begun.teacher, images)
+    before = subnet_agreement(begun.supernet, subnet, targets, images).divergence
     recipe = replace(RECIPE, views=160 * 8, ema=0.9, tokens=0.6)
     trainer = trained(Trainer(begun.supernet, begun.teacher, recipe, fixed=[subnet]), 160)
-    after = nearness(trainer.averaged(), subnet, wanted, images).divergence
+    after = subnet_agreement(trainer.averaged(), subnet, targets, images).divergence
     assert after < 0.8 * before  # 0.5 to 0.6, by how the processor rounds
 
 
@@ -214,9 +221,9 @@ def test_a_resumed_run_ends_with_the_same_weights(tmp_path: Path) -> None:
     whole = trained(Trainer(begun.supernet, begun.teacher, RECIPE), 4)
     begun = small_start()
     half = trained(Trainer(begun.supernet, begun.teacher, RECIPE), 2)
-    run.save(tmp_path, half)
+    save(tmp_path, half)
     saved = torch.load(tmp_path / "last.pt", weights_only=True)
-    resumed = Trainer(small_start().supernet, run.folded_from(saved["teacher"]), RECIPE)
+    resumed = Trainer(small_start().supernet, folded_from(saved["teacher"]), RECIPE)
     resumed.restore(saved)
     assert not same_weights(whole, resumed)
     assert same_weights(whole, trained(resumed, 2))
@@ -230,6 +237,21 @@ def test_a_run_goes_on_with_the_same_recipe_only(tmp_path: Path) -> None:
     changed = {"recipe": replace(RECIPE, batch=16).to_dict(), "images": "mix.tar"}
     with pytest.raises(DataError, match="begun with batch = 8, now it is 16; go on with the same"):
         check_same(path, changed)
+
+
+def test_a_state_from_before_a_buffer_was_renamed_goes_on(tmp_path: Path) -> None:
+    """Until December 2026 `importance` was called `worth`."""
+    trainer = trained(Trainer(small_start().supernet, small_start().teacher, RECIPE), 1)
+    state = trainer.state()
+    new = state["supernet"]
+    state["supernet"] = {n.replace(".importance", ".worth"): v for n, v in new.items()}
+    assert set(state["supernet"]) != set(new)
+    resumed = Trainer(small_start().supernet, small_start().teacher, RECIPE)
+    for matrix in resumed.supernet.matrices().values():
+        matrix.importance.fill_(-1.0)
+    resumed.restore(state)
+    for name, value in resumed.supernet.state_dict().items():
+        assert torch.equal(value, new[name]), name
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
@@ -247,14 +269,14 @@ sys.path.insert(0, sys.argv[2])
 from tests.train.train_cases import small_start
 from tests.train.export_cases import random_images
 from tests.train.test_train_loop import RECIPE
-from train.training.trainer import Place, Trainer
-place = Place.join()
+from train.training.trainer import Process, Trainer
+process = Process.join()
 torch.set_num_threads(1)
 begun = small_start()
-trainer = Trainer(begun.supernet, begun.teacher, RECIPE, place=place)
-images = random_images(8, seed=3)[place.rank :: place.world]
-trainer.step(images)
-if place.rank == 0:
+trainer = Trainer(begun.supernet, begun.teacher, RECIPE, process=process)
+images = random_images(8, seed=3)[process.rank :: process.world]
+trainer.train_step(images)
+if process.rank == 0:
     gradients = {n: p.grad for n, p in trainer.supernet.named_parameters()}
     torch.save(gradients, sys.argv[1])
 dist.destroy_process_group()
@@ -284,7 +306,7 @@ def test_two_processes_have_the_gradients_of_one_with_their_pictures_together(
     together: dict[str, Tensor] = torch.load(tmp_path / "gradients.pt", weights_only=True)
     begun = small_start()
     alone = Trainer(begun.supernet, begun.teacher, RECIPE)
-    alone.step(random_images(8, seed=3))
+    alone.train_step(random_images(8, seed=3))
     for name, parameter in alone.supernet.named_parameters():
         assert parameter.grad is not None
         near = 0.05 * float(parameter.grad.norm()) + 1e-7  # sums in bfloat16, in another order
@@ -332,7 +354,7 @@ def test_a_view_without_change_is_the_picture() -> None:
 
 def test_pictures_held_out_are_never_trained_on() -> None:
     names = [f"n{i % 3}/{part}_{i}.png" for i in range(20) for part in ("a", "b", "c")]
-    recipe = TrainRecipe(views=1, parts={"a": 1, "b": 3, "c": 0}, held_out=10)
+    recipe = TrainingRecipe(views=1, parts={"a": 1, "b": 3, "c": 0}, held_out=10)
     parts = split(names, recipe)
     assert len(parts.held_out) == 10
     assert not set(parts.held_out) & set(parts.train)
@@ -349,7 +371,7 @@ def test_pictures_held_out_are_never_trained_on() -> None:
 
 def test_whole_classes_are_held_out_and_the_others_seen_alike() -> None:
     names = [f"n{c}/{i}.png" for c in range(10) for i in range(3 + 4 * c)]
-    parts = split(names, TrainRecipe(views=1, held_out=8, unseen=0.2, per_class=20))
+    parts = split(names, TrainingRecipe(views=1, held_out=8, unseen=0.2, per_class=20))
     held, seen = ({n.split("/")[0] for n in names} for names in (parts.held_out, parts.train))
     assert len(held) == 2
     assert not held & seen
@@ -358,9 +380,9 @@ def test_whole_classes_are_held_out_and_the_others_seen_alike() -> None:
     often = [parts.train.count(f"{min(seen)}/{i}.png") for i in range(3)]
     assert max(often) - min(often) <= 1
     with pytest.raises(DataError, match="all pictures are of one class"):
-        split(["n0/0.png", "n0/1.png"], TrainRecipe(views=1, held_out=1, unseen=0.2))
+        split(["n0/0.png", "n0/1.png"], TrainingRecipe(views=1, held_out=1, unseen=0.2))
     with pytest.raises(DataError, match="unseen is 1, allowed is a share below 1"):
-        TrainRecipe.parse("mine.yaml", {"views": 64, "unseen": 1})
+        TrainingRecipe.parse("mine.yaml", {"views": 64, "unseen": 1})
 
 
 # --- recipes ---
@@ -380,16 +402,16 @@ def test_whole_classes_are_held_out_and_the_others_seen_alike() -> None:
 )
 def test_a_wrong_setting_is_named(settings: dict[str, object], message: str) -> None:
     with pytest.raises(DataError, match=message):
-        TrainRecipe.parse("mine.yaml", settings)
+        TrainingRecipe.parse("mine.yaml", settings)
 
 
 def test_every_recipe_can_be_read() -> None:
-    recipes = sorted(p.stem for p in Path(run.__file__).parent.glob("recipes/*.yaml"))
+    recipes = sorted(p.stem for p in RECIPES.glob("*.yaml"))
     assert recipes
     for name in recipes:
-        assert TrainRecipe.load(name).steps > 0
+        assert TrainingRecipe.load(name).steps > 0
     with pytest.raises(DataError, match="no recipe 'vit_tyni'; did you mean 'vit_tiny'"):
-        TrainRecipe.load("vit_tyni")
+        TrainingRecipe.load("vit_tyni")
 
 
 # --- the commands ---
@@ -412,7 +434,7 @@ def test_a_run_and_a_fine_tuned_model_from_the_commands(tmp_path: Path) -> None:
     common = ["--checkpoint", str(tmp_path / "deit_small.safetensors"), "--no-fuse"]
     common += ["--images", str(tmp_path / "mix.tar"), "--recipe", str(tmp_path / "recipe.yaml")]
     folder = tmp_path / "run"
-    result = CliRunner().invoke(run.main, [*common, "--out", str(folder)])
+    result = CliRunner().invoke(supernet, [*common, "--out", str(folder)])
     assert result.exit_code == 0, result.output
     lines = [json.loads(x) for x in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [x["step"] for x in lines] == [0, 1, 2, 2]
@@ -420,7 +442,7 @@ def test_a_run_and_a_fine_tuned_model_from_the_commands(tmp_path: Path) -> None:
         assert set(line["divergence"]) == {"8-bit", "half", "4-bit", "smallest"}
     out = tmp_path / "model.safetensors"
     arguments = [*common, "--run", str(folder), "--subnet", str(tmp_path / "subnet.json")]
-    result = CliRunner().invoke(finetune.main, [*arguments, "--name", "m", "--out", str(out)])
+    result = CliRunner().invoke(finetune, [*arguments, "--name", "m", "--out", str(out)])
     assert result.exit_code == 0, result.output
     model = read_model(out)
     assert (model.width, model.depth) == (64, 2)
@@ -432,9 +454,9 @@ def test_a_run_and_a_fine_tuned_model_from_the_commands(tmp_path: Path) -> None:
     assert model.blocks[0].fc1.rows8 == 96
 
 
-def test_place_is_one_process_without_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_there_is_one_process_without_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    assert Place.join().world == 1
+    assert Process.join().world == 1
 
 
 def test_the_metrics_are_plotted(tmp_path: Path) -> None:
@@ -442,9 +464,9 @@ def test_the_metrics_are_plotted(tmp_path: Path) -> None:
     losses = [{"step": i, "loss": 1 / i, "largest": 1 / i, "smallest": 2 / i} for i in (1, 2, 3)]
     lines = [*losses, {"step": 3, "divergence": {"8-bit": 0.1}, "agreement": {"8-bit": 0.9}}]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(x) + "\n" for x in lines))
-    result = CliRunner().invoke(plot.main, [str(tmp_path)])
+    result = CliRunner().invoke(plot, [str(tmp_path)])
     assert result.exit_code == 0, result.output
     assert "<svg" in (tmp_path / "metrics.svg").read_text()
-    result = CliRunner().invoke(plot.main, [str(tmp_path / "none")])
+    result = CliRunner().invoke(plot, [str(tmp_path / "none")])
     assert result.exit_code == 1
     assert "holds no metrics that can be read" in result.output

@@ -19,7 +19,9 @@ from PIL import Image
 
 from quasar_runtime.errors import DataError
 from tests.train.export_cases import SIZE, random_checkpoint, random_images, write_tar
-from train.data.pictures import Source, calibration_prefixes, decoded, load_labels, pictures
+from train.data.labels import load_labels
+from train.data.pictures import calibration_prefixes, decoded, pictures
+from train.data.source import Source
 from train.data.views import Augmentation, Batches, Views, load
 
 HOW = random_checkpoint().preprocessing

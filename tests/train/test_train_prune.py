@@ -20,16 +20,17 @@ from tests.train.export_cases import (
     write_tar,
 )
 from tests.train.train_cases import generator
-from train import finetune
-from train.export import quantise_on
+from train.commands.finetune import finetune
+from train.data.recipe import TrainingRecipe
 from train.networks.folded import Affine, fold, patches
 from train.quantise.calibrate import observe
 from train.quantise.prune import make_up, prune
-from train.run import load_run
-from train.spaces.space import Block, Subnet
-from train.training.initial import Start
+from train.quantise.quantise import quantise_on
+from train.spaces.space import BlockConfig, Subnet
+from train.training.finetune import from_rounding, subnet_of
+from train.training.run_folder import load_run
 
-SLIM = Subnet(64, (Block(2, 64, 0.5, 0, 1, 0.5), Block(1, 96, 0, 0.5, 0.5, 1)))
+SLIM = Subnet(64, (BlockConfig(2, 64, 0.5, 0, 1, 0.5), BlockConfig(1, 96, 0, 0.5, 0.5, 1)))
 
 
 def test_inputs_that_others_tell_are_made_up_for_exactly() -> None:
@@ -78,7 +79,7 @@ def test_another_depth_is_refused() -> None:
     folded = fold(random_checkpoint(0, heads=2))
     with pytest.raises(DataError, match=r"width and depth are 64 and 1, the checkpoint's 64 and 2"):
         prune(folded, observe(folded, random_images(4), 0), Subnet(64, SLIM.blocks[:1]))
-    wide = Subnet(64, (Block(3, 64, 0, 0, 0, 0), SLIM.blocks[1]))
+    wide = Subnet(64, (BlockConfig(3, 64, 0, 0, 0, 0), SLIM.blocks[1]))
     with pytest.raises(DataError, match=r"block 0 of the subnet has 3 heads"):
         prune(folded, observe(folded, random_images(4), 0), wide)
 
@@ -86,11 +87,11 @@ def test_another_depth_is_refused() -> None:
 def test_fine_tuning_begins_with_what_rounding_found() -> None:
     checkpoint = random_checkpoint(0, heads=2)
     images = random_images(24, seed=1)
-    done = quantise_on(checkpoint, images, SLIM, 0)
-    network = done.network
-    assert finetune.subnet_of(network) == SLIM
-    recipe = finetune.TrainRecipe(views=8)
-    begun: Start = finetune.from_rounding(done, checkpoint, images, recipe)
+    quantised = quantise_on(checkpoint, images, SLIM, 0)
+    network = quantised.network
+    assert subnet_of(network) == SLIM
+    recipe = TrainingRecipe(views=8)
+    begun = from_rounding(quantised, checkpoint, images, recipe)
     inputs = patches(random_images(4, seed=3))
     with torch.no_grad():
         got = begun.supernet(inputs, SLIM).logits
@@ -117,25 +118,25 @@ def test_a_subnet_is_fine_tuned_without_a_supernet(tmp_path: Path) -> None:
     arguments += ["--images", str(tmp_path / "mix.tar"), "--name", "m", "--out", str(out)]
     arguments += ["--recipe", str(tmp_path / "recipe.yaml")]
     subnet = ["--subnet", str(tmp_path / "subnet.json")]
-    result = CliRunner().invoke(finetune.main, [*arguments, *subnet])
+    result = CliRunner().invoke(finetune, [*arguments, *subnet])
     assert result.exit_code == 0, result.output
     model = read_model(out)
     assert [(b.heads, b.mlp) for b in model.blocks] == [(2, 64), (1, 96)]
     assert [b.fc1.rows8 for b in model.blocks] == [64, 48]
-    again = CliRunner().invoke(finetune.main, [*arguments, *subnet])
+    again = CliRunner().invoke(finetune, [*arguments, *subnet])
     assert again.exit_code == 0, again.output
     first, second = tmp_path / "m.run", tmp_path / "second"
     more = [*arguments, *subnet, "--run", str(first), "--work", str(second)]
-    result = CliRunner().invoke(finetune.main, more)
+    result = CliRunner().invoke(finetune, more)
     assert result.exit_code == 0, result.output
     trained = read_model(out).provenance["training"]
     assert trained["after"]["views"] == 16
     one, two = load_run(first), load_run(second)
     assert not torch.equal(one.supernet.head.master, two.supernet.head.master)
     assert one.supernet.space.contains(SLIM)
-    result = CliRunner().invoke(finetune.main, [*more, "--image-size", "64"])
+    result = CliRunner().invoke(finetune, [*more, "--image-size", "64"])
     assert result.exit_code == 2
     assert "either --run or --image-size" in result.output
-    result = CliRunner().invoke(finetune.main, arguments)
+    result = CliRunner().invoke(finetune, arguments)
     assert result.exit_code == 2
     assert "give --subnet" in result.output

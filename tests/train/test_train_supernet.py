@@ -19,7 +19,7 @@ from train.networks.integer import AttentionTensors, Matrix, MlpTensors
 from train.networks.supernet import SuperMatrix
 from train.quantise.emit import emit
 from train.spaces.space import Space, Subnet
-from train.training.initial import Start, start
+from train.training.initial import InitialState, initial_state
 from train.training.ranking import rank, renew
 
 LABELS = [(f"n{i:08d}", f"class {i}") for i in range(CLASSES)]
@@ -28,12 +28,14 @@ PREPROCESSING = random_checkpoint().preprocessing
 
 
 @pytest.fixture(scope="module")
-def begun() -> Start:
+def begun() -> InitialState:
     return small_start()
 
 
 @pytest.mark.parametrize("subnet", [SPACE.largest(), SPACE.smallest(), MIXED], ids=str)
-def test_an_exported_subnet_computes_what_the_supernet_does(begun: Start, subnet: Subnet) -> None:
+def test_an_exported_subnet_computes_what_the_supernet_does(
+    begun: InitialState, subnet: Subnet
+) -> None:
     model = emit(begun.supernet.extract(subnet), "small", PREPROCESSING, LABELS)
     images = random_images(16, seed=9)
     equal = top1 = 0
@@ -52,7 +54,7 @@ def test_an_exported_subnet_computes_what_the_supernet_does(begun: Start, subnet
     assert equal == len(images) * (4 * subnet.depth + 1)
 
 
-def test_the_supernet_extracts_what_it_runs(begun: Start) -> None:
+def test_the_supernet_extracts_what_it_runs(begun: InitialState) -> None:
     inputs = patches(random_images(4, seed=3))
     with torch.no_grad():
         got = begun.supernet(inputs, MIXED).logits
@@ -60,14 +62,14 @@ def test_the_supernet_extracts_what_it_runs(begun: Start) -> None:
     torch.testing.assert_close(got, wanted, rtol=0, atol=1e-4)
 
 
-def test_the_largest_subnet_begins_near_the_checkpoint(begun: Start) -> None:
+def test_the_largest_subnet_begins_near_the_checkpoint(begun: InitialState) -> None:
     inputs = patches(random_images(16, seed=3))
     with torch.no_grad():
         error = begun.supernet(inputs, SPACE.largest()).logits - begun.teacher(inputs)
     assert error.square().mean().sqrt() < 0.2 * begun.teacher(inputs).std()
 
 
-def test_the_order_of_channels_changes_no_answer(begun: Start) -> None:
+def test_the_order_of_channels_changes_no_answer(begun: InitialState) -> None:
     checkpoint = random_checkpoint(0, depth=3, heads=2)
     inputs = patches(random_images(4, seed=3))
     torch.testing.assert_close(begun.teacher(inputs), fold(checkpoint)(inputs))
@@ -87,7 +89,7 @@ def test_both_precisions_of_a_row_come_from_one_master() -> None:
 
 def test_the_rows_worth_most_are_8_bit() -> None:
     layer = SuperMatrix(4, 2)
-    layer.worth.copy_(torch.tensor([1.0, 4.0, 3.0, 2.0]))
+    layer.importance.copy_(torch.tensor([1.0, 4.0, 3.0, 2.0]))
     assert layer.rows(0.5, slice(None), 2).bits.tolist() == [4, 8, 8, 4]
     assert layer.rows(0.5, slice(2), 2).bits.tolist() == [4, 8]
 
@@ -100,7 +102,7 @@ def test_the_ranking_finds_the_rows_whose_4_bits_hurt() -> None:
     subnet = Subnet.uniform(64, 3, 2, 96, 1.0)
     found = rank(begun.supernet, subnet, random_images(16, seed=4), 0)
     assert found["blocks.1.fc1"][5:10].mean() > 5 * found["blocks.1.fc1"].median()
-    layer.worth.fill_(1.0)
+    layer.importance.fill_(1.0)
     renew(begun.supernet, found)
     chosen = layer.rows(0.1, slice(None), 64).bits
     assert (chosen[5:10] == 8).sum() >= 4
@@ -109,7 +111,7 @@ def test_the_ranking_finds_the_rows_whose_4_bits_hurt() -> None:
 def test_a_checkpoint_of_another_size_is_refused() -> None:
     wider = Space.parse("wider", {**vars_of(SPACE), "widths": [64, 96]})
     with pytest.raises(DataError, match=r"the width of random is 64, .*'wider' has 96"):
-        start(random_checkpoint(0, depth=3, heads=2), wider, random_images(8), 0)
+        initial_state(random_checkpoint(0, depth=3, heads=2), wider, random_images(8), 0)
 
 
 def vars_of(space: Space) -> dict[str, object]:
@@ -254,5 +256,5 @@ def test_loops_that_cannot_be_compiled_run_as_they_are(
     assert [double(1), double(2)] == [2, 4]
     assert not integer.Fusion.on
     said = capsys.readouterr().err
-    assert said.count("warning: ") == 1
+    assert said.count("Warning: ") == 1
     assert "(InvalidCxxCompiler: none found); going on without" in said

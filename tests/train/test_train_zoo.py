@@ -1,4 +1,4 @@
-"""How train.zoo makes a model that is trained."""
+"""How the zoo command makes a model that is trained."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 
 from quasar_runtime.model.file import write_model
 from tests.train.export_cases import CLASSES, SIZE, random_checkpoint, random_images, write_tar
-from train import zoo
-from train.export import Recipe
+from train.pipelines import zoo
+from train.quantise.quantise import QuantisationRecipe
 from train.spaces.space import Subnet
 
 LABELS = [(f"n{i:08d}", str(i)) for i in range(CLASSES)]
@@ -24,7 +24,9 @@ def test_a_trained_entry_is_made_from_its_training(
         "views: 16\nbatch: 8\nheld_out: 8\ncalibration: 16\nevaluate: 1\nsave: 1\nworkers: 0\n"
     )
     write_tar(tmp_path / "mix.tar", random_images(40, seed=1, size=64))
-    entry = zoo.Entry("float.safetensors", Recipe(HALF, image_size=SIZE), training=str(recipe))
+    entry = zoo.Entry(
+        "float.safetensors", QuantisationRecipe(HALF, image_size=SIZE), training=str(recipe)
+    )
     monkeypatch.setitem(zoo.ZOO, "m", entry)
 
     def made(path: Path) -> bytes:
@@ -36,7 +38,7 @@ def test_a_trained_entry_is_made_from_its_training(
         assert len(training["divergence"]) == 3
         assert model.provenance["subnet"] == HALF.to_dict()
         assert model.provenance["command"] == (
-            f"python -m train.finetune --subnet m.json --image-size {SIZE} --checkpoint "
+            f"quasar-train finetune --subnet m.json --image-size {SIZE} --checkpoint "
             "float.safetensors --images mix.tar --recipe short.yaml --name m --out m.safetensors"
         )
         write_model(model, path)

@@ -12,8 +12,8 @@ import torch
 from quasar_runtime.isa import arithmetic as ar
 from quasar_runtime.model.network import Linear, Model
 from tests.train.export_cases import CLASSES, SIZE, random_checkpoint, random_images
-from train.spaces.space import Block, Space, Subnet
-from train.training.initial import Start, start
+from train.spaces.space import BlockConfig, Space, Subnet
+from train.training.initial import InitialState, initial_state
 
 SPACE = Space.parse(
     "small",
@@ -27,20 +27,20 @@ SPACE = Space.parse(
         "shares": [0, 0.5, 1],
     },
 )
-MIXED = Subnet(64, (Block(2, 96, 0.5, 0, 1, 0.5), Block(1, 64, 0, 0.5, 0.5, 1)))
+MIXED = Subnet(64, (BlockConfig(2, 96, 0.5, 0, 1, 0.5), BlockConfig(1, 64, 0, 0.5, 0.5, 1)))
 """A subnet of SPACE with every kind of choice in it."""
 
 
 @cache
-def _begun() -> Start:
+def _begun() -> InitialState:
     checkpoint = random_checkpoint(0, depth=3, heads=2)
-    return start(checkpoint, SPACE, random_images(24, seed=1), 0)
+    return initial_state(checkpoint, SPACE, random_images(24, seed=1), 0)
 
 
-def small_start() -> Start:
+def small_start() -> InitialState:
     """A supernet of SPACE from a random checkpoint; a copy, free to be trained."""
     begun = _begun()
-    return Start(deepcopy(begun.supernet), begun.teacher)
+    return InitialState(deepcopy(begun.supernet), begun.teacher)
 
 
 def result(a: npt.NDArray[np.int64], linear: Linear, limit: int) -> npt.NDArray[np.int64]:

@@ -13,6 +13,7 @@ release=bookworm
 folder=${XDG_CACHE_HOME:-$HOME/.cache}/quasar/arm64
 python=${PYTHON:-$checkout/.venv/bin/python}
 environment=/usr/local/share/pynq-venv # where PYNQ's images have it
+patience=20 # times the tests' limits for a process
 steps="root source infer logits engine runtime cli install board"
 
 usage() {
@@ -31,12 +32,11 @@ inside() { python3 "$here/emulated_root.py" run "$root" "$1"; }
 # A bare system: what `debootstrap --variant=minbase` gives, and make. dpkg need not wait for the disk.
 step_root() {
     rm -rf "$root"
-    sources=$(python3 "$here/emulated_root.py" apt "$release")
-    mirror=$(echo "$sources" | sed -n "s/^deb \([^ ]*\) $release main$/\1/p")
+    mirror=$(python3 "$here/emulated_root.py" mirror)
     debootstrap --foreign --variant=minbase --arch=arm64 "$release" "$root.new" "$mirror"
     mv "$root.new" "$root"
     inside "/debootstrap/debootstrap --second-stage"
-    echo "$sources" > "$root/etc/apt/sources.list"
+    echo "deb $mirror $release main" > "$root/etc/apt/sources.list"
     echo force-unsafe-io > "$root/etc/dpkg/dpkg.cfg.d/emulated"
     inside "apt-get update -qq; apt-get install -qq -y --no-install-recommends make"
 }
@@ -72,30 +72,59 @@ pytest_for() { # the folder of an environment: pytest and what the tests need, b
         $1/bin/python -m pip install --quiet -r $1/requirements.txt"
 }
 
+# Tests by an environment's Python, file by file: one that passed is not run again until the sources
+# change, so that a step of hours can be interrupted. The last line is the files' sum.
+run_tests() { # ENVIRONMENT FILE-OR-FOLDER...
+    venv=$1
+    shift
+    files=$(cd "$checkout" && for each; do find "$each" -name 'test_*.py' | sort; done)
+    pytest_for "$venv"
+    failed=""
+    for file in $files; do
+        mark=$(mark_of "$file")
+        if [ -n "$again" ] || ! is_done "$mark"; then
+            echo "$file" >&2
+            code=0
+            inside "cd /quasar; PATIENCE=$patience PYTHONPATH=. $venv/bin/python -m pytest $file" \
+                > "$folder/log/$mark.txt" 2>&1 || code=$?
+            cat "$folder/log/$mark.txt" >&2
+            [ $code != 5 ] || code=0 # 5: the whole file is skipped
+            [ $code = 0 ] || failed="$failed $file"
+            [ $code != 0 ] || state "$mark" > "$folder/done/$mark"
+        fi
+    done
+    [ -z "$failed" ] || fail "failed:$failed"
+    for file in $files; do tail -n 1 "$folder/log/$(mark_of "$file").txt"; done | awk '
+        { for (i = 2; i <= NF; i++) if ($i ~ /^(passed|skipped)/) n[substr($i, 1, 6)] += $(i - 1) }
+        END { print NR " files: " n["passed"] + 0 " passed, " n["skippe"] + 0 " skipped" }'
+}
+mark_of() { echo "$(basename "$venv")-$(basename "$1" .py)"; }
+
 # The kernels first: bytes against the reference, the program checker, pictures.
 step_engine() {
-    pytest_for /quasar/.venv
-    inside "cd /quasar; .venv/bin/python -m pytest tests/runtime/devices/test_native_bytes.py \
-        tests/runtime/devices/test_native_check.py tests/runtime/devices/test_native_device.py tests/runtime/model/test_zoo_bytes.py \
-        tests/runtime/images/test_images.py tests/runtime/isa/test_arithmetic.py"
+    run_tests /quasar/.venv tests/runtime/devices/test_native_bytes.py \
+        tests/runtime/devices/test_native_check.py tests/runtime/devices/test_native_device.py \
+        tests/runtime/model/test_zoo_bytes.py tests/runtime/images/test_images.py \
+        tests/runtime/isa/test_arithmetic.py
 }
 
 # The runtime's: what needs neither torch, a simulator of the RTL, nor ruff.
 step_runtime() {
-    pytest_for /quasar/.venv
-    inside "cd /quasar; .venv/bin/python -m pytest tests/runtime/session/test_session.py tests/runtime/doctor/test_doctor.py \
-        tests/runtime/devices/test_reference.py tests/runtime/isa/test_program.py tests/runtime/compiler/test_compiler.py \
-        tests/runtime/compiler/test_packing.py tests/runtime/model/test_model_file.py tests/runtime/isa/test_overlay.py \
-        tests/runtime/bitstream/test_overlay_package.py tests/runtime/measure/test_power.py tests/runtime/model/test_validate.py tests/runtime/model/test_zoo.py \
-        tests/runtime/isa/test_interface.py tests/runtime/measure/test_bench.py tests/runtime/measure/test_evaluate.py tests/runtime/images/test_datasets.py \
-        tests/runtime/test_files.py tests/runtime/session/test_arena.py tests/runtime/session/test_display.py tests/runtime/isa/test_tables.py \
-        tests/runtime/bitstream/test_hwh.py tests/repository/test_public_names.py tests/repository/test_board_install.py"
+    run_tests /quasar/.venv tests/runtime/session/test_session.py tests/runtime/doctor/test_doctor.py \
+        tests/runtime/devices/test_reference.py tests/runtime/isa/test_program.py \
+        tests/runtime/compiler/test_compiler.py tests/runtime/compiler/test_packing.py \
+        tests/runtime/model/test_model_file.py tests/runtime/isa/test_overlay.py \
+        tests/runtime/bitstream/test_overlay_package.py tests/runtime/measure/test_power.py \
+        tests/runtime/model/test_validate.py tests/runtime/model/test_zoo.py \
+        tests/runtime/isa/test_interface.py tests/runtime/measure/test_bench.py \
+        tests/runtime/measure/test_evaluate.py tests/runtime/images/test_datasets.py \
+        tests/runtime/test_files.py tests/runtime/session/test_arena.py \
+        tests/runtime/session/test_display.py tests/runtime/isa/test_tables.py \
+        tests/runtime/bitstream/test_hwh.py tests/repository/test_public_names.py \
+        tests/repository/test_board_install.py
 }
 
-step_cli() {
-    pytest_for /quasar/.venv
-    inside "cd /quasar; .venv/bin/python -m pytest tests/cli"
-}
+step_cli() { run_tests /quasar/.venv tests/cli; }
 
 # PYNQ's environment where its images have it, without the libraries for video and audio, which would
 # be built for this processor: nothing here uses them.
@@ -135,10 +164,11 @@ bundle() {
 step_board() {
     pynq_environment
     venv=/quasar/.venv-pynq4
-    inside "[ -x $venv/bin/pip ] || python3 -m venv $venv
+    inside "[ -e $venv/complete ] || python3 -m venv --clear $venv
         echo $environment/lib/python3.11/site-packages > $venv/lib/python3.11/site-packages/pynq.pth"
     pytest_for $venv
-    inside "cd /quasar; PYTHONPATH=. $venv/bin/python -m pytest tests/board"
+    inside "touch $venv/complete"
+    run_tests $venv tests/board
 }
 
 # Run a step with its output in a log; its time and last line are the result.

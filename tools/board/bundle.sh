@@ -48,7 +48,7 @@ done
 $pip download --quiet --disable-pip-version-check --only-binary=:all: $tags \
     --platform "manylinux2014_$machine" --python-version "$python" --implementation cp \
     --dest "$bundle/wheels" 'numpy==1.26.4' 'pillow>=10' 'cffi>=1.15' 'click>=8.1' 'tqdm>=4.60' \
-    'safetensors>=0.4' 'pycparser<3' 'setuptools>=68,<=80' wheel
+    'safetensors>=0.4' 'pycparser<3' 'setuptools>=77,<=80' wheel
 
 cp "$root/tools/board/install.sh" "$root/tools/board/uninstall.sh" "$bundle/"
 printf 'machine=%s\npython=%s\n' "$machine" "$python" > "$bundle/made-for"

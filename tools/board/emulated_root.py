@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Run commands in an arm64 root file system on this machine, emulated by qemu-user as a Cortex-A53.
 
-    emulated_root.py apt RELEASE           # the lines of /etc/apt/sources.list for a Debian release
+    emulated_root.py mirror                # Debian's archive, as this machine's apt reaches it
     emulated_root.py run ROOT COMMAND      # a shell command in ROOT, as root; ends with its code
 
 Mirrors and pip's settings are this machine's own, as for tools/bare_system.py. MIRROR=URL takes
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import bare_system
 from bare_system import CARRIED, PATH, carried
 
 QEMU = "/usr/bin/qemu-aarch64-static"
@@ -47,33 +47,6 @@ exec chroot "$root" /bin/sh -euc "$command"
 
 class Unusable(Exception):
     """What this machine lacks, and what to do."""
-
-
-def mirrors(targets: str, release: str) -> list[str]:
-    """Source lines of a Debian release, from the answer of `apt-get indextargets`.
-
-    Those of this machine where it runs that release; else the release's main archive on the
-    machine's own mirror.
-    """
-    found, archive = [], ""
-    for target in targets.split("\n\n"):
-        of = dict(re.findall(r"^([\w-]+): (.*)$", target, re.M))
-        if of.get("Created-By") != "Packages" or of.get("Component") != "main":
-            continue
-        if of.get("Origin") != "Debian":
-            continue
-        site, suite = of["Repo-URI"], of["Release"]
-        if not suite.endswith("-security"):
-            archive = archive or site
-        if re.sub(r"-(updates|security)$", "", suite) == release:
-            found.append(f"deb {site} {suite} main")
-    if not any(line.endswith(f" {release} main") for line in found):
-        if not archive:
-            raise Unusable(
-                "apt knows no Debian archive here; run apt-get update, or name one with MIRROR=URL"
-            )
-        return [f"deb {archive} {release} main"]
-    return found
 
 
 def environment_inside(environment: Mapping[str, str]) -> dict[str, str]:
@@ -143,17 +116,10 @@ def run(root: Path, command: str, environment: Mapping[str, str]) -> int:
         return subprocess.run(arguments, env=environment_inside(environment)).returncode
 
 
-def _output(command: list[str]) -> str:
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
-
-
 def main(arguments: list[str]) -> int:
     match arguments:
-        case ["apt", release]:
-            if mirror := os.environ.get("MIRROR"):
-                print(f"deb {mirror} {release} main")
-            else:
-                print("\n".join(mirrors(_output(["apt-get", "indextargets"]), release)))
+        case ["mirror"]:
+            print(os.environ.get("MIRROR") or bare_system.mirror("Debian")[0])
             return 0
         case ["run", root, command]:
             return run(Path(root).resolve(), command, os.environ)

@@ -31,7 +31,7 @@ MOST_BYTES = 2**24
 """Of an input."""
 BUSY, IDLE = 1, 0
 PR_SET_PDEATHSIG = 1
-Make = Callable[[np.random.Generator], bytes]
+Make = Callable[[Any], bytes]
 Judge = Callable[[bytes], str]
 
 
@@ -46,16 +46,22 @@ class Wrong(Exception):
         return str(self.args[1])
 
 
+def numpy_generator(seed: int, block: int) -> np.random.Generator:
+    """A block's random numbers."""
+    return np.random.default_rng([seed, block])
+
+
 @dataclass(frozen=True)
 class Trial:
     """What is tried.
 
-    make     a case's input, from a random generator
-    judge    runs an input; returns its outcome in a word ('accepted', 'refused'), raises Wrong
-    set_up   called once in each process before its first case
-    block    cases in a block
-    seconds  that a case may take before it hangs
-    memory   bytes that a process may take beside what it has at its begin
+    make       a case's input, from a random generator
+    judge      runs an input; returns its outcome in a word ('accepted', 'refused'), raises Wrong
+    set_up     called once in each process before its first case
+    block      cases in a block
+    seconds    that a case may take before it hangs
+    memory     bytes that a process may take beside what it has at its begin
+    generator  a block's random generator, from the campaign's seed and the block's number
     """
 
     make: Make
@@ -64,6 +70,7 @@ class Trial:
     block: int = 1000
     seconds: float = 60.0
     memory: int = 2**30
+    generator: Callable[[int, int], Any] = numpy_generator
 
 
 class _Slot(ctypes.Structure):
@@ -216,12 +223,10 @@ def _serve(trial: Trial, seed: int, slot: Any, pipe: Connection) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     trial.set_up()
     while (work := pipe.recv()) is not None:
-        pipe.send(_judge_block(trial, np.random.default_rng([seed, work.number]), work, slot, base))
+        pipe.send(_judge_block(trial, trial.generator(seed, work.number), work, slot, base))
 
 
-def _judge_block(
-    trial: Trial, rng: np.random.Generator, work: _Block, slot: Any, base: int
-) -> _Answer:
+def _judge_block(trial: Trial, rng: Any, work: _Block, slot: Any, base: int) -> _Answer:
     answer = _Answer(Counter(), [], 0.0, 0)
     at = ctypes.addressof(slot) + _Slot.data.offset
     for case in range(trial.block):

@@ -383,18 +383,18 @@ def _called(command: Any, arguments: list[str]) -> int:
 
 
 class Train(Forked):
-    """`python -m train.run`, twelve steps of a small supernet, each of which is saved."""
+    """`quasar-train supernet`, twelve steps of a small supernet, each of which is saved."""
 
     name = "train"
 
     def load(self) -> None:
-        import train.run  # noqa: F401
+        import train.training.train  # noqa: F401
 
     @staticmethod
     def call(arguments: list[str]) -> int:  # type: ignore[override]
-        from train.run import main
+        from train.commands.supernet import supernet
 
-        return _called(main, arguments)
+        return _called(supernet, arguments)
 
     def arguments(self) -> list[str]:
         recipe = str(self.inputs / "recipe.yaml")
@@ -449,21 +449,21 @@ class Train(Forked):
 
 
 class Export(Forked):
-    """`python -m train.export`."""
+    """`quasar-train export`."""
 
     name = "export"
 
     def load(self) -> None:
-        import train.export  # noqa: F401
+        import train.pipelines.export  # noqa: F401
 
     @staticmethod
     def call(arguments: list[str]) -> int:  # type: ignore[override]
         import torch
 
         torch.set_num_threads(1)
-        from train.export import main
+        from train.commands.export import export
 
-        return _called(main, arguments)
+        return _called(export, arguments)
 
     def arguments(self) -> list[str]:
         options = ["--name", "m", "--share8", "0.5", "--calibration", "16"]

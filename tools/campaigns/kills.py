@@ -35,7 +35,8 @@ from tools.campaigns.kill_scenarios import SCENARIOS, Scenario
 UNDISTURBED = 0.25
 """Share of the runs that go to their end."""
 LONGEST = 600.0
-"""Seconds after which a run hangs."""
+"""Seconds of processor time, or without any, after which a run hangs: other work on the machine
+must not make it look so."""
 
 
 @dataclass
@@ -117,6 +118,17 @@ def descendants(pid: int) -> Iterator[int]:
                 yield from descendants(int(child))
 
 
+def processor_seconds(pid: int) -> float:
+    """Of a process and its descendants, also of those that have ended."""
+    ticks = 0
+    for one in (pid, *descendants(pid)):
+        with suppress(OSError):
+            # After the name in parentheses: state, and 11 fields on, four times.
+            fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
+            ticks += sum(map(int, fields[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def fingerprint(folder: Path) -> tuple[tuple[str, int], ...]:
     """The files in a folder with their times: whether something has been written."""
     found = []
@@ -133,6 +145,12 @@ class Times:
 
     before: float = 0.0
     after: float = 0.0
+
+    def shortened_to(self, seconds: float) -> Times:
+        """As of a run that took less: runs differ with what lies there and with other work on the
+        machine, and one that ends before its kill is for nothing."""
+        share = min(1.0, seconds / max(self.before + self.after, 1e-9))
+        return Times(share * self.before, share * self.after)
 
 
 class Killing:
@@ -158,13 +176,18 @@ class Killing:
         begin = time.monotonic()
         watched, before = self.scenario.writes, fingerprint(self.scenario.writes)
         child, wrote = Child.start(self.scenario), 0.0
+        look, spent = LONGEST, 0.0
         while child.wait(0.01) is None:
             now = time.monotonic() - begin
             if not wrote and fingerprint(watched) != before:
                 wrote = now
-            if now > LONGEST:
-                child.kill(children_too=True)
-                raise Wrong("hang", f"no end after {LONGEST:g} s")
+            if now > look:
+                before_this, spent, look = spent, processor_seconds(child.pid), now + LONGEST
+                if spent > LONGEST or spent == before_this:
+                    child.kill(children_too=True)
+                    raise Wrong(
+                        "hang", f"no end after {now:.0f} s, {spent:.0f} s of processor time"
+                    )
         took = time.monotonic() - begin
         if child.poll() != 0:
             text = (self.scenario.logs / "stderr").read_text(errors="replace")
@@ -174,11 +197,9 @@ class Killing:
     def run(self) -> str:
         """One run, killed or not: 'killed', 'whole', or 'early' when it ended before its kill."""
         if self.rng.random() < UNDISTURBED and not self.fresh:
-            times = self._whole()
-            self.times = Times(*(max(a, b) for a, b in zip(
-                (times.before, times.after), (self.times.before, self.times.after), strict=True
-            )))  # fmt: skip
+            self.times = self._whole()
             return self._checked_whole("whole")
+        begin = time.monotonic()
         child = Child.start(self.scenario)
         self._wait_for_the_moment(child)
         if child.poll() is not None:
@@ -187,6 +208,7 @@ class Killing:
                 raise Wrong(
                     "next run", f"exit code {child.poll()}: {' '.join(text.split())[-600:]}"
                 )
+            self.times = self.times.shortened_to(time.monotonic() - begin)
             return self._checked_whole("early")
         self.orphans += child.kill(children_too=bool(self.rng.integers(2)))
         self.scenario.check_killed()

@@ -1,0 +1,1 @@
+"""What a subnet costs: cycles and area of the accelerator, and loss by row effects."""

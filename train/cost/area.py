@@ -1,7 +1,5 @@
 """What an overlay's shape takes of the device: DSP, LUT, FF and BRAM36, without synthesising it.
 
-    python -m train.cost.area b1024            # or the path of an overlay.json
-
 DSP slices and block RAMs are counted from the structure of hw_src/rtl, exactly. LUTs and flip-flops
 are sums of a few terms, each what one kind of hardware grows with, whose weights are fitted to the
 synthesis reports (overlays/*/synth.json, hw_src/synth/shapes.json). All are estimates before
@@ -19,21 +17,19 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
 import numpy.typing as npt
 
 from quasar_runtime.cycles.predict import DDR, Ddr
 from quasar_runtime.errors import QuasarError
-from quasar_runtime.files import read_text
+from quasar_runtime.files import read_object
 from quasar_runtime.isa.interface import HEAD_DIM, MAX_CHANNELS, MAX_TOKENS
-from quasar_runtime.isa.overlay import Overlay, load_overlay, parse_overlay
+from quasar_runtime.isa.overlay import Overlay, parse_overlay
+from quasar_runtime.resources import data_folder
 
-from .. import command as cli
 from ..spaces.space import Space, Subnet
 from .cycles import Cost, Need, OverlayCost
 
-ROOT = Path(__file__).resolve().parents[2]
 PORT_BITS = 128
 SCORE_BITS = 21
 FABRIC_MACS = 4096
@@ -161,6 +157,8 @@ class AreaModel:
     ff: Mapping[str, float]
 
     def __call__(self, overlay: Overlay) -> Area:
+        """The area of an overlay, before placement."""
+
         def total(weights: Mapping[str, float], terms: Terms) -> float:
             return sum(weight * terms[term](overlay) for term, weight in weights.items())
 
@@ -213,36 +211,31 @@ def non_negative(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> npt.
             x[~free] = 0
 
 
-def read_reports(root: Path = ROOT) -> list[Report]:
-    """The synthesis reports of a checkout, of the RTL that most of them are of: when it changes,
-    not all are made again at once.
+def read_reports(root: Path | None = None) -> list[Report]:
+    """The synthesis reports of a checkout at `root`, None for those that the package has.
 
-    AreaError when there are too few, or one is malformed.
+    Only the reports of the RTL that most of them are of count: when the RTL changes, not all are
+    made again at once. AreaError when there are too few, or one is malformed.
     """
-    found = [(path, _json(path)) for path in sorted(root.glob("overlays/*/synth.json"))]
-    shapes = root / "hw_src" / "synth" / "shapes.json"
+
+    def read(path: Path) -> dict[str, Any]:
+        return read_object(path, "is not a synthesis report", "make it again", AreaError)
+
+    overlays = root / "overlays" if root else data_folder("overlays")
+    found = [(path, read(path)) for path in sorted(overlays.glob("*/synth.json"))]
+    shapes = (root / "hw_src" if root else data_folder("hw_src")) / "synth" / "shapes.json"
     if shapes.is_file():
-        found += [(shapes, shape) for shape in _json(shapes).get("shapes", ())]
+        found += [(shapes, shape) for shape in read(shapes).get("shapes", ())]
     reports = [(data.get("rtl"), _report(path, data)) for path, data in found]
     newest, _ = Counter(rtl for rtl, _ in reports).most_common(1)[0] if reports else (None, 0)
     chosen = [report for rtl, report in reports if rtl == newest]
     least = max(len(LUT_TERMS), len(FF_TERMS)) + 1
     if len(chosen) < least:
         raise AreaError(
-            f"{len(chosen)} synthesis reports of the same RTL in {root}, the model takes "
-            f"{least}; make more by hw_src/synth/shapes.py"
+            f"{len(chosen)} synthesis reports of the same RTL in {overlays.parent}, the model "
+            f"takes {least}; make more by hw_src/synth/shapes.py"
         )
     return chosen
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(read_text(path, AreaError))
-    except (ValueError, RecursionError) as e:
-        raise AreaError(f"{path} is not a synthesis report ({e}); make it again") from None
-    if not isinstance(value, dict):
-        raise AreaError(f"{path} is not a synthesis report (no object); make it again")
-    return value
 
 
 def _report(path: Path, data: Mapping[str, Any]) -> Report:
@@ -256,7 +249,7 @@ def _report(path: Path, data: Mapping[str, Any]) -> Report:
 
 @cache
 def area_model() -> AreaModel:
-    """The model of this checkout's reports."""
+    """The area model fitted to the reports that the package has."""
     return fit(read_reports())
 
 
@@ -304,6 +297,7 @@ class ShapeCost:
         return replace(self.shape, act_words=act.needed, res_words=res.needed)
 
     def __call__(self, subnet: Subnet) -> Cost:
+        """Cycles and frame rate of a subnet on the shape, and its needs beside the budget."""
         overlay = self.overlay(subnet)
         cost = OverlayCost(overlay, self.image_size, self.classes, self.ddr)(subnet)
         area = self.model(overlay)
@@ -351,21 +345,3 @@ def shape_costs(space: Space, budget: Area, clock_mhz: int = 300) -> dict[str, S
             f"no array fits {budget} with the smallest subnet of space '{space.name}'; allow more"
         )
     return found
-
-
-@click.command(cls=cli.Command, help=__doc__)
-@click.argument("overlay")
-def main(overlay: str) -> None:
-    path = Path(overlay)
-    if path.suffix == ".json":
-        shape = parse_overlay(read_text(path, AreaError), overlay)
-    else:
-        shape = load_overlay(overlay)
-    area = area_model()(shape)
-    for field, name in RESOURCES.items():
-        amount, available = getattr(area, field), getattr(DEVICE, field)
-        click.echo(f"{name:8}{amount:10,.0f}{100 * amount / available:7.1f} %")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,31 +1,26 @@
 """What a subnet costs on an overlay: cycles, frames a second, and whether it fits on the chip.
 
-    python -m train.cost.cycles subnet.json [--overlay b1024] [--space vit_tiny]
-
 From dimensions alone, by the cycle model (docs/cycle_model.md): no weights, no program. A search
 asks this thousands of times.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import click
 
 from quasar_runtime.cycles.predict import DDR, Ddr, operations, operations_cycles
 from quasar_runtime.cycles.predict import Block as Work
-from quasar_runtime.files import read_text
+from quasar_runtime.files import parse_json, read_text
 from quasar_runtime.isa.interface import HEAD_DIM, PATCH, PATCH_CHANNELS
-from quasar_runtime.isa.overlay import Overlay, load_overlay
+from quasar_runtime.isa.overlay import Overlay
 from quasar_runtime.isa.program import region_words
 
-from .. import command as cli
-from ..spaces.space import Block, Space, SpaceError, Subnet
+from ..spaces.space import BlockConfig, Space, SpaceError, Subnet
 
+PREFERRED_OVERLAY = "b1024"
+"""What a model is made and searched for unless another overlay is named."""
 MOST_SUBNET = 2**20
 """Bytes of the largest subnet's JSON."""
 
@@ -74,9 +69,11 @@ class OverlayCost:
 
     @classmethod
     def of(cls, space: Space, overlay: Overlay) -> OverlayCost:
+        """The cost of a space's subnets on an overlay."""
         return cls(overlay, space.image_size, space.classes)
 
     def __call__(self, subnet: Subnet) -> Cost:
+        """Cycles, frame rate and needs of a subnet."""
         work = operations(
             self.overlay, self.image_size, subnet.width, rows_of(subnet), self.classes
         )
@@ -122,7 +119,7 @@ def rows_of(subnet: Subnet) -> list[Work]:
     return blocks
 
 
-def block_words(overlay: Overlay, width: int, block: Block, tokens: int, last: bool) -> int:
+def block_words(overlay: Overlay, width: int, block: BlockConfig, tokens: int, last: bool) -> int:
     """Words of activation memory that the compiler's first fit takes up to, for one block.
 
     First LayerNorm's result and Q, K, V lie side by side; attention's result then goes to
@@ -151,28 +148,6 @@ def read_subnet(path: Path) -> Subnet:
     SpaceError when it is neither.
     """
     text = read_text(path, SpaceError, MOST_SUBNET)
-    try:
-        data: Any = json.loads(text)
-    except (ValueError, RecursionError) as e:
-        raise SpaceError(f"{path} is not a subnet's JSON ({e}); give what a search wrote") from None
+    said = f"{path} is not a subnet's JSON"
+    data = parse_json(text, said, "give what a search wrote", SpaceError)
     return Subnet.from_dict(data["subnet"] if isinstance(data, dict) and "subnet" in data else data)
-
-
-@click.command(cls=cli.Command, help=__doc__)
-@click.argument("path", type=Path)
-@click.option("--overlay", "names", multiple=True, default=("b1024", "b8192"), show_default=True)
-@click.option("--space", "space_name", default="vit_tiny", help="Gives image size and classes.")
-def main(path: Path, names: tuple[str, ...], space_name: str) -> None:
-    subnet, space = read_subnet(path), Space.load(space_name)
-    overlays = [load_overlay(name) for name in names]
-    click.echo(f"{subnet.width} wide, {subnet.depth} deep, {100 * subnet.share8():.0f} % in 8 bits")
-    for overlay in overlays:
-        cost = OverlayCost.of(space, overlay)(subnet)
-        click.echo(
-            f"{overlay.name}: {cost.cycles:,.0f} cycles, {cost.fps:.1f} FPS; "
-            f"{cost.misfit() or 'fits'}"
-        )
-
-
-if __name__ == "__main__":
-    main()

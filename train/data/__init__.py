@@ -1,0 +1,4 @@
+"""Pictures, labels and recipes."""
+
+LABELS_FILE = "imagenet_classes.json"
+"""The labels' file name beside the pictures."""

@@ -1,14 +1,11 @@
-"""Labelled pictures: decoded to squares of raw RGB bytes, chosen by class, and their labels."""
+"""Labelled pictures: decoded to squares of raw RGB bytes, and chosen by class."""
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import zip_longest
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,22 +13,17 @@ from torch import Tensor
 from tqdm import tqdm
 
 from quasar_runtime.errors import DataError, ImageError
-from quasar_runtime.files import read_text
 from quasar_runtime.images.prepare import resize_and_crop
 from quasar_runtime.images.preprocessing import Preprocessing
-from quasar_runtime.model.validate import MAX_LABEL, MAX_WNID, shown
 
-from ..command import warn_left_out
-from .source import Source, list_pictures
-
-__all__ = ["Decoded", "Source", "list_pictures"]
+from ..messages import warn_left_out
+from .source import Source
 
 MIX_PREFIXES = ("nette", "woof", "imagen", "tiny")
 CALIBRATION_PREFIXES = ("nette", "woof", "imagen")
 """How the training mix's pictures are named, and those of them that were not made from 64-pixel
 ones. Of any other data set all pictures count. Blurred ones make for worse calibration:
 docs/accuracy.md."""
-LABELS_FILE = "imagenet_classes.json"
 
 
 @dataclass(frozen=True)
@@ -124,78 +116,3 @@ def classes_apart(names: Iterable[str], share: float, seed: int) -> tuple[list[s
         chosen = chosen[1:]
     apart = [n for c in sorted(chosen) for n in classes[c]]
     return [n for c in classes if c not in chosen for n in classes[c]], apart
-
-
-def load_labels(path: Path) -> list[tuple[str, str]]:
-    """(wnid, name) by class number, from JSON: a list of {index, wnid, name}.
-
-    DataError when it is anything else, or holds what a model file may not: an empty, repeated or
-    too long wnid or name, or one with control characters.
-    """
-    text = read_text(path)
-    try:
-        entries = json.loads(text)
-    except (ValueError, RecursionError) as e:
-        raise DataError(
-            f"{path} is not a labels file ({e}); expected a JSON list of index, wnid, name"
-        ) from None
-    if not isinstance(entries, list) or not entries:
-        raise DataError(
-            f"{path} is not a labels file ({shown(entries)}); expected a JSON list of index, wnid, "
-            "name"
-        )
-    labels: dict[int, tuple[str, str]] = {}
-    seen: dict[str, int] = {}
-    for number, entry in enumerate(entries):
-        index, wnid, name = _label(f"{path} entry {number}", entry)
-        if index in labels:
-            raise DataError(f"{path} entry {number}: class {index} has a label already")
-        if wnid in seen:
-            raise DataError(
-                f"{path} entry {number}: class {index} has the wnid {wnid!r} of class "
-                f"{seen[wnid]}; each class needs its own"
-            )
-        labels[index], seen[wnid] = (wnid, name), index
-    if sorted(labels) != list(range(len(labels))):
-        raise DataError(f"{path}: the classes are not numbered 0 to {len(entries) - 1}")
-    return [labels[i] for i in range(len(labels))]
-
-
-def _label(where: str, entry: Any) -> tuple[int, str, str]:
-    """(index, wnid, name) of an entry. DataError says what is wrong with it."""
-    if not isinstance(entry, dict) or not {"index", "wnid", "name"} <= set(entry):
-        raise DataError(f"{where} is {shown(entry)}, expected an object of index, wnid, name")
-    index = entry["index"]
-    if not isinstance(index, int) or isinstance(index, bool) or index < 0:
-        raise DataError(f"{where}: index is {shown(index)}, expected a class's number from 0")
-    for key, longest in (("wnid", MAX_WNID), ("name", MAX_LABEL)):
-        value = entry[key]
-        good = isinstance(value, str) and 1 <= len(value) <= longest and value.isprintable()
-        if not good:
-            raise DataError(
-                f"{where}: {key} is {shown(value)}, expected 1 to {longest} printable characters"
-            )
-    return index, entry["wnid"], entry["name"]
-
-
-def labels_for(path: Path | None, images: Path, classes: int) -> list[tuple[str, str]]:
-    """The labels of a checkpoint's classes, of `path` or else imagenet_classes.json beside the
-    pictures. DataError when there are none, or another number."""
-    where = path or images.parent / LABELS_FILE
-    if path is None and not where.exists():
-        raise DataError(
-            f"no labels: there is no {LABELS_FILE} beside {images}; give --labels, a JSON list of "
-            "index, wnid, name"
-        )
-    labels = load_labels(where)
-    require_labels(labels, classes)
-    return labels
-
-
-def require_labels(labels: list[tuple[str, str]], classes: int) -> None:
-    """DataError unless there is a label a class."""
-    if len(labels) != classes:
-        raise DataError(
-            f"{len(labels)} labels for {classes} classes; give the labels of the data that the "
-            "checkpoint was trained on"
-        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -19,7 +19,7 @@ RECIPES = Path(__file__).parents[1] / "recipes"
 
 
 @dataclass(frozen=True)
-class TrainRecipe:
+class TrainingRecipe:
     """How a supernet, or one subnet, is trained.
 
     space          the search space, a name of train/spaces/ or a file; none to train one subnet
@@ -79,11 +79,16 @@ class TrainRecipe:
 
     @property
     def steps(self) -> int:
+        """Optimiser steps in all."""
         return self.views // self.batch
 
     @classmethod
-    def load(cls, name: str | Path, **changes: Any) -> TrainRecipe:
-        """A recipe of `train/recipes/` by name, or any by path. DataError when it is not one."""
+    def load(cls, name: str | Path, changes: Sequence[str] = ()) -> TrainingRecipe:
+        """A recipe of `train/recipes/` by name, or any by path.
+
+        changes: settings in place of the file's, `key=value` each. DataError when there is no such
+        recipe, or something in it is not allowed.
+        """
         path = Path(name)
         if path.suffix not in (".yaml", ".yml"):
             path = RECIPES / f"{name}.yaml"
@@ -96,19 +101,30 @@ class TrainRecipe:
         data = read_yaml(path, DataError)
         if not isinstance(data, dict):
             raise DataError(f"{path} holds no settings; expected lines such as 'batch: 32'")
-        return cls.parse(path.name, {**data, **changes})
+        return cls.parse(path.name, {**data, **cls.parse_changes(changes)})
 
     @classmethod
-    def parse(cls, where: str, data: dict[str, Any]) -> TrainRecipe:
+    def parse_changes(cls, changes: Sequence[str]) -> dict[str, Any]:
+        """The settings of `key=value` texts. DataError for an unknown key or a wrong value."""
+        found: dict[str, Any] = {}
+        kinds = _kinds(cls)
+        for change in changes:
+            key, equals, text = change.partition("=")
+            if not equals:
+                raise DataError(f"--set {shown(change)}: expected KEY=VALUE, such as batch=32")
+            if key in found:
+                raise DataError(f"--set gives {key} twice; give it once")
+            _check_key("--set", key, kinds)
+            found[key] = _checked("--set", key, kinds[key], _from_text(kinds[key], text))
+        return found
+
+    @classmethod
+    def parse(cls, where: str, data: dict[str, Any]) -> TrainingRecipe:
         """A recipe from its settings. DataError names the one that is not allowed."""
-        kinds = {f.name: f.type for f in fields(cls)}
+        kinds = _kinds(cls)
         for key, value in list(data.items()):
-            if key not in kinds:
-                raise DataError(
-                    f"{where} has an unknown setting {shown(key)}{did_you_mean(str(key), kinds)} "
-                    f"Known: {', '.join(kinds)}"
-                )
-            data = {**data, key: _checked(where, key, str(kinds[key]), value)}
+            _check_key(where, key, kinds)
+            data = {**data, key: _checked(where, key, kinds[key], value)}
         if "views" not in data:
             raise DataError(f"{where} lacks the setting 'views', how many pictures to see")
         recipe = cls(**data)
@@ -125,6 +141,29 @@ class TrainRecipe:
     def to_dict(self) -> dict[str, Any]:
         """The settings, as YAML and JSON hold them."""
         return asdict(self)
+
+
+def _kinds(recipe: type[TrainingRecipe]) -> dict[str, str]:
+    """Kind by setting: str, bool, int, float or dict[str, int]."""
+    return {f.name: str(f.type) for f in fields(recipe)}
+
+
+def _check_key(where: str, key: Any, kinds: Mapping[str, str]) -> None:
+    if key not in kinds:
+        raise DataError(
+            f"{where} has an unknown setting {shown(key)}{did_you_mean(str(key), kinds)} "
+            f"Known: {', '.join(kinds)}"
+        )
+
+
+def _from_text(kind: str, text: str) -> Any:
+    """The value that a text stands for; the text itself where it is none of that kind."""
+    if kind == "str":
+        return text
+    try:
+        return float(text) if kind == "float" else yaml.safe_load(text)
+    except (ValueError, yaml.YAMLError, RecursionError):
+        return text
 
 
 MOST_COUNT = 2**40

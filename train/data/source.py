@@ -22,7 +22,7 @@ from quasar_runtime.errors import DataError, ImageError, did_you_mean
 from quasar_runtime.files import open_regular, read_bytes, unusable
 from quasar_runtime.images.prepare import MAX_BYTES, SUFFIXES, decode, is_picture_name
 
-from ..command import warn, warn_left_out
+from ..messages import warn, warn_left_out
 
 COMPRESSED = (
     (b"\x1f\x8b", "gzip", "tar xzf"),
@@ -90,7 +90,7 @@ class Source:
     def decode(self, name: str) -> Image.Image:
         """A picture, upright, as RGB. ImageError begins with the name."""
         stream = io.BytesIO(self.read(name))
-        stream.name = name  # type: ignore[attr-defined]
+        stream.name = name
         return decode(stream)
 
 

@@ -20,8 +20,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from quasar_runtime.errors import DataError, ImageError
 
-from .pictures import Source, by_class, classes_apart
-from .recipe import TrainRecipe
+from .pictures import by_class, classes_apart
+from .recipe import TrainingRecipe
+from .source import Source
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Split:
     held_out: list[str]
 
 
-def split(names: list[str], recipe: TrainRecipe) -> Split:
+def split(names: list[str], recipe: TrainingRecipe) -> Split:
     """What a recipe trains on, and the pictures that it holds out.
 
     DataError when no picture belongs to a part, or too few are left.
@@ -114,9 +115,7 @@ class Views(Dataset[tuple[Tensor, str, tuple[str, ...]]]):
     def __len__(self) -> int:
         return len(self.names)
 
-    def __getitem__(  # type: ignore[override]
-        self, key: tuple[int, int]
-    ) -> tuple[Tensor, str, tuple[str, ...]]:
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, str, tuple[str, ...]]:
         epoch, i = key
         rng = random.Random(f"{self.seed} {epoch} {i}")
         failed: list[str] = []
@@ -179,8 +178,8 @@ Batch = tuple[Tensor, list[str], list[str]]
 def load(views: Views, batches: Batches, workers: int) -> DataLoader[Batch]:
     """The steps' views; decoded in workers."""
     return DataLoader(
-        views,
-        batch_sampler=batches,  # type: ignore[arg-type]
+        views,  # type: ignore[arg-type]
+        batch_sampler=batches,
         num_workers=workers,
         collate_fn=_collate,
         prefetch_factor=4 if workers else None,

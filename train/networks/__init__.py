@@ -1,0 +1,1 @@
+"""Networks: float checkpoints, folded, quantised, and the supernet."""

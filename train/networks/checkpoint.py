@@ -21,7 +21,8 @@ from quasar_runtime.images.preprocessing import Preprocessing
 from quasar_runtime.isa.interface import CHANNEL_MULTIPLE, HEAD_DIM, MAX_TOKENS, MAX_WIDTH, PATCH
 
 from . import origin
-from .variants import block_numbers, completed
+from .plain_vit import block_numbers, completed
+from .presets import PRESETS, Preset, detect_preset
 from .weights import read_tensors
 
 EPSILON = 1e-6
@@ -30,27 +31,6 @@ MOST_SIDE = PATCH * math.isqrt(MAX_TOKENS - 1)
 """Pixels of the largest pictures that a model takes."""
 MOST_OWN_SIDE = 1024
 """Pixels of the largest pictures that a checkpoint may be of: it is resampled to smaller ones."""
-
-
-@dataclass(frozen=True)
-class Preset:
-    """How a family of checkpoints wants its pictures: (byte / 255 - mean) / std, per colour."""
-
-    resize: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-
-    def preprocessing(self, image_size: int) -> Preprocessing:
-        """The resize scales with the image size, as the family's own evaluation does."""
-        return Preprocessing(resize=round(self.resize * image_size / 224), crop=image_size)
-
-
-IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-PRESETS = {
-    "deit3": Preset(224, *IMAGENET),
-    "deit": Preset(256, *IMAGENET),
-    "augreg": Preset(248, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
-}
 
 
 @dataclass(eq=False)
@@ -70,18 +50,22 @@ class Checkpoint:
 
     @property
     def width(self) -> int:
+        """Channels of the embedding."""
         return self.tensors["cls_token"].shape[-1]
 
     @property
     def tokens(self) -> int:
+        """Patches and CLS."""
         return self.tensors["pos_embed"].shape[1]
 
     @property
     def image_size(self) -> int:
-        return PATCH * round((self.tokens - 1) ** 0.5)
+        """Pixels of the pictures' sides."""
+        return PATCH * math.isqrt(self.tokens - 1)
 
     @property
     def classes(self) -> int:
+        """Rows of the classifier."""
         return self.tensors["head.weight"].shape[0]
 
     @property
@@ -97,6 +81,7 @@ class Checkpoint:
 
     @property
     def preprocessing(self) -> Preprocessing:
+        """How pictures are brought to the network's size."""
         return self.preset.preprocessing(self.image_size)
 
     def resized(self, image_size: int | None) -> Checkpoint:
@@ -121,19 +106,6 @@ class Checkpoint:
         planes = F.interpolate(planes, (side, side), mode="bicubic", antialias=True)
         position = torch.cat([cls, planes.reshape(self.width, -1).t()])[None]
         return replace(self, tensors={**self.tensors, "pos_embed": position})
-
-
-def detect_preset(name: str) -> str:
-    """The preset that a file's name tells: 'deit3', 'deit' or 'augreg'. DataError when it tells
-    none."""
-    low = name.lower()
-    for preset in PRESETS:
-        if preset in low:
-            return preset
-    raise DataError(
-        f"cannot tell from the name '{name}' how pictures are prepared; "
-        f"give --preset, one of {', '.join(PRESETS)}"
-    )
 
 
 def load_checkpoint(path: Path, preset: str | None = None) -> Checkpoint:

@@ -11,7 +11,6 @@ which becomes part of the scores' requantisation.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import torch
@@ -21,13 +20,10 @@ from torch.nn import functional as F
 from quasar_runtime.isa.interface import HEAD_DIM, PATCH, PATCH_CHANNELS
 
 from .checkpoint import EPSILON, Checkpoint
+from .integer import Observer, no_observer
 
-Observer = Callable[[str, Tensor], None]
-"""Called with an operation's name and its value while a network runs."""
-
-
-def no_observer(name: str, value: Tensor) -> None:
-    """Observes nothing."""
+BATCH = 32
+"""Pictures per forward pass where a whole set is run."""
 
 
 @dataclass(eq=False)
@@ -38,6 +34,7 @@ class Affine:
     bias: Tensor
 
     def __call__(self, x: Tensor) -> Tensor:
+        """x (..., inputs) -> y (..., rows)."""
         return F.linear(x, self.weight, self.bias)
 
 
@@ -52,6 +49,7 @@ class FoldedBlock:
 
     @property
     def heads(self) -> int:
+        """Attention heads, 64 channels each."""
         return self.proj.weight.shape[1] // HEAD_DIM
 
 

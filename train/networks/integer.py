@@ -14,7 +14,7 @@ compiled loop over memory.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -31,7 +31,7 @@ from quasar_runtime.isa.arithmetic import (
 from quasar_runtime.isa.interface import HEAD_DIM
 from quasar_runtime.isa.tables import EXP_STEP, RECIPROCAL, RSQRT, RSQRT_FIRST
 
-from ..command import warn
+from ..messages import warn
 
 HALF = torch.bfloat16
 EXP_LAST = 255
@@ -40,11 +40,11 @@ SHAPES = 64
 """Most kinds of shapes for which a loop is compiled anew: one token or many, a slice or a whole."""
 F = TypeVar("F", bound=Callable[..., Any])
 Observer = Callable[[str, Tensor], None]
-"""Called with a matrix's name (qkv, proj, fc1, fc2) and its int8 inputs."""
+"""Called with an operation's name and its value while a network runs."""
 
 
 def no_observer(name: str, value: Tensor) -> None:
-    """Observes nothing."""
+    """Ignore the value."""
 
 
 class Fusion:
@@ -99,13 +99,15 @@ EXACT = 2**24 // 127**2
 def product(a8: Tensor, w8: Tensor) -> Tensor:
     """int8 a (..., K) times w (R, K) transposed: int32 (..., R), exact."""
     multiply = torch._int_mm if integer_products_are_exact(a8.device) else float_product
-    return multiply(a8.flatten(0, -2), w8.t()).unflatten(0, a8.shape[:-1])
+    result: Tensor = multiply(a8.flatten(0, -2), w8.t()).unflatten(0, a8.shape[:-1])
+    return result
 
 
 def float_product(a8: Tensor, w8: Tensor) -> Tensor:
     """int8 a (N, K) times w (K, R): int32 (N, R), exact, by float32 sums of at most EXACT terms."""
     parts = zip(a8.split(EXACT, 1), w8.split(EXACT, 0), strict=True)
-    return sum((a.float() @ w.float()).to(torch.int32) for a, w in parts)  # type: ignore[return-value]
+    products: Iterator[Tensor] = ((a.float() @ w.float()).to(torch.int32) for a, w in parts)
+    return functools.reduce(torch.add, products)
 
 
 @functools.cache
@@ -437,27 +439,33 @@ class _Classifier(torch.autograd.Function):
         return gx, None, None, None, *matrix_gradients(g, z8, head)
 
 
+def apply(function: type[torch.autograd.Function], *arguments: Any) -> Tensor:
+    """The result of a function with a gradient of its own; PyTorch has no types for it."""
+    result: Tensor = function.apply(*arguments)
+    return result
+
+
 def embed(a8: Tensor, position: Tensor, patch: Matrix) -> Tensor:
     """Patches int8 (N, T, 768), position (T, width) in units of the residual -> residual."""
-    return _Embedding.apply(a8, position, *patch)
+    return apply(_Embedding, a8, position, *patch)
 
 
 def attention_branch(
     x: Tensor, b: AttentionTensors, epsilon: int, count: int, observe: Observer = no_observer
 ) -> Tensor:
     """Integer residual (N, T, width) -> that of the first `count` tokens after the branch."""
-    return _AttentionBranch.apply(
-        x, epsilon, count, observe, b.gain, b.score, b.mean, *b.qkv, *b.proj
+    return apply(
+        _AttentionBranch, x, epsilon, count, observe, b.gain, b.score, b.mean, *b.qkv, *b.proj
     )
 
 
 def mlp_branch(x: Tensor, b: MlpTensors, epsilon: int, observe: Observer = no_observer) -> Tensor:
     """Integer residual (N, T, width) -> that after the branch."""
-    return _MlpBranch.apply(x, epsilon, observe, b.gain, b.table, b.slope, *b.fc1, *b.fc2)
+    return apply(_MlpBranch, x, epsilon, observe, b.gain, b.table, b.slope, *b.fc1, *b.fc2)
 
 
 def classify(
     x: Tensor, gain: Tensor, head: Matrix, epsilon: int, observe: Observer = no_observer
 ) -> Tensor:
     """CLS's residual (N, width) -> logits (N, classes); the head's factor is a logit's unit."""
-    return _Classifier.apply(x, epsilon, observe, gain, *head)
+    return apply(_Classifier, x, epsilon, observe, gain, *head)

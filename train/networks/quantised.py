@@ -7,6 +7,7 @@ residual goes in and comes out in real units, always on the grid of the int16 st
 from __future__ import annotations
 
 import math
+from collections.abc import MutableSequence
 
 import torch
 from torch import Tensor, nn
@@ -27,8 +28,8 @@ from quasar_runtime.isa.tables import EXP_STEP
 
 from . import integer
 from .checkpoint import EPSILON
-from .folded import Affine, Observer, no_observer
-from .integer import AttentionTensors, Matrix, MlpTensors
+from .folded import Affine
+from .integer import AttentionTensors, Matrix, MlpTensors, Observer, no_observer
 
 
 def multiplier(factor: Tensor, shift_max: int = SHIFT_MAX) -> Tensor:
@@ -207,7 +208,8 @@ class QuantisedNetwork(nn.Module):
         self.residual_step = residual_step
         self.register_buffer("position", position.clone())
         self.patch: QuantLinear
-        self.blocks = nn.ModuleList(QuantBlock(h) for h in heads)
+        blocks = nn.ModuleList(QuantBlock(h) for h in heads)
+        self.blocks: MutableSequence[QuantBlock] = blocks  # type: ignore[assignment]
         self.head: QuantLinear
 
     @property

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from quasar_runtime.isa.arithmetic import WEIGHT4_MAX, WEIGHT8_MAX
 from quasar_runtime.isa.interface import HEAD_DIM, PATCH, PATCH_CHANNELS
 
-from ..spaces.space import MATRICES, SHARES, Block, Space, Subnet
+from ..spaces.space import MATRICES, SHARES, BlockConfig, Space, Subnet
 from . import integer
 from .folded import Affine, normed
 from .integer import AttentionTensors, Matrix, MlpTensors, Observer, no_observer
@@ -41,12 +42,12 @@ class _Round(torch.autograd.Function):
     """clamp(round(x), -limit, limit); the gradient passes up to half a step outside."""
 
     @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor, limit: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, limit: Tensor) -> Tensor:
         ctx.save_for_backward(x.abs() <= limit + 0.5)
         return torch.minimum(torch.maximum(x.round(), -limit), limit)
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (inside,) = ctx.saved_tensors
         return gradient * inside, None
 
@@ -62,6 +63,12 @@ class Rows:
     bits: Tensor
 
 
+def _rename_worth(_module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Read checkpoints of before December 2026, whose buffer `importance` is called `worth`."""
+    if f"{prefix}worth" in state:
+        state[f"{prefix}importance"] = state.pop(f"{prefix}worth")
+
+
 class SuperMatrix(nn.Module):
     """The master of a matrix.
 
@@ -71,12 +78,13 @@ class SuperMatrix(nn.Module):
     gamma        (rows,) log of the layer scaling, of matrices that write to the residual
     unit         (rows,) real value of master 1
     start        (2, rows) real steps as they were at the beginning
-    worth        (rows,) what 8 bits are worth to the row, more is more
+    importance   (rows,) estimated divergence that 8 bits in place of 4 save; the rows with the
+                 greatest are 8-bit
     """
 
     unit: Tensor
     start: Tensor
-    worth: Tensor
+    importance: Tensor
 
     def __init__(self, rows: int, inputs: int, *, scaled: bool = False) -> None:
         super().__init__()
@@ -86,7 +94,8 @@ class SuperMatrix(nn.Module):
         self.gamma = nn.Parameter(torch.zeros(rows)) if scaled else None
         self.register_buffer("unit", torch.ones(rows))
         self.register_buffer("start", torch.ones(2, rows))
-        self.register_buffer("worth", torch.zeros(rows))
+        self.register_buffer("importance", torch.zeros(rows))
+        self.register_load_state_dict_pre_hook(_rename_worth)  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
     def fill(
@@ -103,10 +112,10 @@ class SuperMatrix(nn.Module):
 
     def rows(self, share8: float, rows: Tensor | slice, inputs: int) -> Rows:
         """The chosen rows of the first `inputs` columns, the best share8 of them in 8 bits."""
-        worth = self.worth[rows]
-        wide = torch.zeros(len(worth), dtype=torch.bool, device=worth.device)
-        order = worth.argsort(descending=True, stable=True)
-        wide[order[: round(share8 * len(worth))]] = True
+        importance = self.importance[rows]
+        wide = torch.zeros(len(importance), dtype=torch.bool, device=importance.device)
+        order = importance.argsort(descending=True, stable=True)
+        wide[order[: round(share8 * len(importance))]] = True
         return self.quantise(wide, rows, inputs)
 
     def quantise(self, wide: Tensor, rows: Tensor | slice, inputs: int) -> Rows:
@@ -115,7 +124,9 @@ class SuperMatrix(nn.Module):
         step = torch.where(wide, self.start[1, rows], self.start[0, rows]) * change.exp()
         unit = self.unit[rows]
         limit = torch.where(wide, float(WEIGHT8_MAX), float(WEIGHT4_MAX))
-        weight = _Round.apply(self.master[rows, :inputs] * (unit / step)[:, None], limit[:, None])
+        weight = integer.apply(
+            _Round, self.master[rows, :inputs] * (unit / step)[:, None], limit[:, None]
+        )
         bias = torch.where(wide, self.biases[1, rows], self.biases[0, rows]) * (BIAS_REACH * unit)
         if self.gamma is not None:
             gamma = self.gamma[rows].exp()
@@ -185,7 +196,7 @@ class SuperBlock(nn.Module):
             "fc2": slice(width),
         }
 
-    def parts(self, choice: Block, width: int) -> dict[str, Rows]:
+    def parts(self, choice: BlockConfig, width: int) -> dict[str, Rows]:
         """The four matrices of a choice."""
         rows = self.chosen_rows(choice.heads, choice.mlp, width)
         return {
@@ -193,7 +204,7 @@ class SuperBlock(nn.Module):
             for (name, shape), share in zip(choice.shapes(width).items(), SHARES, strict=True)
         }
 
-    def scales(self, choice: Block, width: int, which: int) -> QuantBlock:
+    def scales(self, choice: BlockConfig, width: int, which: int) -> QuantBlock:
         """A block with the scales of a choice and no matrices; `which` of the widths it is."""
         block = QuantBlock(choice.heads)
         block.register_buffer("norm1", self.norm1[:width] * self.ratio1[which])
@@ -237,9 +248,10 @@ class Supernet(nn.Module):
         widths = len(space.widths)
         self.position = nn.Parameter(torch.zeros(tokens, width))
         self.patch = SuperMatrix(width, PATCH_CHANNELS)
-        self.blocks = nn.ModuleList(
+        blocks = nn.ModuleList(
             SuperBlock(width, block.heads, block.mlp, widths, layer_scaling) for _ in most.blocks
         )
+        self.blocks: Sequence[SuperBlock] = blocks  # type: ignore[assignment]
         self.head = SuperMatrix(space.classes, width)
         self.register_buffer("residual_step", torch.ones((), dtype=torch.float64))
         self.register_buffer("norm", torch.ones(width))
@@ -301,7 +313,7 @@ class Supernet(nn.Module):
         return matrix(rows.weight, rows.step, torch.zeros_like(rows.bias), unit)
 
     def block_tensors(
-        self, i: int, choice: Block, width: int, unit: float
+        self, i: int, choice: BlockConfig, width: int, unit: float
     ) -> tuple[AttentionTensors, MlpTensors]:
         """What the branches of block i compute with."""
         block = self.blocks[i]

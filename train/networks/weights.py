@@ -30,7 +30,7 @@ from quasar_runtime.errors import DataError
 from quasar_runtime.files import list_files, open_regular
 from quasar_runtime.model.validate import shown
 
-from ..command import warn
+from ..messages import warn
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".tar", ".ckpt")
 HEAD_BYTES = 4096
@@ -149,7 +149,7 @@ FOREIGN: tuple[tuple[Callable[[bytes], bool], str], ...] = (
 def _from_torch(path: Path) -> Any:
     """What torch.save wrote: tensors and plain values; no code is run."""
     _refuse_other_archives(path)
-    harmless = [argparse.Namespace, pathlib.PosixPath, pathlib.PurePosixPath, np.dtype]
+    harmless: list[Any] = [argparse.Namespace, pathlib.PosixPath, pathlib.PurePosixPath, np.dtype]
     harmless += [np.ndarray, *_numpy_helpers(), *(type(np.dtype(k)) for k in "?bhilqBHILQefd")]
     try:
         with torch.serialization.safe_globals(harmless), warnings.catch_warnings():

@@ -1,0 +1,1 @@
+"""Post-training quantisation: calibration, choice of 8-bit rows, rounding, emission."""

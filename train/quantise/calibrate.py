@@ -17,10 +17,9 @@ from tqdm import tqdm
 from quasar_runtime.isa.arithmetic import ACTIVATION_MAX, RESIDUAL_MAX, WEIGHT4_MAX, WEIGHT8_MAX
 from quasar_runtime.isa.interface import HEAD_DIM
 
-from ..networks.folded import Affine, Folded, patches
+from ..networks.folded import BATCH, Affine, Folded, FoldedBlock, patches
 from ..networks.quantised import QuantBlock, QuantisedNetwork, QuantLinear
 
-BATCH = 32
 INPUT_OF = {"qkv": "norm1", "proj": "attention", "fc1": "norm2", "fc2": "gelu"}
 """Which operation's result each matrix reads."""
 GELU_LOW = -0.17
@@ -32,6 +31,8 @@ EVENNESS = (0.0, 0.25, 0.5, 0.75, 1.0)
 CLIPPINGS = (1.0, 0.6)
 """Candidates for the share of the largest value that fc1's and GELU's ranges keep."""
 RESIDUAL_HEADROOM = 1.5
+EVENED_SHARE8 = 0.5
+"""Fraction of 8-bit rows for which LayerNorm's channels are evened where the mix is still open."""
 
 
 @dataclass
@@ -106,6 +107,7 @@ def observe(folded: Folded, images: Tensor, seed: int) -> Statistics:
         label = torch.multinomial(logits.detach().softmax(1), 1, generator=generator)[:, 0]
         F.cross_entropy(logits, label, reduction="sum").backward()
         for name, value in kept.items():
+            assert value.grad is not None
             energy = value.grad.square().flatten(0, -2).sum(0) / len(images)
             found.energy[name] = found.energy.get(name, 0) + energy
     for name, count in found.tokens.items():
@@ -272,15 +274,16 @@ def search_hidden_ranges(
 
 def input_step(block: QuantBlock, part: str) -> Tensor | float:
     """What one unit of the input of a block's matrix is worth."""
-    return {
+    steps: dict[str, Tensor | float] = {
         "qkv": block.norm1,
         "proj": block.mixed_step,
         "fc1": block.norm2,
         "fc2": block.gelu_step,
-    }[part]
+    }
+    return steps[part]
 
 
-def attach(block: QuantBlock, source: Affine, found: Statistics, name: str) -> None:
+def attach(block: QuantBlock, source: FoldedBlock, found: Statistics, name: str) -> None:
     """Give a block its matrices, 8-bit and rounded to nearest, for its present scales."""
     for part in INPUT_OF:
         step = input_step(block, part)

@@ -16,19 +16,18 @@ from quasar_runtime.isa.interface import HEAD_DIM
 from quasar_runtime.isa.overlay import load_overlay, overlay_names
 from quasar_runtime.model.validate import REMEDY, Geometry, check_facts, check_geometry
 
-from ..command import check_words, warn
-from ..data.pictures import require_labels
+from ..cost.cycles import PREFERRED_OVERLAY
+from ..data.labels import Labels, require_labels
+from ..messages import warn
 from ..networks.checkpoint import Checkpoint
 from ..networks.origin import Owner
-from ..spaces.space import Block, Subnet
+from ..spaces.space import BlockConfig, Subnet
 
-PREFERRED_OVERLAY = "b1024"
-"""What a model is made for where it fits and nothing else is asked."""
 LONGEST_WORDS = 256
 
 
 def check_model(
-    checkpoint: Checkpoint, mix: float | Subnet, labels: list[tuple[str, str]], named: str | None
+    checkpoint: Checkpoint, mix: float | Subnet, labels: Labels, named: str | None
 ) -> str:
     """The overlay that the model of a checkpoint, or of a subnet of it, is made for.
 
@@ -46,7 +45,9 @@ def subnet_of_checkpoint(checkpoint: Checkpoint) -> Subnet:
     blocks = []
     for i in range(checkpoint.depth):
         heads = t[f"blocks.{i}.attn.proj.weight"].shape[1] // HEAD_DIM
-        blocks.append(Block(heads, t[f"blocks.{i}.mlp.fc1.weight"].shape[0], 1.0, 1.0, 1.0, 1.0))
+        blocks.append(
+            BlockConfig(heads, t[f"blocks.{i}.mlp.fc1.weight"].shape[0], 1.0, 1.0, 1.0, 1.0)
+        )
     return Subnet(checkpoint.width, tuple(blocks))
 
 
@@ -79,13 +80,18 @@ def overlay_for(subnet: Subnet, image_size: int, classes: int, named: str | None
     return takes[0]
 
 
-def check_evaluation(
-    folder: Path | None, dataset: str | None, labels: list[tuple[str, str]]
-) -> None:
+def check_evaluation(folder: Path | None, dataset: str | None, labels: Labels) -> None:
     """DataError unless accuracy can be measured on `folder` and told under the name `dataset`."""
     check_words("--dataset", dataset, LONGEST_WORDS)
     if folder is not None:
         read_dataset(folder, labels)
+
+
+def check_words(option: str, text: str | None, longest: int) -> str | None:
+    """A user's own words for a file. DataError unless they are printable and not too many."""
+    if text is not None and not (1 <= len(text) <= longest and text.isprintable()):
+        raise DataError(f"{option} is {text[:60]!r}, expected 1 to {longest} printable characters")
+    return text
 
 
 def check_owner(owner: Owner) -> None:

@@ -23,6 +23,7 @@ from quasar_runtime.isa.interface import HEAD_DIM
 from quasar_runtime.isa.tables import EXP_STEP
 from quasar_runtime.model.network import Attention, Block, Linear, Model, Norm
 
+from ..data.labels import Labels
 from ..networks.quantised import (
     QuantBlock,
     QuantisedNetwork,
@@ -132,7 +133,7 @@ def emit(
     network: QuantisedNetwork,
     name: str,
     preprocessing: Preprocessing,
-    labels: list[tuple[str, str]],
+    labels: Labels,
 ) -> Model:
     """The integer model. ModelValueError when a factor does not fit its field."""
     step = network.residual_step

@@ -14,13 +14,13 @@ from torch.nn import functional as F
 
 from quasar_runtime.isa.interface import HEAD_DIM
 
-from ..networks.folded import Affine, Folded, FoldedBlock, patches
-from .calibrate import BATCH, Statistics
+from ..networks.folded import BATCH, Affine, Folded, FoldedBlock, patches
+from .calibrate import Statistics
 
 
-def descending(worth: Tensor) -> Tensor:
+def descending(importance: Tensor) -> Tensor:
     """Indices from the most to the least."""
-    return worth.argsort(descending=True, stable=True)
+    return importance.argsort(descending=True, stable=True)
 
 
 def contributions(moment: Tensor, matrix: Affine, energy: Tensor, group: int) -> Tensor:
@@ -30,10 +30,11 @@ def contributions(moment: Tensor, matrix: Affine, energy: Tensor, group: int) ->
     """
     weighted = (matrix.weight * energy[:, None]).t() @ matrix.weight
     each = (weighted * moment).unflatten(0, (-1, group)).unflatten(2, (-1, group))
-    return each.sum((1, 3)).diagonal()
+    contribution: Tensor = each.sum((1, 3)).diagonal()
+    return contribution
 
 
-def channel_worth(folded: Folded, found: Statistics) -> Tensor:
+def channel_importance(folded: Folded, found: Statistics) -> Tensor:
     """(width,) of the residual's channels: how much LayerNorm's results in them matter to the
     matrices that read them, over all blocks."""
     total = torch.zeros(folded.position.shape[1])
@@ -47,7 +48,7 @@ def channel_worth(folded: Folded, found: Statistics) -> Tensor:
 
 def reorder(folded: Folded, found: Statistics) -> Folded:
     """The same network, its heads, hidden units and channels from the most to the least."""
-    channels = descending(channel_worth(folded, found))
+    channels = descending(channel_importance(folded, found))
     blocks = []
     for i, block in enumerate(folded.blocks):
         name = f"blocks.{i}."

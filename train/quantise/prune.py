@@ -46,8 +46,8 @@ def prune_heads(block: FoldedBlock, found: Statistics, name: str, heads: int) ->
     if heads == block.heads:
         return block
     moment, mean = found.moment[f"{name}.attention"], found.mean[f"{name}.attention"]
-    worth = contributions(moment, block.proj, found.energy[f"{name}.proj"], HEAD_DIM)
-    chosen = descending(worth)[:heads].sort().values
+    importance = contributions(moment, block.proj, found.energy[f"{name}.proj"], HEAD_DIM)
+    chosen = descending(importance)[:heads].sort().values
     kept = (chosen[:, None] * HEAD_DIM + torch.arange(HEAD_DIM)).flatten()
     rows = torch.cat([kept + part * block.heads * HEAD_DIM for part in range(3)])
     return replace(
@@ -62,8 +62,8 @@ def prune_mlp(block: FoldedBlock, found: Statistics, name: str, units: int) -> F
     if units == len(block.fc1.bias):
         return block
     moment, mean = found.moment[f"{name}.gelu"], found.mean[f"{name}.gelu"]
-    worth = contributions(moment, block.fc2, found.energy[f"{name}.fc2"], 1)
-    kept = descending(worth)[:units].sort().values
+    importance = contributions(moment, block.fc2, found.energy[f"{name}.fc2"], 1)
+    kept = descending(importance)[:units].sort().values
     return replace(
         block,
         fc1=Affine(block.fc1.weight[kept], block.fc1.bias[kept]),

@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from quasar_runtime.isa.arithmetic import WEIGHT4_MAX, WEIGHT8_MAX
 
-from ..networks.folded import Folded, patches
+from ..networks.folded import BATCH, Folded, patches
 from ..networks.integer import add_residual, attend, expand, norm_forward, product
 from ..networks.quantised import (
     QuantBlock,
@@ -34,7 +34,7 @@ from ..networks.quantised import (
     gelu_table,
     norm_gain,
 )
-from .calibrate import BATCH, INPUT_OF, mean_square, weight_step
+from .calibrate import INPUT_OF, mean_square, weight_step
 
 PULL = 1.0
 """Added to the covariance's diagonal when weights are refitted, a share of its mean: how strongly
@@ -256,12 +256,12 @@ def round_attention(
     """Round block i's qkv and proj; the residual after them. middle: what it is to be."""
     block, unit, count = network.blocks[i], network.residual_step, middle.shape[1]
     z8, _, _ = norm_forward(network.integers(x), norm_gain(block.norm1), network.epsilon)
-    fit(block.qkv, z8, wanted["qkv"], bits["qkv"], narrow and narrow.qkv)
+    fit(block.qkv, z8, wanted["qkv"], bits["qkv"], narrow.qkv if narrow else None)
     qkv = block.qkv.matrix(block.qkv_step).packed()
     score, mean = attention_factors(block.qkv_step, block.mixed_step)
     mixed8 = torch.cat([attend(part, qkv, score, mean, count)[3] for part in z8.split(BATCH)])
     lacking, weight = middle - x[:, :count], token_weights(middle)
-    fit(block.proj, mixed8, lacking, bits["proj"], narrow and narrow.proj, weight)
+    fit(block.proj, mixed8, lacking, bits["proj"], narrow.proj if narrow else None, weight)
     proj = block.proj.matrix(unit).packed()
     start = network.integers(x[:, :count])
     return add_residual(start, product(mixed8, proj.weight), proj.bias, proj.factor) * unit
@@ -279,10 +279,10 @@ def round_mlp(
     """Round block i's fc1 and fc2; the residual after them. after: what it is to be."""
     block, unit = network.blocks[i], network.residual_step
     z8, _, _ = norm_forward(network.integers(x), norm_gain(block.norm2), network.epsilon)
-    fit(block.fc1, z8, hidden, bits["fc1"], narrow and narrow.fc1)
+    fit(block.fc1, z8, hidden, bits["fc1"], narrow.fc1 if narrow else None)
     fc1 = block.fc1.matrix(block.hidden_step, block.hidden_offset).packed()
     table = gelu_table(block)[0].to(torch.int8)
     u8 = torch.cat([expand(part, fc1, table)[1] for part in z8.split(BATCH)])
-    fit(block.fc2, u8, after - x, bits["fc2"], narrow and narrow.fc2, token_weights(after))
+    fit(block.fc2, u8, after - x, bits["fc2"], narrow.fc2 if narrow else None, token_weights(after))
     fc2 = block.fc2.matrix(unit).packed()
     return add_residual(network.integers(x), product(u8, fc2.weight), fc2.bias, fc2.factor) * unit

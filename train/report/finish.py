@@ -13,7 +13,7 @@ from quasar_runtime.errors import DataError, ModelFileError, QuasarError
 from quasar_runtime.model.file import write_model
 from quasar_runtime.model.network import Model
 
-from ..command import explained
+from ..messages import explained
 from ..networks.checkpoint import Checkpoint
 from .evaluate import Accuracy, program_accuracy, teacher_accuracy
 

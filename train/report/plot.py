@@ -1,7 +1,4 @@
-"""The curves of a training run.
-
-python -m train.report.plot runs/vit_tiny        # writes runs/vit_tiny/metrics.svg
-"""
+"""The curves of a training run."""
 
 from __future__ import annotations
 
@@ -10,12 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import click
-
 from quasar_runtime.errors import DataError
 from quasar_runtime.files import replacing
 
-from .. import command as cli
 from ..training.metrics import read_lines
 
 CURVES = ("largest", "smallest", "loss")
@@ -48,8 +42,11 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def plot(metrics: list[dict[str, Any]], path: Path) -> None:
-    """Losses by step, and each evaluated subnet's divergence from the teacher, as SVG or PNG."""
+def plot_metrics(metrics: list[dict[str, Any]], path: Path) -> None:
+    """Plot losses, and each evaluated subnet's divergence from the teacher, over steps: SVG or PNG.
+
+    DataError when the file cannot be written.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -74,20 +71,3 @@ def plot(metrics: list[dict[str, Any]], path: Path) -> None:
     pyplot.close(figure)
     with replacing(path) as file:
         file.write(picture.getbuffer())
-
-
-@click.command(cls=cli.Command)
-@click.argument("run", type=Path)
-@click.option("--out", type=Path, help="SVG or PNG; default: metrics.svg in the run's folder.")
-def main(run: Path, out: Path | None) -> None:
-    """Plot the metrics of the training run in folder RUN."""
-    source, path = run / "metrics.jsonl", out or run / "metrics.svg"
-    metrics = read_metrics(source)
-    if path.suffix.lower() not in FORMATS:
-        raise DataError(f"{path}: expected a name that ends in {' or '.join(FORMATS)}")
-    cli.check_file(path, None, [source])
-    plot(metrics, path)
-
-
-if __name__ == "__main__":
-    main()

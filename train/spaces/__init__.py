@@ -1,0 +1,1 @@
+"""Search spaces: which networks may be built, and subnets of them."""

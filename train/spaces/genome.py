@@ -6,7 +6,7 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 
-from .space import SHARES, Block, Space, Subnet
+from .space import SHARES, BlockConfig, Space, Subnet
 
 
 class Genome:
@@ -50,7 +50,7 @@ class Genome:
         for i in range(space.depths[genes["depth"]]):
             heads, mlp, *shares = self._digits(genes[f"block {i}"])
             chosen = [space.shares[s] for s in shares]
-            blocks.append(Block(space.heads[heads], space.hidden(width)[mlp], *chosen))
+            blocks.append(BlockConfig(space.heads[heads], space.hidden(width)[mlp], *chosen))
         return Subnet(width, tuple(blocks)), self.overlays[genes["overlay"]]
 
     def child(self, parents: Sequence[Mapping[str, int]], rng: random.Random) -> dict[str, int]:

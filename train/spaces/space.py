@@ -51,7 +51,7 @@ class SpaceError(QuasarError):
 
 
 @dataclass(frozen=True)
-class Block:
+class BlockConfig:
     """A block of a subnet: heads, MLP width, and of each matrix the share of 8-bit rows, 0 to 1."""
 
     heads: int
@@ -90,16 +90,17 @@ class Subnet:
     """One network of a space."""
 
     width: int
-    blocks: tuple[Block, ...]
+    blocks: tuple[BlockConfig, ...]
 
     @property
     def depth(self) -> int:
+        """Blocks."""
         return len(self.blocks)
 
     @classmethod
     def uniform(cls, width: int, depth: int, heads: int, mlp: int, share8: float) -> Subnet:
         """`depth` equal blocks with the same share of 8-bit rows in every matrix."""
-        return cls(width, (Block(heads, mlp, share8, share8, share8, share8),) * depth)
+        return cls(width, (BlockConfig(heads, mlp, share8, share8, share8, share8),) * depth)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it: {"width": ..., "blocks": [{"heads": ..., ...}, ...]}."""
@@ -246,7 +247,7 @@ class Space:
         mlp = _range(rng, self.hidden(width))
         shares = _range(rng, self.shares)
         blocks = tuple(
-            Block(rng.choice(heads), rng.choice(mlp), *(rng.choice(shares) for _ in SHARES))
+            BlockConfig(rng.choice(heads), rng.choice(mlp), *(rng.choice(shares) for _ in SHARES))
             for _ in range(depth)
         )
         return Subnet(width, blocks)
@@ -296,12 +297,14 @@ def _range(rng: random.Random, choices: Sequence[Choice]) -> Sequence[Choice]:
     return choices[first : last + 1]
 
 
-def _block(where: str, data: Any) -> Block:
-    _expect_keys(where, data, [f.name for f in fields(Block)])
+def _block(where: str, data: Any) -> BlockConfig:
+    _expect_keys(where, data, [f.name for f in fields(BlockConfig)])
     shares = [_number(f"{where}: {share}", data[share], 0.0, 1.0) for share in SHARES]
     heads = _integer(f"{where}: heads", data["heads"], 1, MAX_HEADS)
     step = CHANNEL_MULTIPLE
-    return Block(heads, _integer(f"{where}: mlp", data["mlp"], step, MAX_CHANNELS, step), *shares)
+    return BlockConfig(
+        heads, _integer(f"{where}: mlp", data["mlp"], step, MAX_CHANNELS, step), *shares
+    )
 
 
 def _expect_keys(where: str, data: Any, keys: Sequence[str], optional: Sequence[str] = ()) -> None:

@@ -1,0 +1,1 @@
+"""Training: steps, run folders, the beginning of a fine-tuning."""

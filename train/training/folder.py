@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from quasar_runtime.errors import DataError
-from quasar_runtime.files import open_regular, read_text, replacing
+from quasar_runtime.files import open_regular, read_object, replacing
 
 
 @contextmanager
@@ -51,13 +51,7 @@ def write_json(path: Path, value: object) -> None:
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object of a run's folder. DataError when it is absent or damaged."""
-    try:
-        value = json.loads(read_text(path))
-    except (ValueError, RecursionError) as e:
-        raise DataError(f"{path}: damaged ({e}); remove the folder to begin again") from None
-    if not isinstance(value, dict):
-        raise DataError(f"{path}: damaged; remove the folder to begin again")
-    return value
+    return read_object(path, "is damaged", "remove the folder to begin again")
 
 
 def write_state(path: Path, state: dict[str, Any]) -> None:

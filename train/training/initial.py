@@ -13,22 +13,19 @@ from quasar_runtime.errors import DataError
 from ..networks.checkpoint import Checkpoint
 from ..networks.folded import Folded, fold
 from ..networks.supernet import Supernet
-from ..quantise.calibrate import build, observe, search_hidden_ranges
-from ..quantise.massive import tame
+from ..quantise.calibrate import EVENED_SHARE8, build, observe, search_hidden_ranges
 from ..quantise.order import removal_order, reorder, width_ratios
+from ..quantise.outlier_units import tame
+from ..quantise.quantise import CLIP_IMAGES, TAME_IMAGES
 from ..quantise.rounding import round_network
 from ..quantise.rows import row_effects
 from ..spaces.space import Space
 
-TAME_IMAGES = 32
-CLIP_IMAGES = 32
 ORDER_IMAGES = 64
-BALANCE = 0.5
-"""LayerNorm's channels are evened for a network of which this share of the rows is 8-bit."""
 
 
 @dataclass(eq=False)
-class Start:
+class InitialState:
     """The supernet and its teacher, the float network with its channels in the same order."""
 
     supernet: Supernet
@@ -56,9 +53,9 @@ def check_fits(checkpoint: Checkpoint, space: Space) -> None:
             )
 
 
-def start(
+def initial_state(
     checkpoint: Checkpoint, space: Space, images: Tensor, seed: int, *, layer_scaling: bool = True
-) -> Start:
+) -> InitialState:
     """A supernet whose largest subnets are the checkpoint's, from uint8 images (N, S, S, 3)."""
     check_fits(checkpoint, space)
     teacher, folded = fold(checkpoint), fold(checkpoint)
@@ -69,7 +66,7 @@ def start(
         found = observe(folded, images[:TAME_IMAGES], seed)
     tame(folded, found, images[:TAME_IMAGES])
     found = observe(folded, images, seed)
-    wide = build(folded, found, BALANCE)
+    wide = build(folded, found, EVENED_SHARE8)
     search_hidden_ranges(wide, folded, found, images[:CLIP_IMAGES])
     effects = row_effects(wide, folded, found)
     narrow = deepcopy(wide)
@@ -79,9 +76,9 @@ def start(
     supernet = Supernet(space, layer_scaling=layer_scaling)
     supernet.fill(narrow, wide)
     for name, matrix in supernet.matrices().items():
-        matrix.worth.copy_(effects[name])
+        matrix.importance.copy_(effects[name])
     order_subnets(supernet, folded, images)
-    return Start(supernet, teacher)
+    return InitialState(supernet, teacher)
 
 
 @torch.no_grad()

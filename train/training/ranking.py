@@ -1,4 +1,4 @@
-"""Renewing the rows' ranking during training: what 8 bits in place of 4 are worth to a row now.
+"""Renew the rows' importance during training: what 8 bits in place of 4 save at the output now.
 
 A row whose weights change by D changes the output's divergence by 1/2 E[(g . D)^2] to second order,
 g the gradient of log p(y) by the row's weights, y drawn from the network's own p (Fisher
@@ -24,23 +24,27 @@ KEEP = 0.5
 @torch.no_grad()
 def squared_effect(matrix: SuperMatrix) -> Tensor:
     """(g . D)^2 of every row, from the gradients that a backward pass has left."""
-    every = torch.ones(len(matrix.worth), dtype=torch.bool, device=matrix.worth.device)
+    every = torch.ones(len(matrix.importance), dtype=torch.bool, device=matrix.importance.device)
     inputs = matrix.master.shape[1]
     narrow = matrix.quantise(~every, slice(None), inputs)
     wide = matrix.quantise(every, slice(None), inputs)
     change = narrow.weight * narrow.step[:, None] - wide.weight * wide.step[:, None]
+    assert matrix.master.grad is not None
+    assert matrix.biases.grad is not None
     effect = (matrix.master.grad * change).sum(1)
     effect += matrix.biases.grad.sum(0) / BIAS_REACH * (narrow.bias - wide.bias)
     return (effect / matrix.unit).square()
 
 
 def rank(supernet: Supernet, subnet: Subnet, images: Tensor, seed: int) -> dict[str, Tensor]:
-    """The worth of every row by matrix, mean 1, on uint8 images; of rows that the subnet has.
+    """The importance (rows,) of every row by matrix, mean 1, on uint8 images (N, S, S, 3).
+
+    Rows that the subnet lacks have 0.
 
     Uses the gradients' memory, and leaves it empty.
     """
     generator = torch.Generator(supernet.norm.device).manual_seed(seed)
-    found = {n: torch.zeros_like(m.worth) for n, m in supernet.matrices().items()}
+    found = {n: torch.zeros_like(m.importance) for n, m in supernet.matrices().items()}
     for few in images.split(PICTURES):
         supernet.zero_grad(set_to_none=False)
         logits = supernet(patches(few), subnet).logits
@@ -49,11 +53,11 @@ def rank(supernet: Supernet, subnet: Subnet, images: Tensor, seed: int) -> dict[
         for name, matrix in supernet.matrices().items():
             found[name] += squared_effect(matrix)
     supernet.zero_grad(set_to_none=False)
-    return {name: worth / worth.mean().clamp(min=1e-30) for name, worth in found.items()}
+    return {name: x / x.mean().clamp(min=1e-30) for name, x in found.items()}
 
 
 def renew(supernet: Supernet, found: dict[str, Tensor]) -> None:
     """Move every matrix's ranking towards what was found."""
     for name, matrix in supernet.matrices().items():
-        former = matrix.worth / matrix.worth.mean().clamp(min=1e-30)
-        matrix.worth.copy_(KEEP * former + (1 - KEEP) * found[name])
+        former = matrix.importance / matrix.importance.mean().clamp(min=1e-30)
+        matrix.importance.copy_(KEEP * former + (1 - KEEP) * found[name])

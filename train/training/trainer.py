@@ -1,8 +1,7 @@
-"""Training: of a supernet by the sandwich rule, or of one subnet.
+"""Training steps: of a supernet by the sandwich rule (Yu and Huang, 2019), or of fixed subnets.
 
-`train.run` and `train.finetune` call it. What a step does follows from the recipe, the seed and the
-step's number alone, so that a run that was stopped and goes on ends with the weights that it would
-have had.
+A step follows from the recipe, the seed and the step's number alone, so that a run that was stopped
+and goes on ends with the weights that it would have had.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import math
 import os
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,22 +18,14 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..data.recipe import TrainRecipe
-from ..networks.folded import Folded, normed, patches
+from ..data.recipe import TrainingRecipe
+from ..networks.folded import Folded, patches
 from ..networks.supernet import Answer, Supernet
+from ..networks.teacher import TeacherTargets, divergence, teacher_forward
 from ..spaces.space import Space, Subnet
 from .ranking import rank, renew
 
 BETAS = (0.9, 0.99)
-BATCH = 32
-
-
-@dataclass
-class Wanted:
-    """What the teacher answers: log-probabilities (N, classes), normalised residuals by block."""
-
-    answer: Tensor
-    after: dict[int, Tensor]
 
 
 def hint_blocks(depth: int) -> tuple[int, ...]:
@@ -42,50 +33,25 @@ def hint_blocks(depth: int) -> tuple[int, ...]:
     return tuple(sorted({depth // 2, max(0, depth - 2)}))
 
 
-@torch.no_grad()
-def ask(
-    teacher: Folded, activations: Tensor, hints: tuple[int, ...], tokens: Tensor | None = None
-) -> Wanted:
-    """The teacher's answer, its matrix products in bfloat16; tokens: as for the supernet."""
-    if tokens is not None:
-        teacher = replace(teacher, position=teacher.position[tokens])
-    after = {}
-    with torch.autocast(activations.device.type, torch.bfloat16):
-        x = teacher.embed(activations)
-        for i in range(len(teacher.blocks)):
-            x = teacher.block(i, x)
-            if i in hints:
-                after[i] = normed(x.float())
-        logits = teacher.classify(x)
-    return Wanted(logits.float().log_softmax(1), after)
-
-
-def divergence(answer: Tensor, wanted: Tensor, temperature: float = 1.0) -> Tensor:
-    """KL(wanted, answer), mean over the batch; wanted as log-probabilities.
-
-    At a temperature T both are divided by it first, and the result multiplied by its square: it
-    stays of the same order. For a large T it is half the difference's variance over the classes.
-    """
-    wanted, answer = (wanted / temperature).log_softmax(1), (answer / temperature).log_softmax(1)
-    kl = F.kl_div(answer, wanted, log_target=True, reduction="batchmean")
-    return kl * temperature**2
-
-
 def loss_of(
     answer: Answer,
-    wanted: Wanted | None,
+    targets: TeacherTargets | None,
     largest: Tensor | None,
     classes: Tensor | None,
-    recipe: TrainRecipe,
+    recipe: TrainingRecipe,
 ) -> Tensor:
-    """The loss of one subnet's answer. largest: the largest subnet's log-probabilities."""
+    """The loss of one subnet, weighted as the recipe says.
+
+    targets: None without a teacher; largest: the largest subnet's log-probabilities (N, classes);
+    classes: class numbers (N,).
+    """
     loss = answer.logits.new_zeros(())
-    if wanted is not None:
-        apart = divergence(answer.logits, wanted.answer, recipe.temperature)
+    if targets is not None:
+        apart = divergence(answer.logits, targets.log_probabilities, recipe.temperature)
         loss = loss + recipe.teacher * apart
         for i, x in answer.after.items():
             width = x.shape[-1]
-            loss = loss + recipe.hint * F.mse_loss(x, wanted.after[i][..., :width])
+            loss = loss + recipe.hint * F.mse_loss(x, targets.residuals[i][..., :width])
     if largest is not None and recipe.inplace:
         loss = loss + recipe.inplace * divergence(answer.logits, largest)
     if classes is not None and recipe.label:
@@ -93,7 +59,7 @@ def loss_of(
     return loss
 
 
-def sandwich(space: Space, recipe: TrainRecipe, step: int) -> list[Subnet]:
+def sandwich(space: Space, recipe: TrainingRecipe, step: int) -> list[Subnet]:
     """The largest subnet, the smallest, and `random` more; the same in every process."""
     rng = random.Random(f"{recipe.seed} {step}")
     return [
@@ -103,7 +69,7 @@ def sandwich(space: Space, recipe: TrainRecipe, step: int) -> list[Subnet]:
     ]
 
 
-def kept_tokens(patches: int, recipe: TrainRecipe, step: int) -> Tensor | None:
+def kept_tokens(patches: int, recipe: TrainingRecipe, step: int) -> Tensor | None:
     """CLS and the patches that a step keeps, ascending, the same in every process; None for all."""
     if recipe.tokens == 1:
         return None
@@ -113,7 +79,7 @@ def kept_tokens(patches: int, recipe: TrainRecipe, step: int) -> Tensor | None:
     return torch.cat([torch.zeros(1, dtype=torch.int64), chosen + 1])
 
 
-def mixed(images: Tensor, recipe: TrainRecipe, step: int) -> Tensor:
+def mixed(images: Tensor, recipe: TrainingRecipe, step: int) -> Tensor:
     """uint8 images (N, S, S, 3), each with a share of another one, as the recipe says."""
     if not recipe.mixup:
         return images
@@ -123,26 +89,26 @@ def mixed(images: Tensor, recipe: TrainRecipe, step: int) -> Tensor:
     return mixture.round().to(torch.uint8)
 
 
-def rate(recipe: TrainRecipe, step: int) -> float:
+def rate(recipe: TrainingRecipe, step: int) -> float:
     """The learning rate: a linear warm-up, then a cosine to 0."""
     warmup = max(1, round(recipe.warmup * recipe.steps))
     if step < warmup:
         return recipe.rate * (step + 1) / warmup
-    done = (step - warmup) / max(1, recipe.steps - warmup)
-    return recipe.rate * 0.5 * (1 + math.cos(math.pi * done))
+    progress = (step - warmup) / max(1, recipe.steps - warmup)
+    return recipe.rate * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 @dataclass(frozen=True)
-class Place:
-    """Which process of how many this is, and where it computes."""
+class Process:
+    """Which process of how many this is, and the device it computes on."""
 
     rank: int = 0
     world: int = 1
     device: str = "cpu"
 
     @classmethod
-    def join(cls) -> Place:
-        """As torchrun says: one process a GPU where there are GPUs, else gloo on CPUs."""
+    def join(cls) -> Process:
+        """The process as torchrun's environment says: one per GPU, else on the CPU over gloo."""
         rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
         gpu = torch.cuda.is_available()
         device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if gpu else "cpu"
@@ -178,15 +144,15 @@ class Trainer:
         self,
         supernet: Supernet,
         teacher: Folded,
-        recipe: TrainRecipe,
+        recipe: TrainingRecipe,
         *,
         fixed: list[Subnet] | None = None,
-        place: Place | None = None,
+        process: Process | None = None,
     ) -> None:
-        self.recipe, self.fixed, self.place = recipe, fixed, place or Place()
-        self.supernet = supernet.to(self.place.device)
-        self.teacher = teacher.to(self.place.device)
-        if self.place.world > 1:
+        self.recipe, self.fixed, self.process = recipe, fixed, process or Process()
+        self.supernet = supernet.to(self.process.device)
+        self.teacher = teacher.to(self.process.device)
+        if self.process.world > 1:
             for value in self.supernet.state_dict().values():
                 dist.broadcast(value, 0)
         self.average = {n: p.detach().clone() for n, p in self.supernet.named_parameters()}
@@ -194,31 +160,33 @@ class Trainer:
             self.supernet.parameters(), lr=recipe.rate, betas=BETAS, fused=True
         )
         self.hints = hint_blocks(len(teacher.blocks)) if recipe.hint else ()
-        self.done = 0
+        self.step = 0
 
     def subnets(self) -> list[Subnet]:
         """What this step trains, the largest first."""
-        return self.fixed or sandwich(self.supernet.space, self.recipe, self.done)
+        return self.fixed or sandwich(self.supernet.space, self.recipe, self.step)
 
-    def step(self, images: Tensor, classes: Tensor | None = None) -> dict[str, float]:
+    def train_step(self, images: Tensor, classes: Tensor | None = None) -> dict[str, float]:
         """One step on uint8 images (N, S, S, 3): the losses of its subnets, and what else to log.
 
         Parameters that a subnet does not use have gradients of 0, not none: all processes and all
         steps exchange and average the same parameters.
         """
         recipe = self.recipe
-        inputs = patches(mixed(images.to(self.place.device), recipe, self.done))
-        tokens = kept_tokens(inputs.shape[1] - 1, recipe, self.done)
+        inputs = patches(mixed(images.to(self.process.device), recipe, self.step))
+        tokens = kept_tokens(inputs.shape[1] - 1, recipe, self.step)
         if tokens is not None:
             inputs, tokens = inputs[:, tokens], tokens.to(inputs.device)
-        wanted = ask(self.teacher, inputs, self.hints, tokens) if recipe.teacher else None
+        targets = None
+        if recipe.teacher:
+            targets = teacher_forward(self.teacher, inputs, self.hints, tokens)
         self.optimiser.zero_grad(set_to_none=False)
         largest, losses = None, []
         subnets = self.subnets()
         for subnet in subnets:
-            hints = self.hints if wanted else ()
+            hints = self.hints if targets else ()
             answer = self.supernet(inputs, subnet, hints, tokens=tokens)
-            loss = loss_of(answer, wanted, largest, classes, recipe)
+            loss = loss_of(answer, targets, largest, classes, recipe)
             (loss / len(subnets)).backward()
             losses.append(float(loss.detach()))
             if largest is None:
@@ -227,15 +195,15 @@ class Trainer:
         for p in parameters:
             if p.grad is None:
                 p.grad = torch.zeros_like(p)
-        average_gradients(parameters, self.place.world)
+        average_gradients(parameters, self.process.world)
         norm = float(torch.nn.utils.clip_grad_norm_(parameters, recipe.clip))
-        now = rate(recipe, self.done)
+        now = rate(recipe, self.step)
         for group in self.optimiser.param_groups:
             group["lr"] = now
         self.optimiser.step()
-        self.done += 1
-        self.follow()
-        if recipe.rerank and self.done % recipe.rerank == 0:
+        self.step += 1
+        self.update_ema()
+        if recipe.rerank and self.step % recipe.rerank == 0:
             self.rerank(images)
         return {
             "largest": losses[0],
@@ -247,29 +215,29 @@ class Trainer:
 
     def rerank(self, images: Tensor) -> None:
         """Renew the rows' ranking on this step's pictures, the same in every process."""
-        space, place = self.supernet.space, self.place
+        space, process = self.supernet.space, self.process
         most = space.largest()
         half = space.shares[len(space.shares) // 2]
         block = most.blocks[0]
         subnet = Subnet.uniform(most.width, most.depth, block.heads, block.mlp, half)
-        seed = self.recipe.seed + self.done * place.world + place.rank
-        found = rank(self.supernet, subnet, images.to(place.device), seed)
-        if place.world > 1:
-            for worth in found.values():
-                dist.all_reduce(worth)
+        seed = self.recipe.seed + self.step * process.world + process.rank
+        found = rank(self.supernet, subnet, images.to(process.device), seed)
+        if process.world > 1:
+            for importance in found.values():
+                dist.all_reduce(importance)
         renew(self.supernet, found)
 
     @torch.no_grad()
-    def follow(self) -> None:
+    def update_ema(self) -> None:
         """Move the average towards the weights; faster while there is little to average."""
-        keep = min(self.recipe.ema, self.done / (self.done + 10))
+        keep = min(self.recipe.ema, self.step / (self.step + 10))
         averages = [self.average[n] for n, _ in self.supernet.named_parameters()]
         torch._foreach_lerp_(averages, [p.detach() for p in self.supernet.parameters()], 1 - keep)
 
     def state(self) -> dict[str, Any]:
         """Everything that a resumed run needs."""
         return {
-            "step": self.done,
+            "step": self.step,
             "supernet": self.supernet.state_dict(),
             "average": self.average,
             "optimiser": self.optimiser.state_dict(),
@@ -277,7 +245,7 @@ class Trainer:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from `state()`."""
-        self.done = state["step"]
+        self.step = state["step"]
         self.supernet.load_state_dict(state["supernet"])
         with torch.no_grad():
             for name, value in state["average"].items():
@@ -288,4 +256,4 @@ class Trainer:
         """The supernet with the averaged weights."""
         copy = Supernet(self.supernet.space, layer_scaling=self.recipe.layer_scaling)
         copy.load_state_dict({**self.supernet.state_dict(), **self.average})
-        return copy.to(self.place.device)
+        return copy.to(self.process.device)

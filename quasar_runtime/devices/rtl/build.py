@@ -43,6 +43,9 @@ CHECKED = ["--x-assign", "unique", "--x-initial", "unique", "--assert"]
 GENERATED = Path("generated") / "quasar_pkg.sv"
 """The package that is generated from the interface, in hw_src/rtl."""
 
+UNIT_BYTES = 4 << 20
+"""Most text of Verilator's that is compiled at once: bounds the compiler's memory."""
+
 Report = Callable[[str], None]
 
 
@@ -208,6 +211,28 @@ def _snapshot(build: Build, work: Path) -> Build:
     return replace(build, sources=sources)
 
 
+def _units(work: Path) -> list[Path]:
+    """Verilator's files as fewer translation units: most of a small file's time goes into
+    Verilator's headers. once*.cpp holds what runs before the first cycle."""
+    files = sorted(work.glob("Vquasar*.cpp"))
+    once = [path for path in files if "__Slow" in path.name or "__Syms" in path.name]
+    units = []
+    for name, members in (("once", once), ("cycle", [p for p in files if p not in once])):
+        parts: list[list[Path]] = [[]]
+        size = 0
+        for path in members:
+            size += path.stat().st_size
+            if size > UNIT_BYTES and parts[-1]:
+                parts.append([])
+                size = path.stat().st_size
+            parts[-1].append(path)
+        for number, part in enumerate(parts):
+            unit = work / f"{name}{number}.cpp"
+            unit.write_text("".join(f'#include "{path.name}"\n' for path in part))
+            units.append(unit)
+    return units
+
+
 def lint_command(build: Build) -> tuple[list[str], dict[str, str]]:
     """Verilator's lint of a build's sources with every warning: (command, environment)."""
     folder, waivers = verilator(), data_folder("hw_src") / "lint.vlt"
@@ -237,13 +262,15 @@ class Tools:
         flags = [*CXX_FLAGS, f"-I{work}", f"-I{sim}"]
         if build.trace:
             flags.append(f"-DTRACE_{build.trace.upper()}")
-        sources = [*sorted(work.glob("Vquasar*.cpp")), sim / "sim_main.cpp"]
+        sources = [*_units(work), sim / "sim_main.cpp"]
         objects = []
         for number, source in enumerate(sources, 1):
-            self.step(f"compiling file {number} of {len(sources)}")
-            # A checked build runs a few short programs: what counts is when it is there.
-            slow = build.checked or "__Slow" in source.name or "__Syms" in source.name
-            objects.append(self._compile(source, work, ["-O1" if slow else "-O3", *flags]))
+            self.step(f"compiling part {number} of {len(sources)}")
+            # What runs once, before the first cycle, need not be fast; a checked build runs a few
+            # short programs. -O2 and -O3 compile for twice as long as -O1, for no faster a run.
+            level = "-Og" if build.checked else "-O1"
+            level = "-O0" if source.name.startswith("once") else level
+            objects.append(self._compile(source, work, [level, *flags]))
         runtime = [*RUNTIME, TRACES[build.trace]]
         objects += [self._runtime(name) for name in runtime if name]
         made = work / "simulation.so"

@@ -88,7 +88,16 @@ def test_synthetic_photo_is_a_jpeg_and_always_the_same():
 
 def test_results_are_json(found):
     data = json.loads(json.dumps(found.as_dict(), allow_nan=False))
-    parts = {"decode", "preprocess", "infer", "throughput", "accelerator", "power", "layers"}
+    parts = {
+        "decode",
+        "preprocess",
+        "infer",
+        "throughput",
+        "accelerator",
+        "power",
+        "layers",
+        "failed",
+    }
     assert set(data) == {"model", "device", "overlay", "facts"} | parts
     assert data["throughput"]["infer_fps"] > 0
     assert data["accelerator"] == {"cycles": None, "clock_mhz": 300, "fps": None}

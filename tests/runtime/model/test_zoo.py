@@ -250,17 +250,17 @@ def test_a_model_is_as_fast_as_it_says_and_as_its_name_promises(path):
     stated = model.provenance["frame_rates"]
     for name in ("b1024", "b8192"):
         found = image_fps(compile_model(model, load_overlay(name)))
-        assert found > 0.99 * stated[name], "slower than it says: python -m train.zoo --rates"
+        assert found > 0.99 * stated[name], "slower than it says: quasar-train zoo --rates"
     promised = re.fullmatch(r"q-vit-(\d+)fps", model.name)
     if promised:
         assert stated["b1024"] >= int(promised[1]) == model.target["fps"]
 
 
 def test_the_models_that_are_shipped_are_those_that_the_training_makes():
-    from train.data.recipe import TrainRecipe
-    from train.finetune import settings
+    from train.data.recipe import TrainingRecipe
+    from train.pipelines.zoo import ZOO
+    from train.report.provenance import recipe_facts
     from train.spaces.space import Subnet
-    from train.zoo import ZOO
 
     assert {path.stem for path in shipped()} == set(ZOO)
     for path in shipped():
@@ -270,6 +270,8 @@ def test_the_models_that_are_shipped_are_those_that_the_training_makes():
             assert model.provenance["subnet"] == how.mix.to_dict()
         training = ZOO[path.stem].training
         assert ("training" in model.provenance) == (training is not None)
+        verb = "finetune" if training else "export"
+        assert model.provenance["command"].startswith(f"quasar-train {verb} ")
         if training:
             said = model.provenance["training"]["recipe"]
-            assert said == settings(TrainRecipe.load(training).to_dict())
+            assert said == recipe_facts(TrainingRecipe.load(training).to_dict())

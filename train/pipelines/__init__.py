@@ -1,0 +1,1 @@
+"""From beginning to end: a model, the zoo, an ablation."""

@@ -1,0 +1,1 @@
+"""NSGA-II over a space of subnets."""
