@@ -67,28 +67,20 @@ def measure(folder: Path, images: int, threads: int) -> dict[str, float]:
     return json.loads(done.stdout)
 
 
-<<<<<<< HEAD
-@click.command(cls=Verb, help=__doc__, context_settings=HELP_OPTIONS)
+@click.command(cls=Verb, help=kept(__doc__), context_settings=HELP_OPTIONS)
 @click.argument("folders", nargs=-1, required=True, type=FOLDER)
-@click.option("--rounds", type=COUNT, default=7, show_default=True)
+@click.option("--rounds", type=COUNT, default=7, show_default=True, help="Turns of all builds.")
 @click.option(
-    "--images", type=COUNT, default=40, show_default=True, help="Of each kernel set in a round."
+    "--images", type=COUNT, default=40, show_default=True, help="Images per kernel set and round."
 )
-@click.option("--threads", multiple=True, type=COUNT, default=(1, 2), show_default=True)
-=======
-@click.command(help=kept(__doc__), context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
-@click.option("--rounds", default=7, show_default=True, help="Turns of all builds.")
-@click.option("--images", default=40, show_default=True, help="Images per kernel set and round.")
 @click.option(
     "--threads",
     multiple=True,
-    type=int,
+    type=COUNT,
     default=(1, 2),
     show_default=True,
     help="Threads to measure with.",
 )
->>>>>>> main
 def main(folders: tuple[Path, ...], rounds: int, images: int, threads: tuple[int, ...]) -> None:
     for count in threads:
         seen = [[measure(folder, images, count) for folder in folders] for _ in range(rounds)]
