@@ -41,4 +41,4 @@ class LazyGroup(VerbGroup):
 @click.group(cls=LazyGroup, name="quasar", context_settings=HELP_OPTIONS)
 @click.version_option(__version__, prog_name="quasar")
 def quasar() -> None:
-    """Quantised vision transformers on an FPGA accelerator, or on this machine's CPU."""
+    """Run quantised vision transformers on an FPGA accelerator or on this CPU."""

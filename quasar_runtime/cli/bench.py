@@ -7,16 +7,23 @@ from typing import TYPE_CHECKING
 import click
 
 from quasar_runtime.cli.opened import open_session
-from quasar_runtime.cli.options import DeviceOptions, device_options, model_option, output_options
+from quasar_runtime.cli.options import (
+    Count,
+    DeviceOptions,
+    device_options,
+    each_option,
+    model_option,
+    output_options,
+)
 from quasar_runtime.cli.output import Output
 from quasar_runtime.cli.verb import BAD_INPUT, HELP_OPTIONS, Verb, print_error
 from quasar_runtime.errors import DataError
 
 MOST_RUNS = 1_000_000
-"""Days, on most devices: what is more is a mistake."""
+"""It takes days on most devices; a larger number is a mistake."""
 
 if TYPE_CHECKING:
-    from quasar_runtime.measure.bench import Benchmark
+    from quasar_runtime.measure.bench import Benchmark, Latency
 
 
 @click.command(cls=Verb, context_settings=HELP_OPTIONS)
@@ -25,19 +32,22 @@ if TYPE_CHECKING:
 @click.option(
     "--runs",
     "-n",
-    type=click.IntRange(min=1, max=MOST_RUNS),
+    type=Count(1, MOST_RUNS),
+    metavar="N",
     help="Runs of each measurement.  [default: 100; rtl: 1]",
 )
 @click.option(
     "--warmup",
-    type=click.IntRange(min=0, max=MOST_RUNS),
-    help="Runs before anything is measured.  [default: 10; rtl: 0]",
+    type=Count(0, MOST_RUNS),
+    metavar="N",
+    help="Runs before the first measurement.  [default: 10; rtl: 0]",
 )
 @click.option(
     "--trace",
     metavar="FILE",
-    help="Also write a Chrome trace, for chrome://tracing or ui.perfetto.dev.",
+    help="Also write a trace for chrome://tracing or ui.perfetto.dev.",
 )
+@each_option
 @device_options
 @output_options
 def bench(
@@ -46,13 +56,14 @@ def bench(
     runs: int | None,
     warmup: int | None,
     trace: str | None,
+    each: bool,
     on: DeviceOptions,
     out: Output,
 ) -> None:
-    """Measure latency, throughput and the time of every operation.
+    """Measure latency, throughput and the time of operations.
 
-    Runs on IMAGE, files or folders, or on a synthetic photo of 500 x 375 pixels. A picture that
-    cannot be read is reported and left out.
+    IMAGE is a file or a folder. Without one a synthetic photo of 500 x 375 pixels is used. A picture
+    that cannot be read is reported and left out.
     """
     from quasar_runtime.images.prepare import expand
     from quasar_runtime.measure.bench import measure, steps
@@ -70,7 +81,7 @@ def bench(
     for _, why in found.failed:
         print_error(why)
     try:
-        _print(found, out)
+        _print(found, each, out)
     finally:  # neither is lost with the other
         if kept:
             from quasar_runtime.measure.trace import write_trace
@@ -93,7 +104,7 @@ def _writable(trace: str) -> bool:
     return True
 
 
-def _print(found: Benchmark, out: Output) -> None:
+def _print(found: Benchmark, each: bool, out: Output) -> None:
     if out.json:
         out.value(found.as_dict())
         return
@@ -101,44 +112,49 @@ def _print(found: Benchmark, out: Output) -> None:
         out.line(f"{found.infer_fps:.2f}")
         return
     facts = ", ".join(f"{key} {value}" for key, value in found.facts.items())
-    out.line(
+    out.text(
         f"{found.model} on {found.device}, overlay {found.overlay}" + f" ({facts})" * bool(facts)
     )
     out.line()
     rows = [("decode", found.decode), ("preprocess", found.preprocess), ("infer", found.infer)]
     out.table(
         ["ms", "mean", "min", "p50", "p90", "p99", "max"],
-        [
-            (
-                name,
-                *(
-                    f"{ms:.3f}"
-                    for ms in (t.mean_ms, t.min_ms, t.p50_ms, t.p90_ms, t.p99_ms, t.max_ms)
-                ),
-            )
-            for name, t in rows
-        ],
+        [(name, *map(_milliseconds, _figures(times))) for name, times in rows],
     )
     out.line()
-    out.line(f"{found.infer_fps:.1f} inferences/s, {found.end_to_end_fps:.1f} images/s end to end")
-    if found.accelerator_fps is not None:
-        out.line(
-            f"accelerator: {found.cycles} cycles an image, {found.accelerator_fps:.1f} FPS at "
+    out.text(
+        f"{found.infer_fps:,.1f} inferences/s, {found.end_to_end_fps:,.1f} images/s end to end"
+    )
+    if found.cycles is not None and found.accelerator_fps is not None:
+        out.text(
+            f"accelerator: {found.cycles:,} cycles per image, {found.accelerator_fps:,.1f} FPS at "
             f"{found.clock_mhz} MHz" + ", simulated" * (found.device == "rtl")
         )
     _print_power(found, out)
     out.line()
-    out.layers(found.layers)
+    out.operations(found.layers, each)
+
+
+def _figures(times: Latency) -> tuple[float, ...]:
+    return (
+        *(times.mean_ms, times.min_ms),
+        *(times.p50_ms, times.p90_ms, times.p99_ms, times.max_ms),
+    )
+
+
+def _milliseconds(value: float) -> str:
+    """With three decimals; of whole seconds, as a simulation takes, none that says anything."""
+    return f"{value:,.3f}" if value < 1000 else f"{value:,.0f}"
 
 
 def _print_power(found: Benchmark, out: Output) -> None:
     """A line for the board and one for its rails, where there are sensors."""
     if found.power.board is not None and found.fps_per_watt is not None:
-        out.line(
+        out.text(
             f"power: board {found.power.board:.2f} W, of which logic {found.power.logic:.2f} W; "
-            f"{found.fps_per_watt:.2f} inferences/s for a watt"
+            f"{found.fps_per_watt:.2f} inferences/s per watt"
         )
     rails = found.power.rails.items()
     if rails:
         shown = (f"{rail} {'unreadable' if w is None else f'{w:.3f} W'}" for rail, w in rails)
-        out.line(f"rails: {', '.join(shown)}")
+        out.text(f"rails: {', '.join(shown)}")

@@ -16,10 +16,11 @@ PROGRAMS = ("quasar", "quasar-infer", "quasar-train")
 @click.argument("shell", type=click.Choice(SHELLS))
 @click.option("--json", is_flag=True, help="Print JSON, for programs.")
 def completion(shell: str, json: bool) -> None:
-    """Print what makes a shell complete verbs, options and names of models.
+    """Print a shell's completion script.
 
-    Add `eval "$(quasar completion bash)"` to ~/.bashrc, the same with zsh to ~/.zshrc, or write the
-    output of `quasar completion fish` to ~/.config/fish/completions/quasar.fish.
+    The script completes verbs, options and the names of models, devices and overlays. Add
+    `eval "$(quasar completion bash)"` to ~/.bashrc, or the same with zsh to ~/.zshrc. For fish
+    write the output of `quasar completion fish` to ~/.config/fish/completions/quasar.fish.
     """
     script = "\n".join(_script(shell, program) for program in PROGRAMS)
     if json:

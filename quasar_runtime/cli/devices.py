@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,16 +11,18 @@ from quasar_runtime.cli.options import output_options, overlay_option
 from quasar_runtime.cli.output import Output
 from quasar_runtime.cli.verb import BAD_INPUT, HELP_OPTIONS, Verb
 
+if TYPE_CHECKING:
+    from quasar_runtime.devices.catalogue import DeviceInfo
+
 
 @click.command(cls=Verb, context_settings=HELP_OPTIONS)
 @overlay_option
 @click.option("--no-build", is_flag=True, help="Do not build the rtl device's simulation.")
 @output_options
 def devices(overlay: str | None, no_build: bool, out: Output) -> None:
-    """List the devices of this machine, and why one cannot be used.
+    """List the devices, and say why one cannot be used here.
 
-    Builds the simulation of the overlay for the rtl device where that is still to be done, which
-    takes a minute or two.
+    Builds the simulation for the rtl device unless it exists. That takes a minute or two.
     """
     from quasar_runtime.devices.catalogue import (
         DEFAULT_OVERLAY,
@@ -54,10 +57,12 @@ def devices(overlay: str | None, no_build: bool, out: Output) -> None:
             ["device", "usable", "what it is"],
             [(d.name, "yes" if d.available else "no", d.description) for d in found],
         )
-        for device in found:
-            if device.reason:
-                out.line(f"{device.name}: {device.reason}")
-            for key, value in device.facts.items():
-                out.line(f"{device.name}: {key} {value}")
+        out.line()
+        out.pairs((device.name, _state(device)) for device in found if _state(device))
     if failure:
         click.get_current_context().exit(BAD_INPUT)
+
+
+def _state(device: DeviceInfo) -> str:
+    """Why a device cannot be used, else what it says of itself."""
+    return device.reason or "; ".join(f"{key} {value}" for key, value in device.facts.items())

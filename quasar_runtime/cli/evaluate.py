@@ -18,13 +18,13 @@ from quasar_runtime.errors import DeviceError, QuasarError
     "--labels",
     type=click.Path(dir_okay=False),
     metavar="FILE",
-    help="Labels of the pictures: lines, .csv, .tsv or .json with file names and classes.",
+    help="Labels: lines, .csv, .tsv or .json with file names and classes.",
 )
 @click.option(
     "--resume",
     type=click.Path(dir_okay=False),
     metavar="FILE",
-    help="Keep answers in this file (JSON lines), and skip those that it holds already.",
+    help="Keep answers in this file (JSON lines), and skip pictures that it holds.",
 )
 @click.option("--per-class", is_flag=True, help="Also print the accuracy of every class.")
 @device_options
@@ -40,9 +40,9 @@ def evaluate(
 ) -> None:
     """Measure top-1 and top-5 accuracy on labelled pictures.
 
-    DIR holds one folder per class, named by its wnid, or any pictures with a labels file. A picture
-    that cannot be read is reported and does not count. When the device fails, what was counted
-    until then is printed all the same.
+    DIR holds one folder per class, named by its wnid. With --labels it holds pictures in any
+    arrangement. A picture that cannot be read is reported and does not count. When the device
+    fails, the accuracy so far is printed.
     """
     from quasar_runtime.images.datasets import read_dataset
     from quasar_runtime.measure.evaluate import Evaluation
@@ -82,15 +82,15 @@ def _print(found: dict[str, object], out: Output) -> None:
     if out.quiet:
         out.line(shown["top1"])
         return
-    out.line(f"{found['model']} on {found['device']}, overlay {found['overlay']}")
-    out.line(f"top-1 {shown['top1']}, top-5 {shown['top5']} of {found['images']} images")
+    out.text(f"{found['model']} on {found['device']}, overlay {found['overlay']}")
+    out.text(f"top-1 {shown['top1']}, top-5 {shown['top5']} of {found['images']:,} images")
     classes = found.get("classes")
     if isinstance(classes, list):
         out.line()
         out.table(
             ["images", "top-1", "top-5", "wnid", "label"],
             [
-                (c["images"], f"{c['top1']:.1f}", f"{c['top5']:.1f}", c["wnid"], c["label"])
+                (f"{c['images']:,}", f"{c['top1']:.1f}", f"{c['top5']:.1f}", c["wnid"], c["label"])
                 for c in classes
             ],
         )

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from quasar_runtime.cli.opened import open_session
-from quasar_runtime.cli.options import DeviceOptions, device_options, model_option, output_options
+from quasar_runtime.cli.options import (
+    Count,
+    DeviceOptions,
+    device_options,
+    each_option,
+    model_option,
+    output_options,
+)
 from quasar_runtime.cli.output import Output
 from quasar_runtime.cli.streams import standard_input
 from quasar_runtime.cli.verb import BAD_INPUT, HELP_OPTIONS, Verb, print_error
@@ -38,12 +45,14 @@ PICTURE_SUFFIXES = frozenset(
 @model_option
 @click.option(
     "--top",
-    type=click.IntRange(min=1, max=4096),
+    type=Count(1, 4096),
+    metavar="N",
     default=5,
     show_default=True,
-    help="Classes to print.",
+    help="Most likely classes to print.",
 )
-@click.option("--profile", is_flag=True, help="Also print the time of every operation.")
+@click.option("--profile", is_flag=True, help="Also print the time of operations.")
+@each_option
 @device_options
 @output_options
 def infer(
@@ -51,14 +60,17 @@ def infer(
     model: str,
     top: int,
     profile: bool,
+    each: bool,
     on: DeviceOptions,
     out: Output,
 ) -> None:
-    """Say what is in pictures.
+    """Classify pictures.
 
-    IMAGE is a file, a folder (with its subfolders), or - for standard input. A picture that cannot
-    be read is reported and the others go on; so is what a folder holds besides pictures.
+    IMAGE is a file, a folder with its subfolders, or - for standard input. A picture that cannot be
+    read is reported, and the others are still classified. Other files in a folder are reported too.
     """
+    if each and not profile:
+        raise click.UsageError("--each is for the operations' times; add --profile")
     answers, stopped = [], None
     sources, skipped = _sources(images, out)
     failed = any(entry["suffix"] in PICTURE_SUFFIXES for entry in skipped)
@@ -77,7 +89,9 @@ def infer(
                 if out.json:
                     answers.append(_answer(result, profile))
                 elif result.error is None:
-                    _print_result(result, profile, session.device, out)
+                    _print_result(result, session.device, out)
+                    if profile:
+                        _print_profile(result, each, out)
         except DeviceError as e:  # the answers until then are kept
             stopped = e
     if out.json:
@@ -143,18 +157,22 @@ def _answer(result: Result, profile: bool) -> dict[str, Any]:
     return answer
 
 
-def _print_result(result: Result, profile: bool, device: Device, out: Output) -> None:
+def _print_result(result: Result, device: Device, out: Output) -> None:
     if out.quiet:
         out.line(f"{printable(result.source)}: {result.top1.label}")
         return
     time = f"{result.times.infer_ms:.1f} ms"
     if result.cycles is not None:
         clock = device.overlay.clock_mhz
-        took = f"{result.cycles} cycles, {result.cycles / clock / 1e3:.2f} ms at {clock} MHz"
+        took = f"{result.cycles:,} cycles, {result.cycles / clock / 1e3:.2f} ms at {clock} MHz"
         simulated = f"simulated in {result.times.infer_ms / 1e3:.1f} s"
         time = f"{took}; {simulated if device.name == 'rtl' else time}"
-    out.line(f"{printable(result.source)}  ({time})")
+    out.heading(printable(result.source), f"({time})")
     for place, p in enumerate(result.predictions, 1):
-        out.line(f"  {place:2d}  {p.probability:6.1%}  {p.wnid}  {p.label}")
-    if profile and result.profile:
-        out.layers(result.profile.layers)
+        out.text(p.label, f"  {place:2d}  {p.probability:6.1%}  {p.wnid}  ")
+
+
+def _print_profile(result: Result, each: bool, out: Output) -> None:
+    if result.profile and not out.quiet:
+        out.line()
+        out.operations(result.profile.layers, each)

@@ -71,6 +71,13 @@ def overlay_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+def each_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--each"""
+    return click.option("--each", is_flag=True, help="Show every operation, not only their kinds.")(
+        command
+    )
+
+
 @dataclass(frozen=True)
 class DeviceOptions:
     """Which device, and how it is used: what `device_options` passes on."""
@@ -114,11 +121,24 @@ def _window(
     return begin, end
 
 
+class Count(click.IntRange):
+    """A number of things, from `least` to `most`, which help and errors state as '1 to 1,000'."""
+
+    def __init__(self, least: int, most: int) -> None:
+        super().__init__(min=least, max=most)
+
+    def _describe_range(self) -> str:
+        return f"{self.min:,} to {self.max:,}"
+
+
 class Seconds(click.FloatRange):
     """A number of seconds: positive, and finite."""
 
     def __init__(self) -> None:
         super().__init__(min=0, min_open=True, max=MOST_SECONDS)
+
+    def _describe_range(self) -> str:
+        return f"above 0, to {self.max:,}"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -142,7 +162,8 @@ _DEVICE_OPTIONS = (
     click.option(
         "--threads",
         "-t",
-        type=click.IntRange(min=1, max=MOST_THREADS),
+        type=Count(1, MOST_THREADS),
+        metavar="N",
         help="Threads of the native device.  [default: all cores]",
     ),
     overlay_option,
@@ -150,13 +171,13 @@ _DEVICE_OPTIONS = (
         "--timeout",
         type=Seconds(),
         metavar="SECONDS",
-        help="Longest that one picture may take on the device.  [default: 30; rtl: none]",
+        help="Time that one picture may take on the device.  [default: 30; rtl: none]",
     ),
     click.option(
         "--max-cycles",
-        type=click.IntRange(min=1, max=MOST_CYCLES),
+        type=Count(1, MOST_CYCLES),
         metavar="CYCLES",
-        help="rtl: most cycles of one picture.  [default: ten times the predicted ones]",
+        help="rtl: cycles that one picture may take.  [default: ten times the prediction]",
     ),
     click.option(
         "--vcd",
@@ -168,13 +189,13 @@ _DEVICE_OPTIONS = (
         "--fst",
         type=click.Path(dir_okay=False),
         metavar="FILE",
-        help="rtl: the same as FST, which is smaller.",
+        help="rtl: record all signals to an FST file, which is smaller.",
     ),
     click.option(
         "--window",
         callback=_window,
         metavar="START:END",
-        help="Cycles to record, counted from the first picture's start.  [default: 0:2000]",
+        help="rtl: cycles to record, counted from the first picture's start.  [default: 0:2000]",
     ),
 )
 
@@ -201,7 +222,7 @@ def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
     def with_output(*args: Any, json: bool, quiet: bool, **kwargs: Any) -> Any:
         return command(*args, out=Output(json, quiet), **kwargs)
 
-    quiet = click.option("--quiet", "-q", is_flag=True, help="Print the bare answer.")
+    quiet = click.option("--quiet", "-q", is_flag=True, help="Print only the answer.")
     return click.option("--json", is_flag=True, help="Print JSON, for programs.")(
         quiet(_like(command, with_output))
     )

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from quasar_runtime.cli import streams
+from quasar_runtime.cli import streams, terminal
 
 if TYPE_CHECKING:
     from quasar_runtime.devices.rtl.watch import Progress
@@ -28,51 +28,79 @@ class Output:
         streams.say(json.dumps(value, indent=2, allow_nan=False))
 
     def line(self, text: str = "") -> None:
-        """The answer for people."""
+        """A line as it is, however long: bare answers and scripts."""
         streams.say(text)
 
-    def note(self, text: str) -> None:
-        """What surrounds the answer; left out by --quiet."""
-        if not self.quiet:
+    def text(self, text: str, start: str = "") -> None:
+        """Words for people, wrapped at the terminal's width; the lines that follow the first are
+        indented as far as `start` goes."""
+        columns = terminal.columns()
+        if columns is None:
+            streams.say(start + text)
+            return
+        hang = min(terminal.width(start), columns // 2)
+        for i, line in enumerate(terminal.wrap(text, columns - hang)):
+            streams.say((" " * hang if i else start) + line)
+
+    def heading(self, text: str, aside: str, indent: str = "  ") -> None:
+        """A text that is never broken, such as a path, and what is said of it: in a line of its own
+        where the terminal has no room for both."""
+        columns = terminal.columns()
+        if columns is None or terminal.width(f"{text}  {aside}") <= columns:
+            streams.say(f"{text}  {aside}")
+        else:
             streams.say(text)
+            self.text(aside, indent)
+
+    def styled(self, text: str, style: str | None) -> str:
+        """`text` in a style of terminal.STYLES, where the terminal has them."""
+        return terminal.styled(text, style)
 
     def warn(self, text: str) -> None:
         """Something that the answer does not show, on stderr."""
         streams.complain("Warning: " + " ".join(text.split()))
 
     def table(self, headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-        """Columns as wide as their widest cell; numbers to the right."""
+        """Rows under bold headings, as wide as the terminal at most (`tables`)."""
+        from quasar_runtime.cli.tables import table
+
+        is_heading = True
         body = [[str(cell) for cell in row] for row in rows]
-        widths = [max(map(len, column)) for column in zip(headers, *body, strict=True)]
-        right = [
-            bool(body) and all(row[i][:1].isdigit() or row[i] == "-" for row in body)
-            for i in range(len(headers))
-        ]
-        for row in [list(headers), *body]:
-            cells = (
-                cell.rjust(width) if to_right else cell.ljust(width)
-                for cell, width, to_right in zip(row, widths, right, strict=True)
-            )
-            streams.say("  ".join(cells).rstrip())
+        for line in table(headers, body, terminal.columns()):
+            streams.say(self.styled(line, "bold") if is_heading else line)
+            is_heading = not line
 
-    def facts(self, facts: Mapping[str, Any], indent: str = "") -> None:
-        """Keys and values, one a line; objects indented under their key."""
-        for key, value in facts.items():
-            if isinstance(value, Mapping) and value:
-                streams.say(f"{indent}{key}:")
-                self.facts(value, indent + "  ")
-            else:
-                shown = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
-                streams.say(f"{indent}{key}: {'-' if shown in ({}, None, '') else shown}")
+    def pairs(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """Names and what is said of them, in two columns, the second one wrapped."""
+        found = list(pairs)
+        size = max((terminal.width(name) for name, _ in found), default=0)
+        for name, text in found:
+            self.text(text, terminal.pad(name, size) + "  ")
 
-    def layers(self, layers: Iterable[LayerTime]) -> None:
-        """The time of every operation."""
-        rows = []
-        for layer in layers:
-            us, mega = layer.microseconds, layer.macs / 1e6
-            speed = f"{mega / max(us, 1e-3) * 1e3:.1f}" if layer.macs else "-"
-            rows.append((layer.name, f"{us:.1f}", f"{layer.share:.1%}", f"{mega:.2f}", speed))
-        self.table(["operation", "us", "share", "MMAC", "GMAC/s"], rows)
+    def facts(self, facts: Mapping[str, Any]) -> None:
+        """All of nested facts, one a line (`facts`)."""
+        from quasar_runtime.cli.facts import lines
+
+        for line in lines(facts, terminal.columns()):
+            streams.say(line)
+
+    def operations(self, layers: Sequence[LayerTime], each: bool) -> None:
+        """The time of the operations: of every kind, or of each one."""
+        if each:
+            rows = [(layer.name, *_spent([layer])) for layer in layers]
+            self.table(["operation", "ms", "share", "MMAC", "GMAC/s"], rows)
+            return
+        from quasar_runtime.session.results import KINDS, operation_kind
+
+        kinds = {
+            kind: [layer for layer in layers if operation_kind(layer.name) == kind]
+            for kind in KINDS
+        }
+        self.table(
+            ["operations", "number", "ms", "share", "MMAC", "GMAC/s"],
+            [(kind, len(of), *_spent(of)) for kind, of in kinds.items() if of],
+        )
+        self.text(f"{len(layers)} operations; --each shows every one")
 
     @property
     def _watched(self) -> bool:
@@ -130,6 +158,15 @@ class _CycleBar:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+def _spent(layers: Sequence[LayerTime]) -> tuple[str, str, str, str]:
+    """Milliseconds, share of all time, millions of 4-bit MACs and billions of them per second."""
+    us, mega = sum(layer.microseconds for layer in layers), sum(la.macs for la in layers) / 1e6
+    share = f"{sum(layer.share for layer in layers):.1%}"
+    if not mega:
+        return f"{us / 1e3:.3f}", share, "-", "-"
+    return f"{us / 1e3:.3f}", share, f"{mega:,.2f}", f"{mega / max(us, 1e-3) * 1e3:,.1f}"
 
 
 def _advance(bar: Any) -> None:

@@ -13,6 +13,7 @@ from quasar_runtime.cli.verb import BAD_INPUT, HELP_OPTIONS, Verb, VerbGroup, pr
 
 if TYPE_CHECKING:
     from quasar_runtime.bitstream.package import Package
+    from quasar_runtime.isa.overlay import Overlay
 
 
 @click.group(cls=VerbGroup, context_settings=HELP_OPTIONS)
@@ -43,7 +44,7 @@ def list_(out: Output) -> None:
                 (
                     p.name,
                     f"{p.overlay.tokens} x {p.overlay.rows} x {p.overlay.depth}",
-                    p.overlay.macs,
+                    f"{p.overlay.macs:,}",
                     f"{p.overlay.clock_mhz} MHz",
                     "yes" if p.bitstream else "no",
                     p.overlay.description,
@@ -59,28 +60,48 @@ def list_(out: Output) -> None:
 @click.argument("name", shell_complete=complete_overlay)
 @output_options
 def show(name: str, out: Output) -> None:
-    """Show an overlay's parameters, and how to get its bitstream where there is none."""
+    """Show an overlay's parameters and where its bitstream is."""
     from quasar_runtime.bitstream.package import how_to_get, load_package
 
     package = load_package(name)
-    facts = _facts(package)
     if out.json:
-        out.value(facts)
+        out.value(_facts(package))
     elif out.quiet:
         out.line(package.name)
     else:
-        out.facts(facts)
-        if package.bitstream is None:
-            out.line(f"no bitstream: {how_to_get(name)}")
+        o = package.overlay
+        out.text(f"{out.styled(o.name, 'bold')}: {o.description}")
+        out.pairs(
+            [
+                ("array", f"{_array(o)}; {o.macs:,} 4-bit MACs per cycle"),
+                ("clock", f"{o.clock_mhz} MHz"),
+                ("memories", _memories(o)),
+                ("read ports", str(o.read_ports)),
+                ("folder", str(package.folder)),
+                ("bitstream", str(package.bitstream or f"none; {how_to_get(name)}")),
+                ("handoff", str(package.handoff or "none")),
+            ]
+        )
+
+
+def _array(overlay: Overlay) -> str:
+    return f"{overlay.tokens} tokens x {overlay.rows} rows x depth {overlay.depth}"
+
+
+def _memories(overlay: Overlay) -> str:
+    return (
+        f"activations {overlay.act_words:,} words, residuals {overlay.res_words:,} words, "
+        f"logits {overlay.logits:,}"
+    )
 
 
 @overlays.command(cls=Verb, context_settings=HELP_OPTIONS)
 @click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete_overlay)
 @output_options
 def verify(names: tuple[str, ...], out: Output) -> None:
-    """Check bitstreams and handoffs against their checksums; all overlays without NAME.
+    """Check bitstreams against their checksums.
 
-    An overlay without a bitstream is an error only where it is named.
+    Without NAME every overlay is checked, and one without a bitstream is no error.
     """
     from quasar_runtime.bitstream.package import load_package, verify_package
     from quasar_runtime.errors import OverlayError
@@ -105,17 +126,20 @@ def verify(names: tuple[str, ...], out: Output) -> None:
         for answer in found:
             if answer["ok"] is False or not out.quiet:
                 named = "" if answer["name"] is None else f"{answer['name']}: "
-                out.line(f"{named}{answer['problem'] or 'ok'}")
+                out.text(f"{named}{answer['problem'] or 'ok'}")
     if any(answer["ok"] is False for answer in found):
         click.get_current_context().exit(BAD_INPUT)
 
 
 @overlays.command(cls=Verb, context_settings=HELP_OPTIONS)
 @click.argument("source", metavar="FOLDER|FILE", type=click.Path(path_type=Path))
-@click.option("--replace", is_flag=True, help="Take the place of an overlay of that name.")
+@click.option("--replace", is_flag=True, help="Replace an installed overlay of that name.")
 @output_options
 def install(source: Path, replace: bool, out: Output) -> None:
-    """Install a built overlay: a folder or a .tar.gz with its bitstream and checksums."""
+    """Install an overlay that was built elsewhere.
+
+    The source is a folder or a .tar.gz with bitstream, handoff, parameters and checksums.
+    """
     from quasar_runtime.bitstream.package import install_package
 
     _print_made(install_package(source, replace=replace), out)
@@ -125,7 +149,10 @@ def install(source: Path, replace: bool, out: Output) -> None:
 @click.argument("name", shell_complete=complete_overlay)
 @output_options
 def build(name: str, out: Output) -> None:
-    """Build an overlay's bitstream by Vivado, in a checkout; an hour or more."""
+    """Build an overlay's bitstream with Vivado.
+
+    Needs a checkout of the repository, and takes an hour or more.
+    """
     from quasar_runtime.bitstream.package import build_overlay
 
     _print_made(build_overlay(name), out)
@@ -137,7 +164,7 @@ def _print_made(package: Package, out: Output) -> None:
     elif out.quiet:
         out.line(package.name)
     else:
-        out.line(f"{package.name}: {package.bitstream}")
+        out.text(f"{package.name}: {package.bitstream}")
 
 
 def _facts(package: Package) -> dict[str, Any]:

@@ -18,6 +18,8 @@ HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 BAD_INPUT = 1
 """Exit code for a bad file, name or value; click exits with 2 on wrong usage."""
 INTERRUPTED = 130
+UNCUT = 1000
+"""Letters of a summary: more than any has."""
 
 
 class Parsed(click.Command):
@@ -41,7 +43,23 @@ class Verb(Parsed):
 
 
 class VerbGroup(Parsed, click.Group):
-    """A group that, for an unknown verb, names the closest one or all of them."""
+    """A group that lists its verbs with whole summaries, and for an unknown verb names the closest
+    one or all of them."""
+
+    def __init__(self, name: str | None = None, **kwargs: Any) -> None:
+        super().__init__(name, **{"subcommand_metavar": "VERB ...", **kwargs})
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order in which they are written; click sorts them."""
+        return list(self.commands)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """click cuts a summary that is longer than its line; this wraps it."""
+        verbs = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Verbs"):
+            formatter.write_dl(
+                [(name, verb.get_short_help_str(UNCUT)) for name, verb in verbs if verb]
+            )
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

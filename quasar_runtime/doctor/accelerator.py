@@ -74,13 +74,13 @@ def _loopback(device: Device, model: str) -> Finding:
         return Finding(
             "loopback",
             Status.FAILED,
-            f"{wrong.size} of {output.size} bytes differ, the first at {first}: "
+            f"{wrong.size:,} of {output.size:,} bytes differ, the first at {first}: "
             f"{output[first]:#04x}, expected {expected[first]:#04x}",
             "memory is not carried unchanged: check the bitstream (quasar overlays verify) and the "
             "board's DDR, and report it with the output of quasar doctor --json",
         )
     moved = image.size + program.data.size + output.size
-    return Finding("loopback", Status.OK, f"{moved} bytes there and back, all equal")
+    return Finding("loopback", Status.OK, f"{moved:,} bytes there and back, all equal")
 
 
 def _answer(device: Device, model: str) -> Finding:
@@ -102,13 +102,12 @@ def _answer(device: Device, model: str) -> Finding:
         return Finding(
             "answer",
             Status.FAILED,
-            f"{wrong} of {found.size} classes of {model} differ from the {other} device's",
+            f"{wrong:,} of {found.size:,} classes of {model} differ from the {other} device's",
             "do not trust its answers; report it with the output of quasar doctor --json",
         )
-    counted = "" if cycles is None else f", {cycles} cycles at {device.overlay.clock_mhz} MHz"
-    return Finding(
-        "answer", Status.OK, f"{found.size} classes of {model} equal the {other} device's{counted}"
-    )
+    counted = "" if cycles is None else f", {cycles:,} cycles at {device.overlay.clock_mhz} MHz"
+    equal = f"{found.size:,} classes of {model} equal the {other} device's{counted}"
+    return Finding("answer", Status.OK, equal)
 
 
 def loopback(overlay: Overlay) -> tuple[Program, npt.NDArray[np.uint8]]:

@@ -96,7 +96,7 @@ def cache(machine: Machine) -> Finding:
     return Finding(
         "cache",
         Status.OK,
-        f"{folder}, {len(kept)} simulations of {sum(kept) >> 20} MB, {free} MB free",
+        f"{folder}, {len(kept)} simulations of {sum(kept) >> 20} MB, {free:,} MB free",
     )
 
 
@@ -114,7 +114,7 @@ def temporary(machine: Machine) -> Finding:
         found = f"TMPDIR is {asked}, which cannot be written; {folder} is used"
         return Finding("temporary", Status.WARNING, found, remedy)
     free = shutil.disk_usage(folder).free >> 20
-    return Finding("temporary", Status.OK, f"{folder}, {free} MB free")
+    return Finding("temporary", Status.OK, f"{folder}, {free:,} MB free")
 
 
 def letters(machine: Machine) -> Finding:

@@ -33,6 +33,8 @@ from quasar_runtime.resources import data_folder
 
 INDEX = "index.json"
 SUFFIX = ".safetensors"
+CLOCK = "clock_mhz"
+"""Key beside the overlays in a file's frame rates: the clock at which they hold."""
 REBUILD = "rebuild the index with `python -m quasar_runtime.model.zoo FOLDER`"
 
 
@@ -40,16 +42,20 @@ REBUILD = "rebuild the index with `python -m quasar_runtime.model.zoo FOLDER`"
 class ZooEntry:
     """One model of the zoo.
 
-    name        as `--model` takes it; the file's name without its suffix
-    file        name of the file in the zoo's folder
-    sha256      hexadecimal sum of that file
-    parameters  weights, biases, gains and position values
-    macs        multiply-accumulates that an image takes, whatever their bits
-    rows8       share of 8-bit rows in the blocks' matrices, 0 to 1
-    top1        measured accuracy in percent, or None
-    dataset     on what it was measured, or None
-    teacher     whose weights were quantised, or None
-    summary     one line on what the model is
+    name          as `--model` takes it; the file's name without its suffix
+    file          name of the file in the zoo's folder
+    sha256        hexadecimal sum of that file
+    parameters    weights, biases, gains and position values
+    macs          multiply-accumulates that an image takes, whatever their bits
+    rows8         share of 8-bit rows in the blocks' matrices, 0 to 1
+    top1          measured accuracy in percent, or None
+    teacher_top1  accuracy of the float network in percent, on the same pictures, or None
+    dataset       on what they were measured, or None
+    frame_rates   overlay -> images per second, as the file states them
+    rates_by      how the frame rates were found, or None
+    teacher       whose weights were quantised, or None
+    licence       of the weights, or None
+    summary       one line on what the model is
     """
 
     name: str
@@ -59,8 +65,12 @@ class ZooEntry:
     macs: int
     rows8: float
     top1: float | None
+    teacher_top1: float | None
     dataset: str | None
+    frame_rates: dict[str, float]
+    rates_by: str | None
     teacher: str | None
+    licence: str | None
     summary: str
 
     @property
@@ -133,9 +143,8 @@ def verify_models() -> Iterator[Verification]:
 
 def describe(model: Model, file: str, sha256: str) -> ZooEntry:
     """The entry of a model, from what the model holds."""
-    accuracy = model.provenance.get("accuracy")
-    accuracy = accuracy if isinstance(accuracy, dict) else {}
-    top1 = accuracy.get("top1")
+    accuracy = _object(model.provenance.get("accuracy"))
+    rates = _object(model.provenance.get("frame_rates"))
     blocks = [m for name, m in model.linears().items() if name.startswith("blocks.")]
     parameters = sum(m.weights.size + m.rows for m in model.linears().values())
     parameters += sum(norm.gain.size for norm in model.norms().values()) + model.position.size
@@ -146,9 +155,17 @@ def describe(model: Model, file: str, sha256: str) -> ZooEntry:
         parameters=parameters,
         macs=count_macs(model),
         rows8=round(sum(m.rows8 for m in blocks) / sum(m.rows for m in blocks), 4),
-        top1=float(top1) if isinstance(top1, int | float) else None,
+        top1=_number(accuracy.get("top1")),
+        teacher_top1=_number(accuracy.get("teacher_top1")),
         dataset=_text(accuracy.get("dataset")),
+        frame_rates={
+            name: fps
+            for name, value in sorted(rates.items())
+            if name != CLOCK and (fps := _number(value)) is not None
+        },
+        rates_by=_text(rates.get("by")),
         teacher=_text(model.provenance.get("teacher")),
+        licence=_text(_object(model.provenance.get("weights")).get("licence")),
         summary=_text(model.provenance.get("summary")) or "",
     )
 
@@ -237,6 +254,16 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value)
+
+
+def _object(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
 def _parse_entry(where: str, value: Any) -> ZooEntry:
     """One entry of the index; ModelFileError for a missing or unknown key or another type."""
     kinds: dict[str, tuple[type, ...]] = {
@@ -247,8 +274,12 @@ def _parse_entry(where: str, value: Any) -> ZooEntry:
         "macs": (int,),
         "rows8": (int, float),
         "top1": (int, float, type(None)),
+        "teacher_top1": (int, float, type(None)),
         "dataset": (str, type(None)),
+        "frame_rates": (dict,),
+        "rates_by": (str, type(None)),
         "teacher": (str, type(None)),
+        "licence": (str, type(None)),
         "summary": (str,),
     }
     if not isinstance(value, dict) or set(value) != set(kinds):
@@ -261,6 +292,12 @@ def _parse_entry(where: str, value: Any) -> ZooEntry:
             names = " or ".join(kind.__name__ for kind in allowed)
             raise ModelFileError(
                 f"{where}: {key} is {shown(value[key])}, expected {names}; {REBUILD}"
+            )
+    for overlay, fps in value["frame_rates"].items():
+        if _number(fps) is None:
+            raise ModelFileError(
+                f"{where}: frame_rates of {shown(overlay)} is {shown(fps)}, expected a number; "
+                f"{REBUILD}"
             )
     # The index points into its own folder and nowhere else.
     if Path(value["file"]).name != value["file"] or value["file"] != value["name"] + SUFFIX:

@@ -45,10 +45,11 @@ def test_overlays_are_listed_with_what_they_have(folder):
 
 def test_show_says_how_to_get_a_bitstream(folder):
     text = call("show", "b1024")
-    assert "depth: 16" in text
+    assert "4 tokens x 16 rows x depth 16" in text
     assert "quasar overlays build b1024" in text
     assert "quasar overlays install FILE" in text
-    assert "no bitstream" not in call("show", "b64")
+    assert "bitstream   none" in text
+    assert "bitstream   none" not in call("show", "b64")
     assert json.loads(call("show", "b64", "--json"))["rows"] == 4
     assert call("show", "b64", "-q") == "b64\n"
     assert "did you mean 'b1024'" in call("show", "b102", code=1)

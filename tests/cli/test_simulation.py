@@ -61,7 +61,7 @@ def test_the_simulated_accelerator_answers_as_the_reference_does(call, pictures,
     assert min(cycles) > 1000
     first, *_ = call("infer", pictures / "a.png", *rtl).stdout.splitlines()
     ms = rf"{cycles[0] / 300e3:.2f} ms at 300 MHz; simulated in \d+\.\d s"
-    assert re.fullmatch(rf".*a\.png  \({cycles[0]} cycles, {ms}\)", first)
+    assert re.fullmatch(rf".*a\.png  \({cycles[0]:,} cycles, {ms}\)", first)
 
 
 def test_a_deadline_in_cycles_is_one_line_and_exit_code_1(call, pictures, rtl):

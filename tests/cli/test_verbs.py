@@ -65,8 +65,12 @@ def test_infer_quiet_prints_one_line_a_picture(call, pictures):
     assert re.fullmatch(r".*a\.png: class \d", lines[0])
 
 
-def test_infer_profile_shows_every_operation(call, pictures):
-    text = call("infer", pictures / "a.png", "--profile", *REFERENCE).stdout
+def test_infer_profile_shows_kinds_of_operations_or_each_one(call, pictures):
+    kinds = call("infer", pictures / "a.png", "--profile", *REFERENCE).stdout
+    for kind in ("matrices", "attention", "LayerNorm", "loads and stores", "--each"):
+        assert kind in kinds
+    assert "blocks.1.attention" not in kinds
+    text = call("infer", pictures / "a.png", "--profile", "--each", *REFERENCE).stdout
     assert "blocks.1.attention" in text
     data = json.loads(call("infer", pictures / "a.png", "--profile", "--json", *REFERENCE).stdout)
     names = [layer["name"] for layer in data["results"][0]["profile"]["layers"]]
@@ -228,6 +232,7 @@ def test_bad_names_and_files_are_one_line_and_exit_code_1(call, arguments, messa
         ["infer", "x.jpg", "--threads", "0"],
         ["infer", "x.jpg", "--timeout", "0"],
         ["infer", "x.jpg", "--nonsense"],
+        ["infer", "x.jpg", "--each"],
         ["bench", "--runs", "0"],
         ["eval"],
         ["completion", "tcsh"],
@@ -413,9 +418,12 @@ def test_eval_of_folders_that_are_no_class_is_refused(call, pictures):
 def test_bench_prints_latency_throughput_and_operations(call, tmp_path):
     trace = tmp_path / "out.json"
     options = ["--runs", 2, "--warmup", 1, "--trace", trace, *REFERENCE]
-    text = call("bench", *options).stdout
+    text = call("bench", "--each", *options).stdout
     for word in ("p50", "p90", "p99", "inferences/s", "end to end", "blocks.0.qkv"):
         assert word in text
+    kinds = call("bench", *options).stdout
+    assert "matrices" in kinds
+    assert "blocks.0.qkv" not in kinds
     assert json.loads(trace.read_text())["traceEvents"]
     found = json.loads(call("bench", "--json", *options).stdout)
     assert found["infer"]["runs"] == 2
@@ -504,6 +512,7 @@ def test_models_list_names_every_model(call):
 
 def test_models_show_says_where_the_weights_come_from(call):
     assert "synthetic, random" in call("models", "show", "tiny-w8").stdout
+    assert "synthetic, random" in call("models", "show", "tiny-w8", "--all").stdout
     found = json.loads(call("models", "show", "tiny-w8", "--json").stdout)
     assert found["provenance"] == {"weights": "synthetic, random"}
     assert found["rows8"] > 0
@@ -523,13 +532,14 @@ def test_models_verify_finds_a_damaged_file(call, zoo, tmp_path):
 
 
 def test_inspect_shows_model_and_program(call):
-    text = call("inspect", "tiny-w8", "--overlay", "b64", "--memory", "--descriptors").stdout
+    every = ["--memory", "--descriptors", "--each"]
+    text = call("inspect", "tiny-w8", "--overlay", "b64", *every).stdout
     for word in ("blocks.1.fc2", "4-bit", "descriptors", "patch.weights", "rows8=", "array cycles"):
         assert word in text
     found = json.loads(call("inspect", "tiny-w8", "--overlay", "b64", "--json").stdout)
     assert found["model"]["name"] == "tiny-w8"
     program = found["program"]
-    assert f"predicted: {program['predicted']['cycles']} cycles an image" in text
+    assert f"predicted: {program['predicted']['cycles']:,} cycles per image" in text
     assert "150 cycles latency and 12 GB/s; not measured on a board" in text
     assert program["descriptors"][-1]["operation"] == "end"
     for area in program["memory"]:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -373,6 +374,16 @@ def test_the_command_prints_findings_and_remedies(zoo):
         "remedy": None,
     }
     assert CliRunner().invoke(quasar, [*options, "-q"]).output == ""
+
+
+def test_off_a_board_the_command_shows_what_matters_and_counts_the_rest(zoo):
+    options = ["doctor", "--overlay", "b64", "-m", "tiny", "-d", "native"]
+    lines = CliRunner().invoke(quasar, options).output.splitlines()
+    found = json.loads(CliRunner().invoke(quasar, [*options, "--json"]).output)["findings"]
+    assert [line for line in lines if line.startswith("skipped")] == []
+    assert re.fullmatch(rf"{len(found)} checks: .* skipped; --all shows each", lines[-1])
+    every = CliRunner().invoke(quasar, [*options, "--all"]).output
+    assert [f["name"] for f in found if f" {f['name']} " not in every] == []
 
 
 def test_the_command_exits_with_1_when_something_failed(zoo, monkeypatch):

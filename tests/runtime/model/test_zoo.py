@@ -31,7 +31,9 @@ from tests.runtime.model import model_bytes as mb
 FACTS = {
     "summary": "a small one",
     "teacher": "DeiT-Tiny",
-    "accuracy": {"top1": 71.5, "dataset": "a thousand images"},
+    "accuracy": {"top1": 71.5, "teacher_top1": 72, "dataset": "a thousand images"},
+    "frame_rates": {"b8192": 900, "b1024": 60.5, "clock_mhz": 300, "by": "the cycle model"},
+    "weights": {"licence": "Apache-2.0", "from": "somebody"},
 }
 
 
@@ -57,6 +59,11 @@ def test_the_index_holds_what_the_files_hold(zoo):
     assert (measured.rows8, plain.rows8) == (1.0, 0.0)
     assert (measured.top1, measured.dataset) == (71.5, "a thousand images")
     assert (measured.teacher, measured.summary) == ("DeiT-Tiny", "a small one")
+    assert (measured.teacher_top1, measured.licence) == (72.0, "Apache-2.0")
+    assert measured.frame_rates == {"b1024": 60.5, "b8192": 900.0}
+    assert measured.rates_by == "the cycle model"
+    assert (plain.teacher_top1, plain.licence) == (None, None)
+    assert (plain.frame_rates, plain.rates_by) == ({}, None)
     assert (plain.top1, plain.dataset, plain.teacher, plain.summary) == (None, None, None, "")
 
 
@@ -162,7 +169,8 @@ def entry(**values):
     """An index of one entry with these values changed."""
     legal = {
         "name": "a", "file": "a.safetensors", "sha256": "0" * 64, "parameters": 1, "macs": 1,
-        "rows8": 0.5, "top1": None, "dataset": None, "teacher": None, "summary": "",
+        "rows8": 0.5, "top1": None, "teacher_top1": None, "dataset": None, "frame_rates": {},
+        "rates_by": None, "teacher": None, "licence": None, "summary": "",
     }  # fmt: skip
     return json.dumps({"models": [{**legal, **values}]})
 
@@ -177,6 +185,8 @@ def entry(**values):
         ('{"models": [5]}', r"models\[0\] has 5, expected the keys name, file"),
         (entry(extra=1), r"models\[0\] has \['dataset', 'extra'"),
         (entry(macs="1"), r"models\[0\]: macs is '1', expected int"),
+        (entry(frame_rates=[]), r"models\[0\]: frame_rates is \[\], expected dict"),
+        (entry(frame_rates={"b64": "1"}), r"frame_rates of 'b64' is '1', expected a number"),
         (entry(top1=True), r"models\[0\]: top1 is True, expected int or float or NoneType"),
         (entry(file="../a.safetensors"), r"file is '\.\./a\.safetensors', expected a\.safetensors"),
         (entry(name="../a", file="../a.safetensors"), r"file is '\.\./a\.safetensors'"),
