@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import math
 import random
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import optuna
@@ -114,7 +116,7 @@ class Search:
         require_reachable(space, costs, settings.targets)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.study = optuna.create_study(
-            storage=storage,
+            storage=None if storage is None else open_storage(storage),
             study_name=STUDY,
             directions=["minimize", "maximize"],
             load_if_exists=True,
@@ -217,6 +219,26 @@ def require_reachable(
             f"{best.fps:.1f} on {name}; ask for no more, or choose a larger overlay or a space "
             "with smaller networks"
         )
+
+
+def open_storage(url: str) -> optuna.storages.RDBStorage:
+    """Optuna's storage at a URL.
+
+    An SQLite file gets a write-ahead log: a search that waits for the disk in every transaction
+    spends more than half of its time there. A killed process loses nothing; a power failure loses
+    the last trials, which are then tried again.
+    """
+    storage = optuna.storages.RDBStorage(url)
+    if storage.engine.dialect.name == "sqlite":
+
+        @sqlalchemy.event.listens_for(storage.engine, "connect")
+        def log_ahead(connection: Any, _record: object) -> None:
+            with suppress(sqlite3.OperationalError):  # a file system without shared memory
+                connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+
+        storage.engine.dispose()  # whatever is connected already
+    return storage
 
 
 def overlay_costs(space: Space, names: Sequence[str]) -> dict[str, CostModel]:
