@@ -215,19 +215,7 @@ def plot(comparisons: list[Comparison], path: Path) -> None:
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
-<<<<<<< HEAD
-@click.command(cls=Verb, help=__doc__, context_settings=HELP_OPTIONS)
-@click.option("--overlay", "names", multiple=True, default=("b64", "b1024", "b8192"))
-@click.option(
-    "--subnets",
-    type=click.IntRange(min=1),
-    default=12,
-    show_default=True,
-    help="Random subnets per overlay.",
-)
-@click.option("--seed", default=0, show_default=True, help="Of the first subnet.")
-=======
-@click.command(help=kept(__doc__), context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=Verb, help=kept(__doc__), context_settings=HELP_OPTIONS)
 @click.option(
     "--overlay",
     "names",
@@ -236,9 +224,14 @@ def plot(comparisons: list[Comparison], path: Path) -> None:
     show_default=True,
     help="Overlays to compare on.",
 )
-@click.option("--subnets", default=12, show_default=True, help="Random subnets per overlay.")
+@click.option(
+    "--subnets",
+    type=click.IntRange(min=1),
+    default=12,
+    show_default=True,
+    help="Random subnets per overlay.",
+)
 @click.option("--seed", default=0, show_default=True, help="Seed of the first subnet.")
->>>>>>> main
 @click.option("--full", is_flag=True, help="Also DeiT-Tiny's geometry, except at b64.")
 @click.option("--plot", "path", type=click.Path(path_type=Path), help="Draw the errors here.")
 @click.option("--rate", "rating", is_flag=True, help="Only the model's own speed.")

@@ -43,13 +43,8 @@ def decode(times: int) -> None:
 
 
 def rate(pool: Executor, workers: int, pictures: int) -> float:
-<<<<<<< HEAD
-    """Pictures a second of a pool, whose workers are warm."""
-    each = max(1, pictures // workers)
-=======
     """Pictures per second of a pool of warm workers."""
-    each = pictures // workers
->>>>>>> main
+    each = max(1, pictures // workers)
     list(pool.map(decode, [1] * workers))
     begin = perf_counter()
     list(pool.map(decode, [each] * workers))
@@ -81,8 +76,7 @@ def unlocked_share(pictures: int) -> float:
         ImageFile.ImageFile.load, Image.Image.resize = kept  # type: ignore[method-assign]
 
 
-<<<<<<< HEAD
-@click.command(cls=Verb, context_settings=HELP_OPTIONS)
+@click.command(cls=Verb, help=kept(__doc__), context_settings=HELP_OPTIONS)
 @click.option(
     "--pictures",
     type=click.IntRange(min=1),
@@ -90,10 +84,6 @@ def unlocked_share(pictures: int) -> float:
     show_default=True,
     help="Pictures for each figure.",
 )
-=======
-@click.command(help=kept(__doc__), context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--pictures", default=300, show_default=True, help="Pictures for each figure.")
->>>>>>> main
 def main(pictures: int) -> None:
     click.echo(f"{unlocked_share(pictures):.1%} of the time without the interpreter lock")
     for workers in sorted({1, 2, os.cpu_count() or 1}):

@@ -6,9 +6,9 @@
     python benchmarks/native_builds.py ../before . ../clang
 
 The first folder is the baseline. Each round measures all builds one after another, each in a
-process of its own. With one thread the time is the CPU time of an image, so that other work on the
-machine counts little; with several threads it is wall time. The ratio is the median over the
-rounds of a build's median image to the baseline's in the same round: below 1 is faster.
+process of its own, by the CPU time of an image, all threads together, so that other work on the
+machine counts little; --wall, for an idle machine, takes wall time. The ratio is the median over
+the rounds of a build's median image to the baseline's in the same round: below 1 is faster.
 """
 
 from __future__ import annotations
@@ -31,19 +31,16 @@ CHILD = """
 import json, sys, time
 sys.path.insert(0, "benchmarks")
 import numpy as np
-import native_speed
-from quasar_runtime.compiler.compile import compile_model
-from quasar_runtime.devices.native.device import available_kernels
-from quasar_runtime.isa.overlay import load_overlay
+# The commit's own benchmark knows where the commit keeps its modules.
+from native_speed import available_kernels, compile_model, geometry, load_overlay, open_setting
 
-images, threads = int(sys.argv[1]), int(sys.argv[2])
-program = compile_model(native_speed.geometry("tiny", 0.5), load_overlay("b8192"))
-clock = time.thread_time if threads == 1 else time.perf_counter
+images, threads, clock = int(sys.argv[1]), int(sys.argv[2]), getattr(time, sys.argv[3])
+program = compile_model(geometry("tiny", 0.5), load_overlay("b8192"))
 medians = {}
 for kernels in available_kernels():
     if kernels == "scalar":
         continue
-    setting = native_speed.open_setting(program, kernels, threads)
+    setting = open_setting(program, kernels, threads)
     setting.run()
     times = []
     for _ in range(images):
@@ -56,10 +53,10 @@ print(json.dumps(medians))
 """
 
 
-def measure(folder: Path, images: int, threads: int) -> dict[str, float]:
+def measure(folder: Path, images: int, threads: int, clock: str) -> dict[str, float]:
     """Seconds of the median image by kernel set."""
     environment = {**os.environ, "PYTHONPATH": str(folder.resolve())}
-    command = [sys.executable, "-c", CHILD, str(images), str(threads)]
+    command = [sys.executable, "-c", CHILD, str(images), str(threads), clock]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     if done.returncode:
         said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
@@ -67,31 +64,29 @@ def measure(folder: Path, images: int, threads: int) -> dict[str, float]:
     return json.loads(done.stdout)
 
 
-<<<<<<< HEAD
-@click.command(cls=Verb, help=__doc__, context_settings=HELP_OPTIONS)
+@click.command(cls=Verb, help=kept(__doc__), context_settings=HELP_OPTIONS)
 @click.argument("folders", nargs=-1, required=True, type=FOLDER)
-@click.option("--rounds", type=COUNT, default=7, show_default=True)
+@click.option("--rounds", type=COUNT, default=7, show_default=True, help="Turns of all builds.")
 @click.option(
-    "--images", type=COUNT, default=40, show_default=True, help="Of each kernel set in a round."
+    "--images", type=COUNT, default=40, show_default=True, help="Images per kernel set and round."
 )
-@click.option("--threads", multiple=True, type=COUNT, default=(1, 2), show_default=True)
-=======
-@click.command(help=kept(__doc__), context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
-@click.option("--rounds", default=7, show_default=True, help="Turns of all builds.")
-@click.option("--images", default=40, show_default=True, help="Images per kernel set and round.")
 @click.option(
     "--threads",
     multiple=True,
-    type=int,
+    type=COUNT,
     default=(1, 2),
     show_default=True,
     help="Threads to measure with.",
 )
->>>>>>> main
-def main(folders: tuple[Path, ...], rounds: int, images: int, threads: tuple[int, ...]) -> None:
+@click.option("--wall", is_flag=True, help="Wall time in place of CPU time.")
+def main(
+    folders: tuple[Path, ...], rounds: int, images: int, threads: tuple[int, ...], wall: bool
+) -> None:
+    clock = "perf_counter" if wall else "process_time"
     for count in threads:
-        seen = [[measure(folder, images, count) for folder in folders] for _ in range(rounds)]
+        seen = [
+            [measure(folder, images, count, clock) for folder in folders] for _ in range(rounds)
+        ]
         for kernels in seen[0][0]:
             times = np.array([[build[kernels] for build in turn] for turn in seen])
             for folder, column in zip(folders, times.T, strict=True):

@@ -119,25 +119,7 @@ def operations(program: Program, setting: Setting) -> None:
         click.echo(f"    {name:<10} {t * 1e6:8.0f} us {100 * t / total:5.1f} %  {rate}")
 
 
-<<<<<<< HEAD
-@click.command(cls=Verb, help=__doc__, context_settings=HELP_OPTIONS)
-@click.option("--geometry", "shape", type=click.Choice(list(GEOMETRIES)), default="tiny")
-@click.option("--model", help="A model of the zoo, or a file, instead of a geometry.")
-@click.option(
-    "--share8",
-    type=click.FloatRange(0, 1),
-    default=0.5,
-    show_default=True,
-    help="Share of 8-bit rows.",
-)
-@click.option("--overlay", default="b8192", show_default=True)
-@click.option("--kernels", multiple=True, help="Kernel sets; by default all but scalar.")
-@click.option("--threads", multiple=True, type=COUNT, default=(1, 2), show_default=True)
-@click.option(
-    "--rounds", type=COUNT, default=8, show_default=True, help="Turns of 8 images a setting."
-)
-=======
-@click.command(help=kept(__doc__), context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=Verb, help=kept(__doc__), context_settings=HELP_OPTIONS)
 @click.option(
     "--geometry",
     "shape",
@@ -147,19 +129,26 @@ def operations(program: Program, setting: Setting) -> None:
     help="A DeiT geometry.",
 )
 @click.option("--model", help="A model of the zoo, or a file, instead of a geometry.")
-@click.option("--share8", default=0.5, show_default=True, help="Share of 8-bit rows.")
+@click.option(
+    "--share8",
+    type=click.FloatRange(0, 1),
+    default=0.5,
+    show_default=True,
+    help="Share of 8-bit rows.",
+)
 @click.option("--overlay", default="b8192", show_default=True, help="To compile for.")
 @click.option("--kernels", multiple=True, help="Kernel sets; by default all but scalar.")
 @click.option(
     "--threads",
     multiple=True,
-    type=int,
+    type=COUNT,
     default=(1, 2),
     show_default=True,
     help="Threads to measure with.",
 )
-@click.option("--rounds", default=8, show_default=True, help="Turns of 8 images per setting.")
->>>>>>> main
+@click.option(
+    "--rounds", type=COUNT, default=8, show_default=True, help="Turns of 8 images per setting."
+)
 @click.option("--table/--no-table", default=True, help="Show what each operation takes.")
 def main(
     shape: str,

@@ -282,15 +282,7 @@ def as_dict(run: Run) -> dict[str, object]:
     }
 
 
-<<<<<<< HEAD
-HELP = "\n\n".join(f"\b\n{part}" for part in (__doc__ or "").split("\n\n"))
-"""click leaves the line breaks of paragraphs that begin with a backspace."""
-
-
-@click.command(cls=Verb, help=HELP, context_settings=HELP_OPTIONS)
-=======
-@click.command(help=kept(__doc__), context_settings={"help_option_names": ["-h", "--help"]})
->>>>>>> main
+@click.command(cls=Verb, help=kept(__doc__), context_settings=HELP_OPTIONS)
 @click.argument("models", nargs=-1)
 @click.option(
     "--overlay",

@@ -9,7 +9,7 @@ from quasar_runtime.cli.output import Output
 from quasar_runtime.cli.verb import HELP_OPTIONS, Verb
 
 SHELLS = ("bash", "zsh", "fish")
-PROGRAMS = ("quasar", "quasar-infer")
+PROGRAMS = ("quasar", "quasar-infer", "quasar-train")
 
 
 @click.command(cls=Verb, context_settings=HELP_OPTIONS)

@@ -213,7 +213,7 @@ def _write_line(state: IO[str], value: object) -> None:
 def _parse_line(path: Path, number: int, line: bytes) -> dict[str, Any]:
     try:
         value = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise _damaged(path, number) from None
     if not isinstance(value, dict):
         raise _damaged(path, number)

@@ -15,10 +15,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize("shell_name", ["bash", "zsh", "fish"])
-def test_completion_serves_both_commands(call, shell_name):
+def test_completion_serves_every_command(call, shell_name):
     script = call("completion", shell_name).stdout
     assert f"_QUASAR_COMPLETE={shell_name}_complete" in script
     assert f"_QUASAR_INFER_COMPLETE={shell_name}_complete" in script
+    assert f"_QUASAR_TRAIN_COMPLETE={shell_name}_complete" in script
 
 
 def complete(shell, words):

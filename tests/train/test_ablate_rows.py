@@ -19,7 +19,7 @@ from train.pipelines.ablate_rows import (
     lost,
     random_rows,
     ranked_rows,
-    subnet_of,
+    subnet_of_bits,
     whole_matrices,
 )
 from train.search.candidates import SearchError
@@ -48,7 +48,7 @@ COSTS = {
 
 def cycles_of(bits: Bits) -> float:
     """As an array takes whose groups are always full: a sum over rows."""
-    return 16 * subnet_of(bits).work()
+    return 16 * subnet_of_bits(bits).work()
 
 
 def gained(bits: Bits, effect: dict[str, torch.Tensor]) -> float:
@@ -116,7 +116,7 @@ def test_the_prediction_is_a_table(tmp_path: Path) -> None:
     loss = EffectLoss({**{name: e.numpy() for name, e in effects(6).items()}, **units})
     loss.save(tmp_path / "effects.npz")
     cost = OverlayCost(load_overlay("b1024"), 224, 1000)
-    slow, fast = (cost(subnet_of(all_rows(precision))).fps for precision in (8, 4))
+    slow, fast = (cost(subnet_of_bits(all_rows(precision))).fps for precision in (8, 4))
     arguments = ["predicted", str(tmp_path / "effects.npz")]
     for part in (0.3, 0.6):
         arguments += ["--fps", str(slow + part * (fast - slow))]

@@ -11,7 +11,7 @@ import torch
 from tests.train.export_cases import random_checkpoint, random_images, write_tar
 from train.data.recipe import TrainingRecipe
 from train.networks.teacher import TeacherAgreement
-from train.pipelines.ablate_training import Bench, table
+from train.pipelines.ablate_training import Bench, variant_table
 from train.pipelines.variants import VARIANTS
 
 SMALL_SPACE = """
@@ -64,7 +64,7 @@ def test_the_table_has_a_line_a_run() -> None:
         "one": {"a": TeacherAgreement(0.5, 0.25), "b": TeacherAgreement(1, 1)},
         "two": {"b": TeacherAgreement(2, 0)},
     }
-    assert table(found).splitlines()[2:] == [
+    assert variant_table(found).splitlines()[2:] == [
         "| one | 0.5000 (25.0 %) | 1.0000 (100.0 %) |",
         "| two |  | 2.0000 (0.0 %) |",
     ]

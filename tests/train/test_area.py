@@ -29,7 +29,7 @@ from train.cost.area import (
     block_rams,
     bram36,
     dsp,
-    fit,
+    fit_area,
     non_negative,
     overlay_text,
     parse_budget,
@@ -65,7 +65,7 @@ def test_every_shape_is_predicted_within_5_percent_from_the_others(
     reports: list[area.Report],
 ) -> None:
     for i, (overlay, found) in enumerate(reports):
-        predicted = fit(reports[:i] + reports[i + 1 :])(overlay)
+        predicted = fit_area(reports[:i] + reports[i + 1 :])(overlay)
         assert predicted.lut == pytest.approx(found.lut, rel=0.05), overlay
         assert predicted.ff == pytest.approx(found.ff, rel=0.05), overlay
 
@@ -79,7 +79,7 @@ def test_weights_are_found_again() -> None:
         ]
         truth = AreaModel(*weights)
         ports = [replace(o, read_ports=1 + i % 4) for i, o in enumerate(ARRAYS)]
-        model = fit([(o, truth(o)) for o in ports])
+        model = fit_area([(o, truth(o)) for o in ports])
         for o in ARRAYS:
             assert model(o).lut == pytest.approx(truth(o).lut, rel=1e-6)
             assert model(o).ff == pytest.approx(truth(o).ff, rel=1e-6)

@@ -34,7 +34,7 @@ from train.data.pictures import pictures
 from train.data.source import Source
 from train.networks.checkpoint import Checkpoint, float_logits, load_checkpoint
 from train.networks.folded import patches
-from train.pipelines.export import ModelFacts, export
+from train.pipelines.export import ModelFacts, export_model
 from train.quantise.emit import emit
 from train.quantise.quantise import ROW_GROUP, QuantisationRecipe, quantise, split_names
 from train.spaces.space import BlockConfig, Subnet
@@ -75,7 +75,7 @@ def mix(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def make(checkpoint: Checkpoint, images: Path, mix: float | Subnet, seed: int = 0) -> Model:
     recipe = QuantisationRecipe(mix, calibration=48, seed=seed)
-    return export(checkpoint, images, recipe, ModelFacts("small", LABELS, "a command"))[0]
+    return export_model(checkpoint, images, recipe, ModelFacts("small", LABELS, "a command"))[0]
 
 
 @pytest.mark.parametrize(("share8", "bound"), [(1.0, 0.08), (0.5, 0.3), (0.0, 0.45)])
@@ -133,7 +133,7 @@ def test_a_subnet_gives_the_counts_of_every_matrix_and_is_named_in_the_file(mix:
 
 def test_labels_of_another_number_of_classes_are_refused(mix: Path) -> None:
     with pytest.raises(DataError, match="9 labels for 10 classes"):
-        export(
+        export_model(
             random_checkpoint(), mix, QuantisationRecipe(1.0), ModelFacts("small", LABELS[:9], "")
         )
 
@@ -201,7 +201,7 @@ def test_a_missing_checkpoint_ends_in_one_line() -> None:
 def test_deit_tiny_in_8_bits_answers_as_in_float(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("train.quantise.quantise.HELD_OUT", 12)
     monkeypatch.setattr("train.quantise.quantise.CLIP_IMAGES", 2)
-    monkeypatch.setattr("train.quantise.calibrate.CLIPPINGS", (1.0,))
+    monkeypatch.setattr("train.quantise.calibrate.RANGE_CLIPPINGS", (1.0,))
     monkeypatch.setattr("train.quantise.calibrate.EVENNESS", (0.5, 0.75))
     checkpoint = load_checkpoint(DATA / "deit_tiny_patch16_224.safetensors")
     images = DATA / "imagenet_train_mix.tar"

@@ -45,7 +45,7 @@ from train.quantise.calibrate import (
 )
 from train.quantise.emit import emit, emit_linear, emit_norm, requantisation
 from train.quantise.outlier_units import switch, tame
-from train.quantise.rounding import descend, fit, round_columns, round_freely
+from train.quantise.rounding import descend, round_columns, round_freely, round_matrix
 from train.quantise.rows import choose_rows, row_effects
 
 # --- reading a checkpoint ---
@@ -333,7 +333,7 @@ def test_fitting_makes_the_mean_error_zero_and_repairs_earlier_errors(
     layer = QuantLinear(Affine(real, torch.zeros(8)), torch.full((8,), 8), torch.full((8,), 0.05))
     wanted = a @ (real * 1.1).t() + 3  # what float inputs would have given
     with torch.no_grad():
-        fit(layer, a[None], wanted[None], torch.full((8,), 8))
+        round_matrix(layer, a[None], wanted[None], torch.full((8,), 8))
     error = layer.step * (a @ layer.integers().t()) + layer.bias - wanted
     assert error.mean(0).abs().max() < 0.05
     assert error.std() < 0.02 * wanted.std()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -109,3 +110,19 @@ quasar_train.main(
 """
     assert "100 FPS: loss" in python(code)
     assert (tmp_path / "found" / "subnet-100fps.json").is_file()
+
+
+def test_a_shell_completes_verbs_and_options() -> None:
+    for words, found in (("quasar-train ex", "export"), ("quasar-train zoo --me", "--measure")):
+        environment = {
+            **os.environ,
+            "_QUASAR_TRAIN_COMPLETE": "bash_complete",
+            "COMP_WORDS": words,
+            "COMP_CWORD": str(words.count(" ")),
+        }
+        code = (
+            "import sys; from train.commands.app import main; sys.argv = ['quasar-train']; main()"
+        )
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+        assert done.stdout.split(",")[-1].strip() == found

@@ -17,7 +17,7 @@ from train.commands.search import search as main
 from train.cost.cycles import Cost, Need, OverlayCost
 from train.cost.loss import EffectLoss
 from train.search.candidates import Candidate, SearchError, choose, pareto
-from train.search.front import save
+from train.search.front import save_front
 from train.search.initial_population import initial_population, uniform_subnets
 from train.search.study import Search, SearchSettings
 from train.spaces.genome import Genome
@@ -229,7 +229,7 @@ def test_what_is_chosen_is_the_best_that_keeps_the_promise() -> None:
 
 def test_the_front_is_written_with_a_subnet_for_each_target(tmp_path: Path) -> None:
     front = run(60)
-    save(front, SearchSettings((60.0, 120.0), 60), SMALL, tmp_path)
+    save_front(front, SearchSettings((60.0, 120.0), 60), SMALL, tmp_path)
     data = json.loads((tmp_path / "front.json").read_text())
     assert [Subnet.from_dict(c["subnet"]) for c in data["front"]] == [c.subnet for c in front]
     one = json.loads((tmp_path / "subnet-120fps.json").read_text())

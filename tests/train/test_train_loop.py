@@ -36,14 +36,14 @@ from train.networks.teacher import (
     teacher_log_probabilities,
 )
 from train.spaces.space import Subnet
-from train.training.run_folder import check_same, folded_from, load_run, save
+from train.training.run_folder import check_same, folded_from, load_run, save_state
 from train.training.trainer import (
     Process,
     Trainer,
     kept_tokens,
+    learning_rate,
     loss_of,
     mixed,
-    rate,
     sandwich,
 )
 
@@ -94,10 +94,10 @@ def test_a_step_trains_the_largest_the_smallest_and_some_more() -> None:
 
 def test_the_rate_warms_up_and_falls_to_zero() -> None:
     recipe = replace(RECIPE, views=8000, warmup=0.1)
-    assert rate(recipe, 0) == pytest.approx(recipe.rate / 100)
-    assert rate(recipe, 99) == rate(recipe, 100) == pytest.approx(recipe.rate)
-    assert rate(recipe, 550) == pytest.approx(recipe.rate / 2)
-    assert rate(recipe, 999) < 1e-5 * recipe.rate
+    assert learning_rate(recipe, 0) == pytest.approx(recipe.rate / 100)
+    assert learning_rate(recipe, 99) == learning_rate(recipe, 100) == pytest.approx(recipe.rate)
+    assert learning_rate(recipe, 550) == pytest.approx(recipe.rate / 2)
+    assert learning_rate(recipe, 999) < 1e-5 * recipe.rate
 
 
 def test_the_loss_is_what_the_recipe_asks_for() -> None:
@@ -221,7 +221,7 @@ def test_a_resumed_run_ends_with_the_same_weights(tmp_path: Path) -> None:
     whole = trained(Trainer(begun.supernet, begun.teacher, RECIPE), 4)
     begun = small_start()
     half = trained(Trainer(begun.supernet, begun.teacher, RECIPE), 2)
-    save(tmp_path, half)
+    save_state(tmp_path, half)
     saved = torch.load(tmp_path / "last.pt", weights_only=True)
     resumed = Trainer(small_start().supernet, folded_from(saved["teacher"]), RECIPE)
     resumed.restore(saved)

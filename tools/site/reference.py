@@ -9,6 +9,11 @@ import click
 
 WIDTH = 80
 """Columns of the terminal for which help is formatted."""
+COMMANDS = (
+    ("quasar", "quasar_runtime.cli.app", "quasar"),
+    ("quasar-train", "train.commands.app", "quasar_train"),
+)
+"""Each command with the module and the name of its group."""
 GROUPS = (
     ("The class to begin with", ("Session",)),
     ("Results", ("Result", "Prediction", "Times", "Profile", "LayerTime")),
@@ -28,14 +33,14 @@ def pages() -> dict[str, str]:
 
 def cli_page() -> str:
     """`--help` of every verb of every command."""
-    from quasar_runtime.cli.app import quasar
-
     parts = [
         "# Every verb's `--help`\n",
-        "Generated from the commands. [Command line](../cli.md) explains them.\n",
+        "Generated from the commands. [Command line](../cli.md) explains `quasar`,\n"
+        "[Training](../../train/README.md) `quasar-train`.\n",
     ]
-    for name, command in verbs("quasar", quasar):
-        parts += [f"## `{name}`\n", f"```text\n{help_of(name, command)}\n```\n"]
+    for name, module, group in COMMANDS:
+        for words, command in verbs(name, getattr(importlib.import_module(module), group)):
+            parts += [f"## `{words}`\n", f"```text\n{help_of(words, command)}\n```\n"]
     return "\n".join(parts)
 
 

@@ -63,7 +63,7 @@ def rows(
     from ..data.labels import labels_for
     from ..data.source import Source
     from ..networks.precision import configure_torch
-    from ..pipelines.ablate_rows import Quantiser, compare_rows, table
+    from ..pipelines.ablate_rows import Quantiser, compare_rows, outcome_table
     from ..quantise.checks import check_evaluation, check_model
 
     configure_torch()
@@ -75,7 +75,7 @@ def rows(
     shape = load_overlay(check_model(weights, 1.0, names, overlay))
     quantiser = Quantiser(weights, Source(inputs.images), names)
     outcomes = compare_rows(quantiser, shape, fps, evaluate, seed)
-    click.echo(table(outcomes))
+    click.echo(outcome_table(outcomes))
     if path:
         with replacing(path) as file:
             file.write((json.dumps([asdict(o) for o in outcomes], indent=1) + "\n").encode())
@@ -121,7 +121,7 @@ def training(
     """Compare short supernet runs that differ in one thing each, on held-out pictures."""
     from ..data.labels import labels_for
     from ..networks.precision import configure_torch
-    from ..pipelines.ablate_training import Bench, table
+    from ..pipelines.ablate_training import Bench, variant_table
     from ..spaces.space import Space
 
     configure_torch(gpu_tf32=True)
@@ -135,5 +135,5 @@ def training(
     found = {}
     for number, name in enumerate(only or VARIANTS):
         found[name] = bench.run(VARIANTS[name], out / str(number))
-        click.echo(table({name: found[name]}), err=True)
-    click.echo(table(found))
+        click.echo(variant_table({name: found[name]}), err=True)
+    click.echo(variant_table(found))

@@ -53,7 +53,7 @@ def quasar_train() -> None:
 
 
 def main() -> NoReturn:
-    """`quasar-train VERB ...`"""
+    """Run `quasar-train VERB ...` and exit with its code."""
     streams.complete()
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, end_quietly)

@@ -1,4 +1,4 @@
-"""`quasar-train export`: from a float checkpoint to a model file, without training.
+r"""`quasar-train export`: from a float checkpoint to a model file, without training.
 
     quasar-train export --checkpoint deit_tiny_patch16_224.safetensors \\
         --images imagenet_train_mix.tar --bits 8 --name deit-tiny-w8 --out deit-tiny-w8.safetensors
@@ -84,10 +84,8 @@ def export(
     from ..data.labels import labels_for
     from ..data.source import Source
     from ..networks.precision import configure_torch
-    from ..pipelines.export import ModelFacts
-    from ..pipelines.export import export as made
-    from ..quantise.checks import check_evaluation, check_model, check_owner, check_provenance
-    from ..quantise.checks import file_word as word
+    from ..pipelines.export import ModelFacts, export_model
+    from ..quantise import checks
     from ..quantise.quantise import QuantisationRecipe, split_names
     from ..report.finish import keep_and_measure, report
     from ..report.provenance import export_command, option_words, owner_options
@@ -95,25 +93,25 @@ def export(
     configure_torch()
     check_name(model.name)
     check_file(model.out, inputs.images, [inputs.checkpoint, mix.subnet, labels])
-    check_owner(model.owner)
+    checks.check_owner(model.owner)
     recipe = QuantisationRecipe(mix.load(), calibration, seed, image_size)
     weights = inputs.load(image_size)
     known = labels_for(labels, inputs.images, weights.classes)
-    overlay = check_model(weights, recipe.mix, known, model.overlay)
-    check_evaluation(model.evaluate, model.dataset, known)
+    overlay = checks.check_model(weights, recipe.mix, known, model.overlay)
+    checks.check_evaluation(model.evaluate, model.dataset, known)
     source = Source(inputs.images)
     split_names(source, recipe)
     given = {"preset": inputs.preset, "labels": labels, "overlay": model.overlay}
     command = export_command(
         weights.file,
-        word(inputs.images),
+        checks.file_word(inputs.images),
         model.name,
         recipe,
         option_words({**given, **owner_options(model.owner)}),
-        word(mix.subnet) if mix.subnet else None,
+        checks.file_word(mix.subnet) if mix.subnet else None,
     )
-    check_provenance({"command": command, "teacher": weights.stem})
+    checks.check_provenance({"command": command, "teacher": weights.stem})
     facts = ModelFacts(model.name, known, command, model.owner, overlay)
-    exported, _ = made(weights, source, recipe, facts)
+    exported, _ = export_model(weights, source, recipe, facts)
     keep_and_measure(exported, model.out, weights, model.evaluate, model.dataset)
     report(exported, model.out)

@@ -1,4 +1,4 @@
-"""`quasar-train finetune`: train one subnet into a model file.
+r"""`quasar-train finetune`: train one subnet into a model file.
 
     quasar-train finetune --run runs/vit_tiny --subnet subnet.json --images mix.tar \\
         --checkpoint vit_tiny_patch16_224_augreg.safetensors --name q-vit --out q-vit.safetensors
@@ -39,7 +39,7 @@ class Origin:
     image_size: int | None
 
     def check(self) -> None:
-        """click's usage error unless the options go together."""
+        """Raise click's usage error unless the options go together."""
         if (self.subnet is None) == (self.share8 is None) or (self.run and not self.subnet):
             raise click.UsageError("give --subnet, with --run or without, or else --share8")
         if self.run and self.image_size is not None:
@@ -101,24 +101,10 @@ def finetune(
     from ..data.source import Source
     from ..data.views import split
     from ..pipelines.export import ModelFacts
-    from ..pipelines.finetune import finetune as finished
-    from ..quantise.checks import (
-        check_evaluation,
-        check_model,
-        check_owner,
-        check_provenance,
-        file_word,
-    )
+    from ..pipelines.finetune import FineTuning, finetune_model
+    from ..quantise import checks
     from ..report.finish import keep_and_measure, report
-    from ..report.provenance import (
-        finetune_command,
-        option_words,
-        owner_options,
-        recipe_facts,
-    )
-    from ..spaces.space import Subnet
-    from ..training.finetune import from_checkpoint, from_run
-    from ..training.folder import held
+    from ..report.provenance import finetune_command, option_words, owner_options, recipe_facts
     from ..training.run_folder import load_run
     from ..training.train import check_classes
 
@@ -126,30 +112,37 @@ def finetune(
     check_name(model.name)
     read = [inputs.checkpoint, origin.subnet, labels, Path(recipe.recipe)]
     check_file(model.out, inputs.images, read)
-    folder = work or model.out.with_suffix(".run")
-    if folder == model.out:
-        raise DataError(f"{model.out} is to be the model and the training's folder; give --work")
-    check_folder(folder)
-    check_owner(model.owner)
+    folder = work_folder(work, model.out)
+    checks.check_owner(model.owner)
     settings, mix = recipe.load(), origin.mix()
     parent = load_run(origin.run) if origin.run else None
     weights = inputs.load(parent.supernet.space.image_size if parent else origin.image_size)
     known = labels_for(labels, inputs.images, weights.classes)
-    overlay = check_model(weights, mix, known, model.overlay)
-    check_evaluation(model.evaluate, model.dataset, known)
+    overlay = checks.check_model(weights, mix, known, model.overlay)
+    checks.check_evaluation(model.evaluate, model.dataset, known)
     check_classes(split(Source(inputs.images).names, settings).train, known, settings)
     given = {"preset": inputs.preset, "labels": labels, "overlay": model.overlay}
-    words = origin.words + recipe.words + option_words({**given, **owner_options(model.owner)})
     command = finetune_command(
-        words, weights.file, file_word(inputs.images), file_word(recipe.recipe), model.name
+        origin.words + recipe.words + option_words({**given, **owner_options(model.owner)}),
+        weights.file,
+        checks.file_word(inputs.images),
+        checks.file_word(recipe.recipe),
+        model.name,
     )
-    check_provenance({"command": command, "recipe": recipe_facts(settings.to_dict())})
+    checks.check_provenance({"command": command, "recipe": recipe_facts(settings.to_dict())})
+    job = FineTuning(weights, inputs.images, mix, settings, folder, parent)
     facts = ModelFacts(model.name, known, command, model.owner, overlay)
-    with held(folder):
-        if parent and isinstance(mix, Subnet):
-            begun = from_run(folder, weights, inputs.images, parent, mix, settings)
-        else:
-            begun = from_checkpoint(folder, weights, inputs.images, mix, settings)
-        trained = finished(weights, inputs.images, begun, folder, facts)
+    trained = finetune_model(job, facts)
     keep_and_measure(trained, model.out, weights, model.evaluate, model.dataset)
     report(trained, model.out)
+
+
+def work_folder(work: Path | None, out: Path) -> Path:
+    """The folder of a training. DataError when it is the model's file or cannot be written."""
+    folder = work or out.with_suffix(".run")
+    if folder == out:
+        raise DataError(
+            f"{out} is both the model and the folder of the training; give another --work"
+        )
+    check_folder(folder)
+    return folder

@@ -48,7 +48,7 @@ SHARE = Number(0, 1)
 POSITIVE = Number(0, min_open=True)
 COUNT = click.IntRange(1)
 SEED = click.IntRange(0, MOST_SEED)
-THREADS = click.IntRange(1, 1024)
+THREAD_COUNT = click.IntRange(1, 1024)
 
 
 def bundle(
@@ -195,7 +195,7 @@ class Compute:
 compute = bundle(
     "compute",
     Compute,
-    click.option("--threads", type=THREADS, default=2, show_default=True, help="CPU threads."),
+    click.option("--threads", type=THREAD_COUNT, default=2, show_default=True, help="CPU threads."),
     click.option("--fuse/--no-fuse", default=True, help="Compile elementwise loops (a minute)."),
 )
 

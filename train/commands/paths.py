@@ -11,8 +11,10 @@ from quasar_runtime.files import AnyPath, check_output, existing
 
 
 def check_file(path: Path, images: Path | None, inputs: Iterable[AnyPath | None]) -> None:
-    """DataError unless a file can be written at `path` without harm to what is read: the inputs,
-    and the pictures in a folder `images`."""
+    """DataError unless a file can be written at `path` without harm to what is read.
+
+    Read are the inputs, and the pictures in a folder `images`.
+    """
     read = [p for p in (*inputs, images) if p is not None]
     check_output(path, read)
     if images is not None and images.is_dir() and path.exists():

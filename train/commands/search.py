@@ -179,10 +179,10 @@ def write(
     """
     from ..cost.area import ShapeCost, overlay_text
     from ..search.candidates import choose
-    from ..search.front import save, write_text
+    from ..search.front import save_front, write_text
 
     try:
-        save(front, settings, space, out)
+        save_front(front, settings, space, out)
         for target in settings.targets:
             best = choose(front, target)
             cost = costs[best.overlay]

@@ -1,9 +1,9 @@
-"""What an overlay's shape takes of the device: DSP, LUT, FF and BRAM36, without synthesising it.
+"""Area of an overlay without synthesis: DSP slices, LUTs, flip-flops and block RAMs.
 
 DSP slices and block RAMs are counted from the structure of hw_src/rtl, exactly. LUTs and flip-flops
-are sums of a few terms, each what one kind of hardware grows with, whose weights are fitted to the
-synthesis reports (overlays/*/synth.json, hw_src/synth/shapes.json). All are estimates before
-placement, as those reports are.
+are sums of a few terms; each term is what one kind of hardware grows with, and its weight is fitted
+to the synthesis reports (overlays/*/synth.json, hw_src/synth/shapes.json). All figures are
+estimates before placement, as the reports are.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from .cycles import Cost, Need, OverlayCost
 PORT_BITS = 128
 SCORE_BITS = 21
 FABRIC_MACS = 4096
-"""Arrays of more MACs a cycle have squares and the softmax's products in LUTs (datapath.sv)."""
+"""Arrays of more MACs per cycle have squares and the softmax's products in LUTs (datapath.sv)."""
 RESOURCES = {"dsp": "DSP48E2", "lut": "LUT", "ff": "FF", "bram36": "BRAM36"}
-"""Fields of an Area, and what the reports call them."""
+"""Fields of an Area, and their names in the reports."""
 
 
 class AreaError(QuasarError):
@@ -60,12 +60,12 @@ DEVICE = Area(dsp=2520, lut=274_080, ff=548_160, bram36=912)
 
 
 def lanes(o: Overlay) -> int:
-    """Digit rows a cycle through the epilogue."""
+    """Digit rows per cycle through the epilogue."""
     return min(max(o.depth // 4, 2), 8)
 
 
 def exponents(o: Overlay) -> int:
-    """Keys a cycle through the softmax."""
+    """Keys per cycle through the softmax."""
     usual = 8 if o.depth >= 32 else o.depth // 8
     return max(usual, o.rows * o.depth // (2 * HEAD_DIM))
 
@@ -76,33 +76,41 @@ def weight_lanes(o: Overlay) -> int:
 
 
 def products(o: Overlay) -> int:
-    """LAYERNORM's squares and the softmax's products of a cycle."""
+    """Products per cycle of LAYERNORM's squares and of the softmax."""
     return o.tokens * (lanes(o) + exponents(o))
 
 
 def fabric(o: Overlay) -> int:
-    """Those of them that are in LUTs: all, where the array is large."""
+    """Products that are built in LUTs: all of them where the array is large."""
     return products(o) if o.tokens * o.rows * o.depth > FABRIC_MACS else 0
 
 
 def dsp(o: Overlay) -> int:
-    """Multipliers of the array, four products each; of every token's two an epilogue lane; where
-    the array leaves enough, of LAYERNORM's squares, one a lane, and of its softmax; and the few of
-    roots, addresses and checks."""
+    """DSP48E2 slices.
+
+    The array's multipliers, four products each; two per epilogue lane and token; LAYERNORM's
+    squares and the softmax's products where the array leaves enough; and 15 of roots, addresses and
+    checks.
+    """
     inferred = products(o) - fabric(o)
     return o.tokens * o.rows * o.depth // 4 + 2 * o.tokens * lanes(o) + inferred + 15
 
 
 def block_rams(width: int, words: int) -> float:
-    """BRAM36 of a memory with a read and a write port: the arrangement that takes least. Half of
-    one is a block of 18 kbit."""
+    """BRAM36 of a memory with a read and a write port, in the arrangement that takes least.
+
+    A block of 18 kbit counts half.
+    """
     shapes = [(36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384)]
     return min(-(-width // w) * -(-words // n) for w, n in shapes) / 2
 
 
 def bram36(o: Overlay) -> float:
-    """Memories of the weights' ring, logits (four banks), residual and activations; the softmax's
-    scores, the lanes' tables, LAYERNORM's gains; FIFOs of the ports."""
+    """Block RAMs.
+
+    Counted are the weights' ring, logits (four banks), residual and activations, the softmax's
+    scores, the lanes' tables, LAYERNORM's gains, and the ports' FIFOs.
+    """
     head = 2 * MAX_TOKENS * HEAD_DIM // (o.rows * o.depth)  # beats of a head's K, and of its V
     beats = max(2 * MAX_CHANNELS // o.depth, 4 * head)
     ring = o.rows * block_rams(4 * o.depth, beats)
@@ -135,7 +143,7 @@ LUT_TERMS: Terms = {
     WAY: lambda o: o.tokens * lanes(o) * o.depth,
     DIGIT: lambda o: o.rows * o.depth,
 }
-"""What LUTs grow with. Terms were chosen by what they say of a shape from the others."""
+"""What LUTs grow with. Terms were chosen by how well the others predict a shape left out."""
 FF_TERMS: Terms = {
     CONTROL: lambda o: 1,
     "a level of an accumulator's sum": lambda o: o.tokens * o.rows * math.log2(o.depth),
@@ -146,7 +154,7 @@ FF_TERMS: Terms = {
 }
 """What flip-flops grow with."""
 FABRIC_LUT, FABRIC_FF = 169, 145
-"""Of a product in LUTs, `fabric_multiplier` in overlays/b8192/synth.md."""
+"""LUTs and flip-flops per product: `fabric_multiplier` in overlays/b8192/synth.md."""
 
 
 @dataclass(frozen=True)
@@ -170,9 +178,8 @@ class AreaModel:
 Report = tuple[Overlay, Area]
 
 
-def fit(reports: Sequence[Report]) -> AreaModel:
-    """Weights with the least squares of relative errors, none negative: no part has less than
-    nothing."""
+def fit_area(reports: Sequence[Report]) -> AreaModel:
+    """The weights with the least squared relative error, none negative."""
     products = np.array([fabric(o) for o, _ in reports])
 
     def weights(terms: Terms, totals: list[float], product: float) -> dict[str, float]:
@@ -188,7 +195,7 @@ def fit(reports: Sequence[Report]) -> AreaModel:
 
 
 def non_negative(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """argmin |a x - b| over x >= 0: Lawson and Hanson's active sets."""
+    """argmin |a x - b| over x >= 0, by Lawson and Hanson's active sets (1974)."""
     x = np.zeros(a.shape[1])
     free = np.zeros(a.shape[1], bool)
     scale = np.linalg.norm(a, axis=0)
@@ -250,14 +257,14 @@ def _report(path: Path, data: Mapping[str, Any]) -> Report:
 @cache
 def area_model() -> AreaModel:
     """The area model fitted to the reports that the package has."""
-    return fit(read_reports())
+    return fit_area(read_reports())
 
 
 # --- the search's side ---
 
 
 def shapes(clock_mhz: int, read_ports: int, logits: int) -> list[Overlay]:
-    """Every array that the RTL can be built with, without memories; named TxRxD."""
+    """Every array shape that the RTL takes, without memories; named TxRxD."""
     found = []
     for tokens in (2, 4, 8):
         for depth in (8, 16, 32):
@@ -281,8 +288,10 @@ def shapes(clock_mhz: int, read_ports: int, logits: int) -> list[Overlay]:
 
 @dataclass(frozen=True)
 class ShapeCost:
-    """The cost of subnets on an array whose memories are made for each: a CostModel whose needs are
-    the device's resources."""
+    """The cost of subnets on an array whose memories are sized for each: a CostModel.
+
+    Its needs are the device's resources.
+    """
 
     shape: Overlay
     image_size: int
@@ -314,7 +323,7 @@ def overlay_text(overlay: Overlay) -> str:
 
 
 def parse_budget(text: str) -> Area:
-    """A budget such as 'dsp=600,lut=100000,bram36=300'; the device's own where it says nothing.
+    """The budget of a text such as 'dsp=600,lut=100000,bram36=300'; the ZCU102's own otherwise.
 
     AreaError for anything else.
     """
@@ -333,7 +342,10 @@ def parse_budget(text: str) -> Area:
 
 
 def shape_costs(space: Space, budget: Area, clock_mhz: int = 300) -> dict[str, ShapeCost]:
-    """The arrays on which at least the space's smallest subnet keeps the budget."""
+    """The costs of the arrays on which the space's smallest subnet keeps the budget, by name.
+
+    AreaError when there is no such array.
+    """
     model = area_model()
     found = {}
     for shape in shapes(clock_mhz, read_ports=2, logits=-(-space.classes // 1024) * 1024):

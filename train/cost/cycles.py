@@ -1,7 +1,7 @@
-"""What a subnet costs on an overlay: cycles, frames a second, and whether it fits on the chip.
+"""Cycles, frame rate and on-chip memory of a subnet on an overlay.
 
-From dimensions alone, by the cycle model (docs/cycle_model.md): no weights, no program. A search
-asks this thousands of times.
+They follow from dimensions alone, by the cycle model (docs/cycle_model.md): no weights, no program.
+A search computes thousands of them.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from quasar_runtime.isa.program import region_words
 from ..spaces.space import BlockConfig, Space, SpaceError, Subnet
 
 PREFERRED_OVERLAY = "b1024"
-"""What a model is made and searched for unless another overlay is named."""
+"""The overlay of models and searches unless another is named."""
 MOST_SUBNET = 2**20
 """Bytes of the largest subnet's JSON."""
 
 CostModel = Callable[[Subnet], "Cost"]
-"""What a search asks for the cost of a subnet."""
+"""The cost of a subnet, as a search takes it."""
 
 
 @dataclass(frozen=True)
 class Need:
-    """How much of something on the chip a subnet takes, and how much the overlay has."""
+    """How much of an on-chip resource a subnet needs, and how much the overlay has."""
 
     what: str
     needed: int
@@ -39,7 +39,7 @@ class Need:
 
 @dataclass(frozen=True)
 class Cost:
-    """cycles of an image, fps at the overlay's clock; needs: what must fit on the chip."""
+    """Cycles per image, frames per second at the overlay's clock, and on-chip needs."""
 
     cycles: float
     fps: float
@@ -47,11 +47,11 @@ class Cost:
 
     @property
     def excess(self) -> float:
-        """By which share the worst need exceeds what there is; 0 or less when all fits."""
+        """Fraction by which the worst need exceeds what is available; 0 or less when all fits."""
         return max(n.needed / n.available - 1 for n in self.needs)
 
     def misfit(self) -> str | None:
-        """What does not fit, in words; None when all does."""
+        """What does not fit, in words; None when all fits."""
         worst = max(self.needs, key=lambda n: n.needed / n.available)
         if worst.needed <= worst.available:
             return None
@@ -60,7 +60,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class OverlayCost:
-    """The cost of subnets of a space on one overlay with one memory; a CostModel."""
+    """The cost of a space's subnets on one overlay: a CostModel. ddr: memory timing."""
 
     overlay: Overlay
     image_size: int
@@ -81,7 +81,7 @@ class OverlayCost:
         return Cost(cycles.total, cycles.fps, self.needs(subnet))
 
     def needs(self, subnet: Subnet) -> tuple[Need, Need, Need]:
-        """What must fit: the compiler's regions at their fullest, and the logits."""
+        """Peak words of activation and residual memory by the compiler's rules, and logits."""
         o, last = self.overlay, len(subnet.blocks) - 1
         tokens = (self.image_size // PATCH) ** 2 + 1
         blocks = enumerate(subnet.blocks)
@@ -96,9 +96,9 @@ class OverlayCost:
 
 
 def rows_of(subnet: Subnet) -> list[Work]:
-    """A subnet's blocks as the cycle model takes them: counts of 8-bit rows in place of shares.
+    """A subnet's blocks as the cycle model takes them, with counts of 8-bit rows.
 
-    Of QKV's 8-bit rows a third is taken to be Q's. It matters in the last block alone, where Q is
+    A third of QKV's 8-bit rows is taken to be Q's. It matters in the last block alone, where Q is
     computed for one token.
     """
     blocks = []
@@ -120,10 +120,11 @@ def rows_of(subnet: Subnet) -> list[Work]:
 
 
 def block_words(overlay: Overlay, width: int, block: BlockConfig, tokens: int, last: bool) -> int:
-    """Words of activation memory that the compiler's first fit takes up to, for one block.
+    """Peak words of activation memory of one block, by the compiler's first fit.
 
-    First LayerNorm's result and Q, K, V lie side by side; attention's result then goes to
-    LayerNorm's place, or behind them when it is wider. Then LayerNorm's and the hidden layer.
+    LayerNorm's result and Q, K, V lie side by side. Attention's result then takes LayerNorm's
+    place, or lies behind them when it is wider. LayerNorm's second result and the hidden layer
+    follow.
     """
     channels = block.heads * HEAD_DIM
     asked = 1 if last else tokens
@@ -143,9 +144,9 @@ def _words(overlay: Overlay, tokens: int, channels: int) -> int:
 
 
 def read_subnet(path: Path) -> Subnet:
-    """A subnet from JSON: its own, or one that a search has chosen ({"subnet": ...}).
+    """A subnet from JSON: its own, or a search's candidate ({"subnet": ...}).
 
-    SpaceError when it is neither.
+    SpaceError when the file holds neither.
     """
     text = read_text(path, SpaceError, MOST_SUBNET)
     said = f"{path} is not a subnet's JSON"

@@ -36,11 +36,11 @@ UNREADABLE = (
     zipfile.BadZipFile,
     zlib.error,
 )
-"""What reading a file that is no .npz raises."""
+"""Exceptions that reading a file that is no .npz raises."""
 
 
 def _require_effects(effects: Mapping[str, npt.NDArray[Any]]) -> None:
-    """ValueError unless these are effects: (rows,) of every matrix of each block, and of units."""
+    """ValueError unless these are effects (rows,) of every matrix and of units, per block."""
     depth = len(effects) // (len(MATRICES) + 1)
     names = {f"blocks.{i}.{m}" for i in range(depth) for m in (*MATRICES, "units")}
     if not depth or set(effects) != names:
@@ -52,12 +52,11 @@ def _require_effects(effects: Mapping[str, npt.NDArray[Any]]) -> None:
 
 
 class EffectLoss:
-    """The loss of a mix of a network's rows with narrower MLPs: a callable Subnet -> float.
+    """The loss of mixed rows and narrower MLPs of one network: a callable Subnet -> float.
 
-    effects: by matrix ("blocks.N.qkv" and so on), (rows,), and "blocks.N.units", (hidden units,),
-    in descending order, which is that of FC1's rows. A matrix's 8-bit rows are those of the
-    greatest effects. Width, depth and heads must be the network's own: what fewer cost is not known
-    here.
+    effects: per matrix ("blocks.N.qkv" and so on), (rows,), and "blocks.N.units", (hidden units,),
+    in descending order, which is the order of FC1's rows. A matrix's 8-bit rows are those of the
+    greatest effects. A subnet must have the network's own width, depth and heads.
     """
 
     def __init__(self, effects: Mapping[str, npt.ArrayLike]) -> None:
@@ -71,7 +70,7 @@ class EffectLoss:
 
     @classmethod
     def load(cls, path: Path) -> EffectLoss:
-        """From the .npz that `save` wrote. SpaceError when it is none."""
+        """Read the .npz that `save` wrote. SpaceError when the file holds no effects."""
         with open_regular(path, SpaceError) as file:
             try:
                 with np.load(file) as data:
@@ -85,7 +84,7 @@ class EffectLoss:
                 ) from None
 
     def save(self, path: Path) -> None:
-        """Write them whole. DataError when that cannot be."""
+        """Write the effects as .npz, whole or not at all. DataError when that cannot be."""
         arrays: dict[str, Any] = {n: e.astype(np.float32) for n, e in self.effects.items()}
         memory = io.BytesIO()
         np.savez(memory, **arrays)
@@ -101,7 +100,7 @@ class EffectLoss:
         return sum(self._block(i, b, subnet.width) for i, b in enumerate(subnet.blocks))
 
     def _block(self, number: int, block: BlockConfig, width: int) -> float:
-        """What a block's 4-bit rows and missing hidden units cost."""
+        """Loss of a block's 4-bit rows and missing hidden units."""
         total = 0.0
         rows8 = block.rows8(width)
         for matrix, (rows, _) in block.shapes(width).items():
@@ -115,7 +114,7 @@ class EffectLoss:
         return total + float(self.missing[number][block.mlp])
 
     def _narrow_rows(self, name: str, rows: int) -> npt.NDArray[np.float64]:
-        """(rows + 1,) what the first `rows` rows cost with 0, 1, 2 ... of them in 8 bits."""
+        """(rows + 1,) loss of the first `rows` rows with 0, 1, 2 ... of them in 8 bits."""
         key = (name, rows)
         if key not in self._narrow:
             ascending = np.sort(self.effects[name][:rows])
@@ -123,9 +122,11 @@ class EffectLoss:
         return self._narrow[key]
 
     def path(self, space: Space, cycles: Callable[[Subnet], float]) -> list[Subnet]:
-        """Subnets from the narrowest in 4 bits to the widest in 8, one choice of one block a step
-        higher each time, where that saves most for its cycles: near the best for a loss that is a
-        sum over rows and units."""
+        """Subnets from the narrowest in 4 bits to the widest in 8.
+
+        Each differs from the one before in one choice of one block, the one that saves most loss
+        per cycle: near the best for a loss that is a sum over rows and units.
+        """
         width, hidden = space.widths[-1], space.hidden(space.widths[-1])
         first = replace(space.smallest().blocks[0], heads=space.heads[-1], mlp=hidden[0])
         subnet = Subnet(width, (first,) * space.depths[-1])
@@ -170,8 +171,10 @@ def _put(subnet: Subnet, number: int, block: BlockConfig) -> Subnet:
 def _prices(
     subnet: Subnet, number: int, space: Space, cycles: Callable[[Subnet], float]
 ) -> Callable[[BlockConfig], float]:
-    """What a block's choices take, in cycles above the subnet's own: so much a hidden unit, so much
-    an 8-bit row of each matrix. In the last block, which computes for one token, that is little."""
+    """A block's price in cycles above the subnet's own: per hidden unit, and per 8-bit row.
+
+    In the last block, which computes for one token, prices are low.
+    """
     width, block = subnet.width, subnet.blocks[number]
     base = cycles(subnet)
     widest = _with(block, "mlp", space.hidden(width)[-1])

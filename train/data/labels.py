@@ -63,8 +63,10 @@ def _label(where: str, entry: Any) -> tuple[int, str, str]:
 
 
 def labels_for(path: Path | None, images: Path, classes: int) -> Labels:
-    """The labels of a checkpoint's classes, of `path` or else imagenet_classes.json beside the
-    pictures. DataError when there are none, or another number."""
+    """The labels of `path`, else of the file imagenet_classes.json beside the pictures.
+
+    DataError when there are none, or their number is not `classes`.
+    """
     where = path or images.parent / LABELS_FILE
     if path is None and not where.exists():
         raise DataError(

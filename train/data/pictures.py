@@ -21,14 +21,17 @@ from .source import Source
 
 MIX_PREFIXES = ("nette", "woof", "imagen", "tiny")
 CALIBRATION_PREFIXES = ("nette", "woof", "imagen")
-"""How the training mix's pictures are named, and those of them that were not made from 64-pixel
-ones. Of any other data set all pictures count. Blurred ones make for worse calibration:
-docs/accuracy.md."""
+"""Prefixes of the training mix's file names, and those of pictures not made from 64-pixel
+images: blurred pictures make worse calibration (docs/accuracy.md). Of other data sets all
+pictures count."""
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """uint8 pictures (N, S, S, 3), their names, and the names of those that could not be read."""
+    """Pictures that were decoded.
+
+    images: uint8 (N, S, S, 3); names: theirs; left_out: names of those that could not be read.
+    """
 
     images: Tensor
     names: list[str]
@@ -36,14 +39,19 @@ class Decoded:
 
 
 def pictures(source: Source, names: list[str], how: Preprocessing) -> Tensor:
-    """uint8 (N, S, S, 3), resized and cropped as for evaluation; what cannot be read is left out
-    with a warning. DataError when nothing is left."""
+    """All the named pictures, uint8 (N, S, S, 3), resized and cropped as for evaluation.
+
+    A picture that cannot be read is left out with a warning. DataError when none can be read.
+    """
     return decoded(source, names, len(names), how).images
 
 
 def decoded(source: Source, names: list[str], count: int, how: Preprocessing) -> Decoded:
-    """The first `count` of the names that can be read. What cannot is left out with a warning, the
-    next one takes its place. DataError when none can."""
+    """The first `count` of the named pictures that can be read.
+
+    A picture that cannot be read is left out with a warning, and the next one takes its place.
+    DataError when none can be read.
+    """
     images = np.empty((min(count, len(names)), how.crop, how.crop, 3), np.uint8)
     read: list[str] = []
     failed: dict[str, str] = {}
@@ -68,7 +76,7 @@ def decoded(source: Source, names: list[str], count: int, how: Preprocessing) ->
 
 
 def calibration_prefixes(names: Iterable[str]) -> tuple[str, ...]:
-    """Beginnings of the file names, of those `class/picture`, that are to be calibrated on."""
+    """Prefixes of the file names, among `class/picture` names, to calibrate on."""
     files = [n.split("/")[1] for n in names]
     mix = all(f.startswith(MIX_PREFIXES) for f in files)
     known = mix and any(f.startswith(CALIBRATION_PREFIXES) for f in files)
@@ -76,14 +84,14 @@ def calibration_prefixes(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def to_calibrate_on(names: Iterable[str]) -> list[str]:
-    """Those of the names `class/picture` that are to be calibrated on."""
+    """The `class/picture` names to calibrate on."""
     names = list(names)
     begin = calibration_prefixes(names)
     return [n for n in names if n.split("/")[1].startswith(begin)]
 
 
 def by_class(names: Iterable[str]) -> dict[str, list[str]]:
-    """The names `class/picture` of each class; classes and names sorted."""
+    """The `class/picture` names by class; classes and names sorted."""
     classes: dict[str, list[str]] = {}
     for name in sorted(names):
         classes.setdefault(name.split("/")[0], []).append(name)
@@ -91,11 +99,10 @@ def by_class(names: Iterable[str]) -> dict[str, list[str]]:
 
 
 def in_turn(names: Iterable[str], seed: int) -> list[str]:
-    """The names `class/picture` in an order drawn with `seed` that takes one picture of every
-    class, then another one of every class that has one left, and so on.
+    """The `class/picture` names in an order, drawn with `seed`, that takes one per class in turn.
 
-    So the first n show as many classes as n pictures can. What is fitted to pictures of few classes
-    serves these: docs/accuracy.md.
+    The first n then show as many classes as n pictures can. Calibration on few classes serves only
+    these: docs/accuracy.md.
     """
     rng = random.Random(seed)
     classes = list(by_class(names).values())
@@ -106,9 +113,10 @@ def in_turn(names: Iterable[str], seed: int) -> list[str]:
 
 
 def classes_apart(names: Iterable[str], share: float, seed: int) -> tuple[list[str], list[str]]:
-    """(of the other classes, of a share of the classes drawn with `seed`), both sorted.
+    """Split the `class/picture` names by class: (names to use, names held apart), both sorted.
 
-    At least one class goes apart, and one stays where there are two.
+    share: fraction of the classes to hold apart, drawn with `seed`; at least one class, and one
+    stays where there are two.
     """
     classes = by_class(names)
     chosen = random.Random(seed).sample(sorted(classes), max(1, round(share * len(classes))))

@@ -1,4 +1,4 @@
-"""Settings of a training run: small YAML files in `train/recipes/`, or anywhere."""
+"""Training recipes: small YAML files in `train/recipes/`, or anywhere."""
 
 from __future__ import annotations
 
@@ -22,30 +22,35 @@ RECIPES = Path(__file__).parents[1] / "recipes"
 class TrainingRecipe:
     """How a supernet, or one subnet, is trained.
 
-    space          the search space, a name of train/spaces/ or a file; none to train one subnet
-    parts          how often an epoch sees pictures whose file names begin with the key
-    per_class      pictures of each class an epoch sees, however many there are of it (of those that
-                   `parts` allows); 0 for all of them
-    held_out       pictures kept for evaluation;  calibration  pictures for scales and rounding
-    unseen         share of the classes that are not trained on: the pictures held out are theirs;
+    space          search space: a name of train/spaces/ or a file; empty to train one subnet
+    parts          times that an epoch shows a picture, by prefix of its file name
+    per_class      pictures per class and epoch, of those that `parts` allows; 0 for all
+    held_out       pictures kept for evaluation
+    unseen         fraction of the classes that is not trained on; the held-out pictures are theirs;
                    0 to hold out pictures of any class
-    views          pictures seen in all;  batch  of all processes together
-    random         subnets drawn a step beside the largest and the smallest
-    rate           Adam's, for weights in units of their range; after `warmup` of the steps it falls
-                   to 0 as a cosine
-    clip           largest norm of the gradient;  ema  share of the average kept a step
-    teacher, inplace, hint, label  weights of the loss: divergence from the float network, of the
-                   smaller subnets from the largest, difference of the residuals in the middle and
-                   near the end, cross-entropy of the class
-    temperature    what answers are divided by before they are compared: 1 compares what they say,
-                   more compares the values of all classes, also of those that no picture shows
-    mixup          the most that a picture takes of another one of its batch, a share drawn a step;
-                   the teacher answers to the mixture
-    layer_scaling  learn a scale of each channel that a block writes
-    rerank         steps between renewals of the rows' ranking, 0 for never
-    tokens         share of the patches that a step keeps, the same ones for its pictures, its
-                   subnets and the teacher (patch dropout): half the tokens are twice the pictures
-    evaluate, save steps between evaluations, between checkpoints
+    calibration    pictures for scales and rounding
+    views          pictures seen in all
+    batch          pictures per step, of all processes together
+    random         subnets drawn per step beside the largest and the smallest
+    rate           Adam's peak learning rate, for weights in units of their range
+    warmup         fraction of the steps over which the rate rises; then it falls to 0 as a cosine
+    clip           largest norm of the gradient
+    ema            fraction of the moving average that a step keeps
+    teacher        loss weight of the divergence from the float network
+    inplace        loss weight of the smaller subnets' divergence from the largest
+    hint           loss weight of the residuals' difference in the middle and near the end
+    label          loss weight of the cross-entropy
+    temperature    distillation temperature (Hinton et al., 2015)
+    mixup          largest fraction of another picture in a mixture, which the teacher sees too
+    layer_scaling  whether to learn a scale per channel that a block writes
+    rerank         steps between renewals of the rows' importance, 0 for never
+    tokens         fraction of the patches that a step keeps (patch dropout), the same for all
+    evaluate       steps between evaluations
+    save           steps between saved states
+    scale          least fraction of a picture's area in a crop
+    colour         largest change of brightness, contrast and saturation
+    workers        processes that decode pictures
+    seed           of every random choice
     """
 
     views: int
@@ -120,7 +125,10 @@ class TrainingRecipe:
 
     @classmethod
     def parse(cls, where: str, data: dict[str, Any]) -> TrainingRecipe:
-        """A recipe from its settings. DataError names the one that is not allowed."""
+        """The recipe of a dictionary of settings.
+
+        where: what messages call it. DataError names the setting that is not allowed.
+        """
         kinds = _kinds(cls)
         for key, value in list(data.items()):
             _check_key(where, key, kinds)
@@ -139,7 +147,7 @@ class TrainingRecipe:
         return recipe
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings, as YAML and JSON hold them."""
+        """The settings as YAML and JSON hold them."""
         return asdict(self)
 
 
@@ -157,7 +165,7 @@ def _check_key(where: str, key: Any, kinds: Mapping[str, str]) -> None:
 
 
 def _from_text(kind: str, text: str) -> Any:
-    """The value that a text stands for; the text itself where it is none of that kind."""
+    """The value that a text stands for; the text itself when it is not of that kind."""
     if kind == "str":
         return text
     try:
@@ -181,7 +189,7 @@ COUNTS = {
     "workers": (0, 256),
     "seed": (0, 2**32 - 1),
 }
-"""What whole numbers may be."""
+"""Least and greatest value of whole numbers."""
 NUMBERS: dict[str, tuple[Callable[[float], bool], str]] = {
     "unseen": (lambda x: 0 <= x < 1, SHARE_BELOW_1),
     "mixup": (lambda x: 0 <= x < 1, SHARE_BELOW_1),
@@ -195,14 +203,14 @@ NUMBERS: dict[str, tuple[Callable[[float], bool], str]] = {
     "temperature": (lambda x: 0 < x <= 1e6, "more than 0 and at most 1e6"),
     **dict.fromkeys(("teacher", "inplace", "hint", "label"), (lambda x: 0 <= x <= 1e6, "0 to 1e6")),
 }
-"""What other numbers may be."""
+"""Predicate and wording of the values allowed for other numbers."""
 MOST_OFTEN = 1000
-"""How often an epoch sees a picture at most."""
+"""Most times that an epoch shows a picture."""
 MOST_YAML = 2**20
 
 
 def read_yaml(path: Path, error: type[QuasarError]) -> Any:
-    """What a small YAML file holds. `error` when there is none, or it is not YAML."""
+    """The content of a small YAML file. `error` when it cannot be read or is not YAML."""
     text = read_text(path, error, MOST_YAML)
     try:
         return yaml.safe_load(text)

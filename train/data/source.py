@@ -1,8 +1,8 @@
 """The pictures of a data set on disk: an ImageFolder, or a tar of one, listed and read.
 
-A picture is named `class/picture`. Whatever looks like a picture and cannot be one is left out and
-named: links to nowhere, FIFOs, sparse members of a tar. Hidden files (`._x.jpg`, `.DS_Store`) are
-no part of a data set.
+A picture is named `class/picture`. What looks like a picture and cannot be one is left out and
+named: dangling links, FIFOs, sparse members of a tar. Hidden files (`._x.jpg`, `.DS_Store`) do not
+count.
 """
 
 from __future__ import annotations
@@ -37,8 +37,11 @@ EXPECTED = "give a folder of class folders, or a tar of one"
 
 @dataclass
 class Listing:
-    """Pictures by name, where each lies (offset, size) in a tar, what was left out in words, and
-    how many lie deeper than class/picture."""
+    """What a data set holds.
+
+    places: (offset, size) in a tar by name; left_out: reasons, in words; deeper: pictures that lie
+    deeper than class/picture.
+    """
 
     places: dict[str, tuple[int, int]] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
@@ -48,7 +51,7 @@ class Listing:
 class Source:
     """The pictures of an ImageFolder or a tar of one, read one by one in any order.
 
-    names: `class/picture`, sorted. Can be handed to other processes, forked or not.
+    names: `class/picture`, sorted. A Source can be sent to other processes, forked or not.
     DataError when there is nothing there, or it holds no pictures.
     """
 
@@ -88,7 +91,10 @@ class Source:
         return data
 
     def decode(self, name: str) -> Image.Image:
-        """A picture, upright, as RGB. ImageError begins with the name."""
+        """A picture as upright RGB.
+
+        ImageError, whose message begins with the name, when it is none.
+        """
         stream = io.BytesIO(self.read(name))
         stream.name = name
         return decode(stream)
@@ -158,7 +164,7 @@ def _first_picture(folder: str, root: Path) -> list[str]:
 
 
 def _list_tar(path: Path) -> Listing:
-    """The pictures in a tar; of several of one name the last, as when it is unpacked."""
+    """The pictures in a tar; the last one of equal names, as when it is unpacked."""
     with open_regular(path) as file:
         head = file.read(16)
     for begins, what, unpack in COMPRESSED:
@@ -196,7 +202,7 @@ def _list_tar(path: Path) -> Listing:
 def _add_member(
     member: tarfile.TarInfo, everything: dict[str, tuple[int, int]], found: Listing, size: int
 ) -> None:
-    """Count a member of a tar: a picture, something left out, or nothing that concerns us."""
+    """Add a member of a tar: a picture, something left out, or nothing."""
     parts = [p for p in member.name.split("/") if p not in ("", ".")]
     if not parts or not is_picture_name(parts[-1]) or any(p[0] == "." for p in parts[:-1]):
         if parts and ".." in parts and is_picture_name(parts[-1]):
@@ -221,7 +227,7 @@ def _add_member(
 
 
 def _common_folder(names: Iterable[str]) -> str:
-    """The folders around all class folders, with a slash; '' where there are none."""
+    """The folders that enclose all class folders, with a slash; '' where there are none."""
     several = [n.split("/") for n in names]
     depth = 0
     while several and all(len(n) > depth + 2 and n[depth] == several[0][depth] for n in several):
@@ -230,7 +236,7 @@ def _common_folder(names: Iterable[str]) -> str:
 
 
 def _nothing(path: Path, found: Listing) -> str:
-    """Why there are no pictures, with what there is instead."""
+    """Why a data set has no pictures, and what it has instead."""
     said = f"{path} holds no <class>/<picture> with suffix {', '.join(SUFFIXES)}"
     if found.deeper:
         first = found.deeper[0]

@@ -1,7 +1,7 @@
-"""Training views: random crops of pictures, the same for the same seed whoever decodes them.
+"""Training views: random crops of pictures.
 
-View v of an epoch is a function of (seed, epoch, picture) alone, so that a resumed run, or one with
-more workers or processes, sees what it would have seen.
+A view is a function of (seed, epoch, picture) alone: a resumed run, or one with more workers or
+processes, sees the same views.
 """
 
 from __future__ import annotations
@@ -27,14 +27,17 @@ from .source import Source
 
 @dataclass(frozen=True)
 class Split:
-    """Names to train on, each as often as its part says, and names held out (no name in both)."""
+    """Names to train on and names held out; no name is in both.
+
+    A name to train on appears as often as an epoch shows it.
+    """
 
     train: list[str]
     held_out: list[str]
 
 
 def split(names: list[str], recipe: TrainingRecipe) -> Split:
-    """What a recipe trains on, and the pictures that it holds out.
+    """The names that a recipe trains on and the names that it holds out.
 
     DataError when no picture belongs to a part, or too few are left.
     """
@@ -63,14 +66,17 @@ def split(names: list[str], recipe: TrainingRecipe) -> Split:
 
 
 def drawn(names: list[str], count: int, rng: random.Random) -> list[str]:
-    """`count` of the names, each as often as the others, or once more."""
+    """`count` names, each of `names` equally often, or once more."""
     return [*names * (count // len(names)), *rng.sample(names, count % len(names))]
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """scale: least share of the picture's area in a crop; ratio: most its sides differ by; colour:
-    most that brightness, contrast and saturation change by."""
+    """Random changes of a picture.
+
+    scale: least fraction of the area in a crop; ratio: largest ratio of a crop's sides before
+    resizing; colour: largest change of brightness, contrast and saturation.
+    """
 
     scale: float = 0.35
     ratio: float = 4 / 3
@@ -78,7 +84,7 @@ class Augmentation:
 
 
 def view(picture: Image.Image, size: int, how: Augmentation, rng: random.Random) -> Image.Image:
-    """A random part of a picture, mirrored by chance, its colours changed: (size, size) RGB."""
+    """A random crop of a picture, (size, size) RGB, mirrored by chance, its colours changed."""
     width, height = picture.size
     area = width * height * rng.uniform(how.scale, 1.0)
     sides = math.exp(rng.uniform(-1, 1) * math.log(how.ratio))
@@ -101,10 +107,10 @@ MOST_TRIES = 100
 
 
 class Views(Dataset[tuple[Tensor, str, tuple[str, ...]]]):
-    """(uint8 view (S, S, 3), class folder, why pictures were left out) by (epoch, picture).
+    """By (epoch, picture): (uint8 view (S, S, 3), class folder, why pictures were left out).
 
-    The next picture takes the place of one that cannot be read: the same one whenever that view is
-    made, so that a resumed run sees what it would have seen. DataError when many cannot be.
+    The next picture takes the place of one that cannot be read, the same one every time, so that a
+    resumed run sees the same views. DataError when MOST_TRIES in a row cannot be read.
     """
 
     def __init__(
@@ -133,7 +139,7 @@ class Views(Dataset[tuple[Tensor, str, tuple[str, ...]]]):
         )
 
     def _following(self, i: int) -> Iterator[str]:
-        """The name of picture i, and of those that take its place."""
+        """The name of picture i, then those that may take its place."""
         seen: dict[str, None] = {}
         for j in range(min(len(self.names), 10 * MOST_TRIES)):
             name = self.names[(i + j) % len(self.names)]
@@ -144,8 +150,11 @@ class Views(Dataset[tuple[Tensor, str, tuple[str, ...]]]):
 
 @dataclass(frozen=True)
 class Batches:
-    """Which views make up which step: an epoch is a permutation, cut into batches of `batch` for
-    all `world` processes together; process `rank` takes every world-th view of a batch."""
+    """The keys of the views of each step, for steps `first` to `last` - 1.
+
+    An epoch is a permutation, cut into batches of `batch` for all `world` processes together;
+    process `rank` takes every world-th view of a batch.
+    """
 
     views: int
     batch: int
@@ -176,7 +185,7 @@ Batch = tuple[Tensor, list[str], list[str]]
 
 
 def load(views: Views, batches: Batches, workers: int) -> DataLoader[Batch]:
-    """The steps' views; decoded in workers."""
+    """A loader of the steps' views, decoded in `workers` processes."""
     return DataLoader(
         views,  # type: ignore[arg-type]
         batch_sampler=batches,
@@ -188,7 +197,7 @@ def load(views: Views, batches: Batches, workers: int) -> DataLoader[Batch]:
 
 
 def _begin_worker(_number: int) -> None:
-    """Leave Ctrl-C to the training, which ends its workers."""
+    """Ignore Ctrl-C: the training ends its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

@@ -1,8 +1,8 @@
-"""Float vision transformers: timm-style checkpoints, their presets and their forward pass.
+"""Float vision transformers: timm-style checkpoints and their forward pass.
 
 A checkpoint is a dictionary of tensors under timm's names (patch_embed.proj.weight, cls_token,
 pos_embed, blocks.N.*, norm.*, head.*), of any width, depth, MLP width and number of 64-wide heads.
-How it lies on disk: train/networks/weights.py.
+train/networks/weights.py reads it from disk.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from .weights import read_tensors
 EPSILON = 1e-6
 """LayerNorm's epsilon in this family of checkpoints."""
 MOST_SIDE = PATCH * math.isqrt(MAX_TOKENS - 1)
-"""Pixels of the largest pictures that a model takes."""
+"""Side in pixels of the largest pictures that a model takes."""
 MOST_OWN_SIDE = 1024
-"""Pixels of the largest pictures that a checkpoint may be of: it is resampled to smaller ones."""
+"""Side in pixels of the largest pictures that a checkpoint may be of, before resampling."""
 
 
 @dataclass(eq=False)
@@ -55,7 +55,7 @@ class Checkpoint:
 
     @property
     def tokens(self) -> int:
-        """Patches and CLS."""
+        """Patches and the class token."""
         return self.tensors["pos_embed"].shape[1]
 
     @property
@@ -70,12 +70,12 @@ class Checkpoint:
 
     @property
     def family(self) -> str:
-        """What a summary calls the network."""
+        """The network's name in a summary."""
         return origin.family(self.file, self.sha256)
 
     @property
     def stem(self) -> str:
-        """The file's name without what says how it is stored."""
+        """The file's name without its suffixes."""
         return re.sub(r"\.(safetensors|pth|pt|bin|ckpt|pth\.tar|safetensors\.index\.json)$", "",
                       self.file)  # fmt: skip
 
@@ -85,9 +85,11 @@ class Checkpoint:
         return self.preset.preprocessing(self.image_size)
 
     def resized(self, image_size: int | None) -> Checkpoint:
-        """The same network for pictures of another size (None: its own): its grid of position
-        values resampled (bicubic, antialiased), the rest as it is. DataError for a size that is not
-        allowed."""
+        """The same network for pictures of another size (None: its own).
+
+        The grid of position values is resampled (bicubic, antialiased). DataError for a size that
+        is not allowed.
+        """
         wanted = self.image_size if image_size is None else image_size
         if wanted % PATCH or not PATCH <= wanted <= MOST_SIDE:
             whose = f"{self.file} is of pictures of {wanted} pixels" if image_size is None else (
@@ -109,11 +111,10 @@ class Checkpoint:
 
 
 def load_checkpoint(path: Path, preset: str | None = None) -> Checkpoint:
-    """Read and check a checkpoint in any of the forms that train.networks.weights reads.
+    """Read and check a checkpoint in any form that train/networks/weights.py reads.
 
-    Its own pictures may be larger than a model takes: `resized` brings it to size, and refuses
-    what is not allowed. DataError when the file or a tensor is missing, odd in shape, or not of
-    this family.
+    Its pictures may be larger than a model takes: `resized` brings it to size. DataError when the
+    file or a tensor is missing, has another shape, or is not of this family.
     """
     if preset is not None and preset not in PRESETS:
         raise DataError(
@@ -128,7 +129,7 @@ def load_checkpoint(path: Path, preset: str | None = None) -> Checkpoint:
 def check_tensors(
     tensors: dict[str, Tensor], preset: Preset, file: str = "", sha256: str = ""
 ) -> Checkpoint:
-    """A checkpoint of these tensors, every shape proved. DataError says what is wrong."""
+    """A checkpoint of these tensors, with every shape checked. DataError says what is wrong."""
     tensors = completed(tensors, file)
     depth = 1 + max(block_numbers(tensors))
     shapes = _expected_shapes(tensors, depth, file)
@@ -152,17 +153,19 @@ def check_tensors(
     return Checkpoint(floats, preset, depth, file, sha256)
 
 
-def _expected_shapes(
-    tensors: dict[str, Tensor], depth: int, file: str
-) -> dict[str, tuple[int, ...]]:
-    """The shape that each tensor must have, from the few that fix the geometry."""
+Shapes = dict[str, tuple[int, ...]]
 
-    def size(name: str, axis: int) -> int:
-        if name not in tensors or tensors[name].dim() <= axis:
-            raise DataError(f"{file}: tensor {name} is missing or has no axis {axis}")
-        return tensors[name].shape[axis]
 
-    width, tokens = size("cls_token", 2), size("pos_embed", 1)
+def _size(tensors: dict[str, Tensor], name: str, axis: int, file: str) -> int:
+    """The length of an axis of a tensor. DataError where there is none."""
+    if name not in tensors or tensors[name].dim() <= axis:
+        raise DataError(f"{file}: tensor {name} is missing or has no axis {axis}")
+    return tensors[name].shape[axis]
+
+
+def _expected_shapes(tensors: dict[str, Tensor], depth: int, file: str) -> Shapes:
+    """The shape of every tensor, from the few tensors that fix the geometry."""
+    width, tokens = _size(tensors, "cls_token", 2, file), _size(tensors, "pos_embed", 1, file)
     if width % CHANNEL_MULTIPLE or width > MAX_WIDTH:
         raise DataError(
             f"{file}: width is {width}, expected a multiple of {CHANNEL_MULTIPLE} up to {MAX_WIDTH}"
@@ -173,49 +176,57 @@ def _expected_shapes(
             f"{file}: pos_embed has {tokens} tokens, expected a square of patches, with or without "
             f"CLS, at most {most}"
         )
-    patch = tuple(size("patch_embed.proj.weight", axis) for axis in (2, 3))
+    patch = tuple(_size(tensors, "patch_embed.proj.weight", axis, file) for axis in (2, 3))
     if patch != (PATCH, PATCH):
         raise DataError(
             f"{file}: its patches have {'x'.join(map(str, patch))} pixels, expected "
             f"{PATCH}x{PATCH}; give a checkpoint of that patch size"
         )
-    shapes: dict[str, tuple[int, ...]] = {
+    classes = _size(tensors, "head.weight", 0, file)
+    shapes: Shapes = {
         "cls_token": (1, 1, width),
         "pos_embed": (1, tokens, width),
         "patch_embed.proj.weight": (width, 3, PATCH, PATCH),
         "patch_embed.proj.bias": (width,),
         "norm.weight": (width,),
         "norm.bias": (width,),
-        "head.weight": (size("head.weight", 0), width),
-        "head.bias": (size("head.weight", 0),),
+        "head.weight": (classes, width),
+        "head.bias": (classes,),
     }
     for i in range(depth):
-        b = f"blocks.{i}."
-        inner, hidden = size(f"{b}attn.proj.weight", 1), size(f"{b}mlp.fc1.weight", 0)
-        if inner % HEAD_DIM:
-            raise DataError(
-                f"{file}: {b}attn.proj.weight has {inner} inputs, expected a multiple of {HEAD_DIM}"
-                " (heads are 64 wide)"
-            )
-        if hidden % CHANNEL_MULTIPLE:
-            raise DataError(
-                f"{file}: {b}mlp.fc1.weight has {hidden} rows, expected a multiple of "
-                f"{CHANNEL_MULTIPLE}"
-            )
-        for norm in ("norm1", "norm2"):
-            shapes[f"{b}{norm}.weight"] = shapes[f"{b}{norm}.bias"] = (width,)
-        for name, rows, inputs in (
-            ("attn.qkv", 3 * inner, width),
-            ("attn.proj", width, inner),
-            ("mlp.fc1", hidden, width),
-            ("mlp.fc2", width, hidden),
-        ):
-            shapes[f"{b}{name}.weight"], shapes[f"{b}{name}.bias"] = (rows, inputs), (rows,)
-        shapes[f"{b}ls1.gamma"] = shapes[f"{b}ls2.gamma"] = (width,)
+        shapes |= _block_shapes(tensors, f"blocks.{i}.", width, file)
     return shapes
 
 
-def normalise(images: Tensor, preset: Preset) -> Tensor:
+def _block_shapes(tensors: dict[str, Tensor], b: str, width: int, file: str) -> Shapes:
+    """The shapes of the tensors of a block, whose names begin with `b`."""
+    inner = _size(tensors, f"{b}attn.proj.weight", 1, file)
+    hidden = _size(tensors, f"{b}mlp.fc1.weight", 0, file)
+    if inner % HEAD_DIM:
+        raise DataError(
+            f"{file}: {b}attn.proj.weight has {inner} inputs, expected a multiple of {HEAD_DIM} "
+            "(heads are 64 wide)"
+        )
+    if hidden % CHANNEL_MULTIPLE:
+        raise DataError(
+            f"{file}: {b}mlp.fc1.weight has {hidden} rows, expected a multiple of "
+            f"{CHANNEL_MULTIPLE}"
+        )
+    shapes: Shapes = {}
+    for norm in ("norm1", "norm2"):
+        shapes[f"{b}{norm}.weight"] = shapes[f"{b}{norm}.bias"] = (width,)
+    for name, rows, inputs in (
+        ("attn.qkv", 3 * inner, width),
+        ("attn.proj", width, inner),
+        ("mlp.fc1", hidden, width),
+        ("mlp.fc2", width, hidden),
+    ):
+        shapes[f"{b}{name}.weight"], shapes[f"{b}{name}.bias"] = (rows, inputs), (rows,)
+    shapes[f"{b}ls1.gamma"] = shapes[f"{b}ls2.gamma"] = (width,)
+    return shapes
+
+
+def normalise_pictures(images: Tensor, preset: Preset) -> Tensor:
     """uint8 (N, S, S, 3) to float32 (N, 3, S, S), mean and deviation as the preset says."""
     x = images.to(torch.float32) / 255
     x = (x - torch.tensor(preset.mean)) / torch.tensor(preset.std)
@@ -225,7 +236,7 @@ def normalise(images: Tensor, preset: Preset) -> Tensor:
 def float_logits(checkpoint: Checkpoint, images: Tensor) -> Tensor:
     """The checkpoint's own logits: uint8 (N, S, S, 3) -> float32 (N, classes)."""
     t, width = checkpoint.tensors, checkpoint.width
-    pixels = normalise(images, checkpoint.preset)
+    pixels = normalise_pictures(images, checkpoint.preset)
     x = F.conv2d(pixels, t["patch_embed.proj.weight"], t["patch_embed.proj.bias"], stride=PATCH)
     x = x.flatten(2).transpose(1, 2)
     x = torch.cat([t["cls_token"].expand(len(x), -1, -1), x], 1) + t["pos_embed"]

@@ -1,11 +1,11 @@
-"""Folding: what the hardware never sees is moved into the matrices beside it.
+"""Folding: what the hardware does not have is moved into the matrices beside it.
 
     image mean and deviation   into the patch embedding, whose inputs are raw bytes less 128
-    patch bias, CLS, positions into one table of values that the residual starts with
+    patch bias, CLS, positions into one table of values, the residual's start
     LayerNorm gamma and beta   into the matrix after it
     layer scale                into the matrix before it
 
-The folded network computes what the checkpoint does, in float32; the softmax keeps its 1/sqrt(64),
+The folded network computes what the checkpoint does, in float32. The softmax keeps its 1/sqrt(64),
 which becomes part of the scores' requantisation.
 """
 
@@ -40,7 +40,7 @@ class Affine:
 
 @dataclass(eq=False)
 class FoldedBlock:
-    """A block's four matrices, everything else folded into them."""
+    """A block's four matrices, with norms and layer scale folded in."""
 
     qkv: Affine
     proj: Affine
@@ -57,8 +57,8 @@ class FoldedBlock:
 class Folded:
     """The folded float network.
 
-    patch     float32 (width, 768), its inputs ordered (row, column, colour), bytes less 128
-    position  float32 (tokens, width), what the residual starts with
+    patch     float32 (width, 768), inputs ordered (row, column, colour), bytes less 128
+    position  float32 (tokens, width), the residual's start
     """
 
     patch: Tensor
@@ -67,7 +67,7 @@ class Folded:
     head: Affine
 
     def to(self, device: torch.device | str) -> Folded:
-        """The same on another device."""
+        """The same network on another device."""
 
         def moved(matrix: Affine) -> Affine:
             return Affine(matrix.weight.to(device), matrix.bias.to(device))

@@ -1,13 +1,13 @@
-"""The integer arithmetic in PyTorch, forwards and backwards: a block and its gradient.
+"""The integer arithmetic in PyTorch: the forward pass of a block, and its gradient.
 
 The forward pass computes what `quasar_runtime.isa.arithmetic` does, on the same integers, most of
-them in float32: products and sums are exact, and so is what follows a requantisation, but for
-results so near to the border between two integers that the 24 bits of a float32 put them on the
-other side. The backward pass takes every rounding for the identity, stops at the clamps of
+them in float32. Products and sums are exact. Requantised results are exact but for those so near to
+the border between two integers that the 24 bits of a float32 put them on the other side. The
+backward pass takes every rounding for the identity (straight-through), stops at the clamps of
 activations and runs in bfloat16.
 
-A block is two autograd functions, one a branch, with gradients written out: so the activations that
-wait for the backward pass are kept as int8, and everything between two matrix products is one
+A block is two autograd functions, one per branch, with gradients written out. Activations that wait
+for the backward pass are therefore kept as int8, and everything between two matrix products is one
 compiled loop over memory.
 """
 
@@ -35,9 +35,9 @@ from ..messages import warn
 
 HALF = torch.bfloat16
 EXP_LAST = 255
-"""EXP's last index: where exp(-index * EXP_STEP) has become 0."""
+"""EXP's last index, from which exp(-index * EXP_STEP) is 0."""
 SHAPES = 64
-"""Most kinds of shapes for which a loop is compiled anew: one token or many, a slice or a whole."""
+"""Most kinds of shapes for which a loop is compiled: one token or many, a slice or a whole."""
 F = TypeVar("F", bound=Callable[..., Any])
 Observer = Callable[[str, Tensor], None]
 """Called with an operation's name and its value while a network runs."""
@@ -48,15 +48,20 @@ def no_observer(name: str, value: Tensor) -> None:
 
 
 class Fusion:
-    """Whether `fused` functions are compiled. Compiling takes a minute once a process, so tests and
-    short runs go without; both ways compute the same up to the order of sums."""
+    """Whether `fused` functions are compiled.
+
+    Compiling takes a minute per process, so tests and short runs go without. Both ways compute the
+    same up to the order of sums.
+    """
 
     on = False
 
 
 def fused(function: F) -> F:
-    """Compile a function that does no matrix product into one loop, while `Fusion.on`. Where it
-    cannot be compiled, a warning says so once, and `Fusion.on` ends."""
+    """Compile a function without matrix products into one loop, while `Fusion.on`.
+
+    Where it cannot be compiled, one warning says so, and `Fusion.on` ends.
+    """
     compiled: list[Callable[..., Any]] = []
 
     @functools.wraps(function)
@@ -88,12 +93,12 @@ class Matrix(NamedTuple):
     factor: Tensor
 
     def packed(self) -> Matrix:
-        """The same with int8 weights."""
+        """The same matrix with int8 weights."""
         return self._replace(weight=self.weight.to(torch.int8))
 
 
 EXACT = 2**24 // 127**2
-"""So many products of int8 operands from -127 to 127 add up exactly in float32."""
+"""Products of int8 operands from -127 to 127 whose sum float32 holds exactly."""
 
 
 def product(a8: Tensor, w8: Tensor) -> Tensor:
@@ -112,8 +117,11 @@ def float_product(a8: Tensor, w8: Tensor) -> Tensor:
 
 @functools.cache
 def integer_products_are_exact(device: torch.device) -> bool:
-    """Whether PyTorch's int8 products are. Without VNNI an x86 CPU adds two products in 16 bits,
-    which saturate: oneDNN's answer is then wrong, by much."""
+    """Whether PyTorch's int8 products are exact on a device.
+
+    Without VNNI an x86 CPU adds two products in 16 bits, which saturate: oneDNN's result is then
+    wrong by much.
+    """
     for rows, inputs, outputs in ((1, 64, 32), (32, 768, 192), (197, 1024, 64)):
         sign = torch.where(torch.arange(inputs, device=device) % 4 < 2, 1, -1)
         a8 = (127 * sign).to(torch.int8).expand(rows, inputs).contiguous()
@@ -143,7 +151,7 @@ def matrix_gradients(g: Tensor, a8: Tensor, m: Matrix) -> tuple[Tensor, Tensor, 
 def split_gradient(
     raw: Tensor, total: Tensor, w8: Tensor, bias: Tensor, factor: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The gradients of a matrix's parts from raw = g^T a and total = sum_t g."""
+    """The gradients of weight, bias and factor from raw = g^T a and total = sum_t g."""
     return raw * factor[:, None], total * factor, (raw * w8).sum(1) + bias * total
 
 
@@ -221,8 +229,10 @@ def norm_forward(x: Tensor, gain: Tensor, epsilon: int) -> tuple[Tensor, Tensor,
 def norm_backward(
     g: Tensor, z8: Tensor, x: Tensor, gain: Tensor, mean: Tensor, rate: Tensor
 ) -> Tensor:
-    """g (..., D) of the activations -> that of x. With y = (x - mean) * rate and h = g * gain:
-    rate * (h - mean(h) - y * mean(h * y))."""
+    """g (..., D) of the activations -> that of x.
+
+    With y = (x - mean) * rate and h = g * gain: rate * (h - mean(h) - y * mean(h * y)).
+    """
     y = (x - mean) * rate
     h = g * gain * (z8.abs() < ACTIVATION_MAX)
     return rate * (h - h.mean(-1, keepdim=True) - y * (h * y).mean(-1, keepdim=True))
@@ -277,7 +287,7 @@ def softmax_backward(p: Tensor, g: Tensor, shift: Tensor, score: Tensor) -> Tens
 
 
 class AttentionTensors(NamedTuple):
-    """What an attention branch computes with.
+    """The operands of an attention branch.
 
     gain   (width,) LayerNorm's result per unit of the normalised residual
     qkv, proj
@@ -293,7 +303,7 @@ class AttentionTensors(NamedTuple):
 
 
 class MlpTensors(NamedTuple):
-    """What an MLP branch computes with; table and slope (256,) by fc1's result + 128."""
+    """The operands of an MLP branch; table and slope (256,) by fc1's result + 128."""
 
     gain: Tensor
     table: Tensor

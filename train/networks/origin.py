@@ -1,7 +1,7 @@
-"""What a model file says of its float weights: what is known of them, or what their owner says.
+"""What a model file says of its float weights.
 
-Author and licence are stated where the checkpoint's sha256 is that of a published file; a file of
-another sum is what its owner says that it is, or "not stated".
+Author and licence are stated for a checkpoint whose sha256 is that of a published file. For any
+other file they are what the user says, or "not stated".
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ NOT_STATED = "not stated"
 
 @dataclass(frozen=True)
 class Published:
-    """A published checkpoint: its family, whose weights they are, and the licence."""
+    """A published checkpoint: its family, the weights' author, and the licence."""
 
     family: str
     weights: str
@@ -37,14 +37,14 @@ PUBLISHED = {
 
 @dataclass(frozen=True)
 class Owner:
-    """What the user says of the weights; None where nothing."""
+    """Author and licence of the weights as the user states them; None where not stated."""
 
     weights_from: str | None = None
     licence: str | None = None
 
 
 def weights_facts(file: str, sha256: str, owner: Owner | None = None) -> dict[str, str]:
-    """Where the float weights come from, for a model's provenance. The user's words come first."""
+    """The origin of the float weights for a model's provenance; the user's words come first."""
     known, owner = PUBLISHED.get(sha256), owner or Owner()
     origin = f"{known.family}, {known.weights}" if known else NOT_STATED
     return {
@@ -56,6 +56,6 @@ def weights_facts(file: str, sha256: str, owner: Owner | None = None) -> dict[st
 
 
 def family(file: str, sha256: str) -> str:
-    """What a summary calls the network: its published name, or the file that it comes from."""
+    """The network's name in a summary: its published name, or its file."""
     known = PUBLISHED.get(sha256)
     return known.family if known else f"ViT of {file}"

@@ -1,4 +1,4 @@
-"""Plain ViTs beside others: what differs by zeros alone is completed, the rest refused by name."""
+"""Plain ViTs: what they lack is completed with zeros, other networks are refused by name."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OTHER_NAMES = (
     (r"(^|\.)transformer\.resblocks\.\d+\.", "OpenCLIP"),
     (r"(^|\.)Transformer/encoderblock", "JAX's vision_transformer"),
 )
-"""Patterns of tensors' names in other libraries."""
+"""Patterns of tensor names in other libraries."""
 
 OTHER_NETWORKS = (
     (r"^(dist_token|head_dist\.)", "a distillation token (distilled DeiT)"),
@@ -39,19 +39,20 @@ OTHER_NETWORKS = (
     (r"\.mlp\.(w12|w1|fc1_g)\.", "gated MLPs (SwiGLU)"),
     (r"^(patch_embed\.(norm|conv)|layers\.\d)", "another architecture than a plain ViT"),
 )
-"""Patterns of names that tell what a plain ViT does not have."""
+"""Patterns of tensor names that a plain ViT does not have, and what they belong to."""
 
 
 def block_numbers(tensors: Mapping[str, Tensor]) -> set[int]:
-    """The numbers N of the tensors blocks.N.*"""
+    """The numbers N of the tensors `blocks.N.*`."""
     return {int(m[1]) for n in tensors if (m := re.match(r"blocks\.(\d+)\.", n))}
 
 
 def completed(tensors: dict[str, Tensor], file: str) -> dict[str, Tensor]:
-    """The tensors as a plain ViT has them: layer scale under its present name, zeros for biases
-    that no block has, a zero position for CLS where only patches have positions (DeiT III).
+    """The tensors as a plain ViT has them.
 
-    DataError names what the network has that a plain ViT has not, or what is missing altogether.
+    Layer scale gets its present name, biases that no block has are zeros, and CLS has a zero
+    position where only patches have one (DeiT III). DataError names what a plain ViT does not have,
+    or what is missing.
     """
     for pattern, whose in OTHER_NAMES:
         if any(re.search(pattern, n) for n in tensors):

@@ -1,7 +1,7 @@
-"""The quantised network: what calibration and rounding work on, and what becomes a model file.
+"""The quantised network: calibration and rounding work on it, and it becomes a model file.
 
-It computes what the integer program does (train/networks/integer.py), on real numbers outside: the
-residual goes in and comes out in real units, always on the grid of the int16 stream.
+It computes what the integer program does (train/networks/integer.py) with a real residual: the
+residual is in real units, always on the grid of the int16 stream.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from .integer import AttentionTensors, Matrix, MlpTensors, Observer, no_observer
 
 
 def multiplier(factor: Tensor, shift_max: int = SHIFT_MAX) -> Tensor:
-    """The nearest m * 2^-n with m of 15 bits and n up to shift_max; the gradient passes."""
+    """The nearest m * 2^-n with m of 15 bits and n up to shift_max; gradients pass through."""
     exponent = torch.frexp(factor.detach()).exponent
     scale = torch.exp2((15 - exponent).clamp(0, shift_max).to(factor.dtype))
     m = (factor.detach() * scale).round()  # 2^15 stands for 2^14 with one shift less
@@ -42,9 +42,9 @@ def multiplier(factor: Tensor, shift_max: int = SHIFT_MAX) -> Tensor:
 
 
 def integer_gain(step: Tensor) -> tuple[Tensor, int]:
-    """LayerNorm's (gain, shift) for an output of which 1 is worth `step` (width,).
+    """LayerNorm's (gain, shift) for an output whose unit is `step` (width,) in real value.
 
-    gain / 2^shift = 1 / (2^12 * step), the largest gain just below 2^15.
+    gain / 2^shift = 1 / (2^12 * step), with the largest gain just below 2^15.
     """
     factor = 1 / (2.0**NORM_FRACTION * step.double())
     shift = min(SHIFT_MAX, math.floor(math.log2(MULTIPLIER_MAX / float(factor.max()))))
@@ -52,13 +52,13 @@ def integer_gain(step: Tensor) -> tuple[Tensor, int]:
 
 
 def norm_gain(step: Tensor) -> Tensor:
-    """The gain per unit of the normalised residual that the integers give, (width,)."""
+    """The gain (width,) per unit of the normalised residual that the integers give."""
     gain, shift = integer_gain(step)
     return (gain * 2.0 ** (NORM_FRACTION - shift)).float()
 
 
 def norm_epsilon(residual_step: float, width: int) -> int:
-    """LayerNorm's epsilon in units of width^2 times the integer residual squared."""
+    """LayerNorm's epsilon in units of width^2 times the squared integer residual."""
     return min(2**32 - 1, max(1, round(EPSILON * (width / residual_step) ** 2)))
 
 
@@ -70,7 +70,7 @@ def matrix(
     offset: float = 0.0,
     zero: int = 0,
 ) -> Matrix:
-    """The matrix of integer weights (rows, inputs) whose 1 is worth `step` (rows,) with real bias.
+    """The matrix of integer weights (rows, inputs) with units `step` (rows,) and a real bias.
 
     Its result i means i * unit + offset; its input i means (i - zero) units.
     """
@@ -114,15 +114,15 @@ class QuantLinear(nn.Module):
         return torch.minimum(torch.maximum(self.weight.round(), -limit), limit)
 
     def matrix(self, unit: Tensor | float, offset: float = 0.0) -> Matrix:
-        """As the device computes it, its result i meaning i * unit + offset."""
+        """The matrix as the device computes it; its result i means i * unit + offset."""
         return matrix(self.integers(), self.step, self.bias, unit, offset, self.zero)
 
 
 class QuantBlock(nn.Module):
     """A block: four matrices and the scales of the activations between them.
 
-    norm1, norm2  (width,)              real value of 1 in LayerNorm's output, a channel
-    qkv_step      (3 * heads * 64,)     real value of 1 in q, k and v, a channel
+    norm1, norm2  (width,)              real value of 1 in LayerNorm's output, per channel
+    qkv_step      (3 * heads * 64,)     real value of 1 in q, k and v, per channel
     mixed_step    (heads * 64,)         real value of 1 in attention's output
     hidden_step, hidden_offset          fc1's result i means i * step + offset
     gelu_step, gelu_zero                GELU's result g means (g - zero) * step
@@ -145,7 +145,7 @@ class QuantBlock(nn.Module):
         self.fc2: QuantLinear
 
     def attention_tensors(self, residual_step: float) -> AttentionTensors:
-        """What the attention branch computes with."""
+        """The attention branch's operands."""
         score, mean = attention_factors(self.qkv_step, self.mixed_step)
         return AttentionTensors(
             norm_gain(self.norm1),
@@ -156,7 +156,7 @@ class QuantBlock(nn.Module):
         )
 
     def mlp_tensors(self, residual_step: float) -> MlpTensors:
-        """What the MLP branch computes with."""
+        """The MLP branch's operands."""
         table, slope = gelu_table(self)
         return MlpTensors(
             norm_gain(self.norm2),
@@ -177,9 +177,9 @@ def attention_factors(qkv_step: Tensor, mixed_step: Tensor) -> tuple[Tensor, Ten
 
 
 def gelu_table(block: QuantBlock) -> tuple[Tensor, Tensor]:
-    """GELU's integer result for fc1's integer result i at [i + 128], and its derivative there.
+    """(table, slope), each (256,): GELU's integer result and its derivative, by fc1's result + 128.
 
-    The derivative is 0 where either is at its limit, as clamps have it.
+    The derivative is 0 where either integer is at its limit, as it is for clamps.
     """
     i = torch.arange(-128, 128, dtype=torch.float64)
     h = i * block.hidden_step + block.hidden_offset
@@ -193,11 +193,11 @@ def gelu_table(block: QuantBlock) -> tuple[Tensor, Tensor]:
 
 
 class QuantisedNetwork(nn.Module):
-    """The whole network.
+    """The quantised network of a whole ViT.
 
     residual_step  real value of 1 in the residual stream
-    position       (tokens, width) real, what the residual starts with
-    norm           (width,) real value of 1 in the final LayerNorm's output, a channel
+    position       (tokens, width) real, the residual's start
+    norm           (width,) real value of 1 in the final LayerNorm's output, per channel
     """
 
     position: Tensor
@@ -214,7 +214,7 @@ class QuantisedNetwork(nn.Module):
 
     @property
     def epsilon(self) -> int:
-        """LayerNorm's, see `norm_epsilon`."""
+        """LayerNorm's epsilon in integer units: see `norm_epsilon`."""
         return norm_epsilon(self.residual_step, self.position.shape[1])
 
     def integers(self, x: Tensor) -> Tensor:

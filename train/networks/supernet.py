@@ -1,10 +1,10 @@
 """The supernet: every subnet of a space in one set of weights.
 
-A matrix has one master weight an element. A row's 4-bit and 8-bit integers both come from it,
-clamp(round(master / step)), each precision with a step and a bias of the row's own, learned. Every
-narrower choice takes the first heads, hidden units and channels of an order of importance
-(train/quantise/order.py). The 8-bit rows of a matrix are those worth most,
-by a ranking that train/training/ranking.py renews.
+A matrix has one master weight per element. A row's 4-bit and 8-bit integers both come from it,
+clamp(round(master / step)); each precision has a learned step and bias of its own per row. Narrower
+subnets take the first heads, hidden units and channels of an order of importance
+(train/quantise/order.py). The 8-bit rows of a matrix are those of the greatest importance, which
+train/training/ranking.py renews.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from .quantised import (
 )
 
 BIAS_REACH = 50.0
-"""A row's result is of the order of this many full-range weights: the unit of its biases."""
+"""Unit of the biases, in full-range weights: the order of magnitude of a row's result."""
 
 
 class _Round(torch.autograd.Function):
@@ -54,8 +54,10 @@ class _Round(torch.autograd.Function):
 
 @dataclass(frozen=True)
 class Rows:
-    """A matrix as a subnet has it: weight (rows, inputs) integers, real step and bias (rows,),
-    bits (rows,); gradients flow to the master."""
+    """A matrix as a subnet has it; gradients flow to the master.
+
+    weight (rows, inputs) integers; step, bias (rows,) real; bits (rows,).
+    """
 
     weight: Tensor
     step: Tensor
@@ -72,12 +74,12 @@ def _rename_worth(_module: nn.Module, state: dict[str, Any], prefix: str, *_: An
 class SuperMatrix(nn.Module):
     """The master of a matrix.
 
-    master       (rows, inputs) in units of the row's 4-bit range as it was at the beginning
-    steps        (2, rows) log of what training changed of the 4-bit and the 8-bit step
+    master       (rows, inputs) in units of the row's initial 4-bit range
+    steps        (2, rows) log of the change of the 4-bit and the 8-bit step by training
     biases       (2, rows) real bias of either precision, in BIAS_REACH units
     gamma        (rows,) log of the layer scaling, of matrices that write to the residual
     unit         (rows,) real value of master 1
-    start        (2, rows) real steps as they were at the beginning
+    start        (2, rows) initial real steps
     importance   (rows,) estimated divergence that 8 bits in place of 4 save; the rows with the
                  greatest are 8-bit
     """
@@ -101,8 +103,11 @@ class SuperMatrix(nn.Module):
     def fill(
         self, narrow: QuantLinear, wide: QuantLinear, rows: Tensor | slice = slice(None)
     ) -> None:
-        """Begin `rows` with what rounding found: `narrow` all in 4 bits, `wide` all in 8, whose
-        weights round to the 4-bit integers and are the master."""
+        """Initialise `rows` from rounding.
+
+        narrow: all rows in 4 bits; wide: all in 8, with weights that round to the 4-bit integers;
+        they become the master.
+        """
         unit = WEIGHT4_MAX * narrow.step
         self.unit[rows] = unit
         self.start[:, rows] = torch.stack([narrow.step, wide.step])
@@ -111,7 +116,7 @@ class SuperMatrix(nn.Module):
         self.biases[:, rows] = torch.stack([narrow.bias, wide.bias]) / (BIAS_REACH * unit)
 
     def rows(self, share8: float, rows: Tensor | slice, inputs: int) -> Rows:
-        """The chosen rows of the first `inputs` columns, the best share8 of them in 8 bits."""
+        """The chosen rows of the first `inputs` columns, the most important share8 in 8 bits."""
         importance = self.importance[rows]
         wide = torch.zeros(len(importance), dtype=torch.bool, device=importance.device)
         order = importance.argsort(descending=True, stable=True)
@@ -119,7 +124,7 @@ class SuperMatrix(nn.Module):
         return self.quantise(wide, rows, inputs)
 
     def quantise(self, wide: Tensor, rows: Tensor | slice, inputs: int) -> Rows:
-        """The chosen rows, those of mask `wide` (rows,) in 8 bits."""
+        """The chosen rows of the first `inputs` columns, those of mask `wide` (rows,) in 8 bits."""
         change = torch.where(wide, self.steps[1, rows], self.steps[0, rows])
         step = torch.where(wide, self.start[1, rows], self.start[0, rows]) * change.exp()
         unit = self.unit[rows]
@@ -135,10 +140,10 @@ class SuperMatrix(nn.Module):
 
 
 class SuperBlock(nn.Module):
-    """The master of a block: its matrices, and the scales of `network.QuantBlock` as buffers.
+    """The master of a block: its matrices, and the scales of `QuantBlock` as buffers.
 
     ranges  (4,) hidden_step, hidden_offset, gelu_step, gelu_zero
-    ratio1, ratio2  (widths,) what a narrower LayerNorm's result is larger by, by choice of width
+    ratio1, ratio2  (widths,) factor by which a narrower LayerNorm's result is larger, by width
     """
 
     norm1: Tensor
@@ -165,8 +170,10 @@ class SuperBlock(nn.Module):
 
     @torch.no_grad()
     def fill(self, narrow: QuantBlock, wide: QuantBlock) -> None:
-        """Begin with what rounding found; both have the same scales of activations, and may have
-        fewer heads and hidden units than this."""
+        """Initialise from rounding; both blocks have the same scales of activations.
+
+        They may have fewer heads and hidden units than this block.
+        """
         width = len(self.norm1)
         chosen = self.chosen_rows(wide.heads, len(wide.fc1.bias), width)
         for name, rows in chosen.items():
@@ -183,12 +190,12 @@ class SuperBlock(nn.Module):
         )
 
     def head_rows(self, heads: int) -> Tensor:
-        """The rows of q, k and v of the first heads."""
+        """The rows of q, k and v that belong to the first heads."""
         each = torch.arange(heads * HEAD_DIM, device=self.norm1.device)
         return torch.cat([each + part * len(self.mixed_step) for part in range(3)])
 
     def chosen_rows(self, heads: int, mlp: int, width: int) -> dict[str, Tensor | slice]:
-        """The rows of each matrix that the first heads, hidden units and channels have."""
+        """The rows of each matrix that belong to the first heads, hidden units and channels."""
         return {
             "qkv": self.head_rows(heads),
             "proj": slice(width),
@@ -197,7 +204,7 @@ class SuperBlock(nn.Module):
         }
 
     def parts(self, choice: BlockConfig, width: int) -> dict[str, Rows]:
-        """The four matrices of a choice."""
+        """The four matrices of a block's choice at a width."""
         rows = self.chosen_rows(choice.heads, choice.mlp, width)
         return {
             name: getattr(self, name).rows(getattr(choice, share), rows[name], shape[1])
@@ -205,7 +212,7 @@ class SuperBlock(nn.Module):
         }
 
     def scales(self, choice: BlockConfig, width: int, which: int) -> QuantBlock:
-        """A block with the scales of a choice and no matrices; `which` of the widths it is."""
+        """A block with the scales of a choice and no matrices; which: the width's index."""
         block = QuantBlock(choice.heads)
         block.register_buffer("norm1", self.norm1[:width] * self.ratio1[which])
         block.register_buffer("norm2", self.norm2[:width] * self.ratio2[which])
@@ -218,7 +225,7 @@ class SuperBlock(nn.Module):
 
 @dataclass
 class Answer:
-    """logits (N, classes); after {block: normalised residual (N, T, width)} where asked for."""
+    """logits (N, classes); after {block: normalised residual (N, T, width)} for the hints."""
 
     logits: Tensor
     after: dict[int, Tensor] = field(default_factory=dict)
@@ -228,10 +235,9 @@ class Supernet(nn.Module):
     """All subnets of a space.
 
     residual_step  real value of 1 in the residual stream
-    position       (tokens, width) real, what the residual starts with
+    position       (tokens, width) in units of the residual, its start
     norm           (width,) real value of 1 in the final LayerNorm's output; ratio (widths,)
-    removal        (depth,) the blocks in the order in which smaller depths leave them out; the last
-                   block is never left out
+    removal        (depth,) the order in which smaller depths leave blocks out; never the last block
     """
 
     residual_step: Tensor
@@ -261,7 +267,7 @@ class Supernet(nn.Module):
 
     @torch.no_grad()
     def fill(self, narrow: QuantisedNetwork, wide: QuantisedNetwork) -> None:
-        """Begin with what rounding found: all rows of the blocks in 4 bits, and all in 8."""
+        """Initialise from rounding: narrow has all rows of the blocks in 4 bits, wide in 8."""
         self.residual_step.fill_(wide.residual_step)
         self.position.copy_((wide.position + wide.patch.bias) / self.residual_step)
         self.patch.fill(wide.patch, wide.patch)
@@ -271,7 +277,7 @@ class Supernet(nn.Module):
             block.fill(n, w)
 
     def kept(self, depth: int) -> list[int]:
-        """The blocks that a subnet of this depth has, in the order in which they run."""
+        """The blocks of a subnet of this depth, in the order in which they run."""
         left_out = set(self.removal[: len(self.blocks) - depth].tolist())
         return [i for i in range(len(self.blocks)) if i not in left_out]
 
@@ -283,8 +289,11 @@ class Supernet(nn.Module):
         observe: Observer = no_observer,
         tokens: Tensor | None = None,
     ) -> Answer:
-        """Patches int8 (N, tokens, 768) -> an answer; hints: blocks to keep the results of;
-        tokens: which ones `activations` are of, in ascending order, None for all."""
+        """Patches int8 (N, tokens, 768) -> an answer.
+
+        hints: blocks whose results are kept; tokens: which tokens `activations` are, ascending,
+        None for all.
+        """
         width, unit = subnet.width, float(self.residual_step)
         epsilon = norm_epsilon(unit, width)
         kept = self.kept(subnet.depth)
@@ -307,7 +316,7 @@ class Supernet(nn.Module):
         return Answer(integer.classify(x[:, 0], gain, head, epsilon, observe), after)
 
     def patch_matrix(self, width: int) -> Matrix:
-        """The patch embedding, without its bias, which the positions hold."""
+        """The patch embedding without its bias, which is in the positions."""
         rows = self.patch.rows(1.0, slice(width), PATCH_CHANNELS)
         unit = float(self.residual_step)
         return matrix(rows.weight, rows.step, torch.zeros_like(rows.bias), unit)
@@ -315,7 +324,7 @@ class Supernet(nn.Module):
     def block_tensors(
         self, i: int, choice: BlockConfig, width: int, unit: float
     ) -> tuple[AttentionTensors, MlpTensors]:
-        """What the branches of block i compute with."""
+        """The operands of the branches of block i."""
         block = self.blocks[i]
         which = self.space.widths.index(width)
         scales = block.scales(choice, width, which)
@@ -347,7 +356,7 @@ class Supernet(nn.Module):
 
     @torch.no_grad()
     def extract(self, subnet: Subnet) -> QuantisedNetwork:
-        """A subnet by itself, as `emit` takes it."""
+        """A subnet as a quantised network of its own."""
         width = subnet.width
         which = self.space.widths.index(width)
         unit = float(self.residual_step)

@@ -1,8 +1,8 @@
-"""Float tensors out of the files in which checkpoints lie on disk.
+"""Read float tensors from checkpoint files.
 
-Read are safetensors, PyTorch's own files (.pth, .pt, .bin, .pth.tar: tensors and plain values
-alone, never code) and the index of a checkpoint in several parts. What a file is, its first bytes
-say, not its name. Whatever else it turns out to be, the error names it and says what to do.
+Supported are safetensors, PyTorch's own files (.pth, .pt, .bin, .pth.tar: tensors and plain values
+alone, never code) and the index of a checkpoint in several parts. The first bytes decide what a
+file is, not its name. For any other file the error says what it is and what to do.
 """
 
 from __future__ import annotations
@@ -48,17 +48,18 @@ WRAPPINGS = (
     "weights",
     "params",
 )
-"""Keys under which training scripts save the weights, averaged ones first, as timm takes them."""
+"""Keys under which training scripts save the weights; averaged ones first, as in timm."""
 LANDMARK = "patch_embed.proj.weight"
-"""A tensor that every network of this family has: what stands before its name is a prefix."""
+"""A tensor of every network of this family; what stands before its name is a prefix."""
 
 Tensors = dict[str, Tensor]
 
 
 def read_tensors(path: Path) -> tuple[Tensors, str]:
-    """(tensors by timm's names, sha256 of the file; of an index, of its parts' bytes in turn).
+    """(tensors by timm's names, sha256 of the file).
 
-    DataError when there is nothing there, or it holds no tensors that can be read safely.
+    The sha256 of an index is that of its parts' bytes in turn. DataError when there is nothing
+    there, or it holds no tensors that can be read safely.
     """
     if path.is_dir():
         raise DataError(f"{path}: a folder; {_inside(path)}")
@@ -71,15 +72,20 @@ def read_tensors(path: Path) -> tuple[Tensors, str]:
 
 
 def plain(found: Any, file: str) -> Tensors:
-    """What a file holds as tensors by timm's names: wrappings and a prefix common to all names
-    taken away. DataError when there are none."""
+    """A file's content as tensors by timm's names, without wrappings and a common prefix.
+
+    DataError when it holds no tensors.
+    """
     tensors = _unwrapped(found, file)
     return without_prefix(tensors, file)
 
 
 def without_prefix(tensors: Tensors, file: str) -> Tensors:
-    """The tensors without what wrappers put before all names: `module.`, `model.`, `_orig_mod.`
-    and so on. A classifier that lies beside the network is taken along."""
+    """The tensors without the prefix that wrappers put before all names.
+
+    Such as `module.`, `model.` and `_orig_mod.`. A classifier beside the network is kept. DataError
+    when there are several networks.
+    """
     prefixes = {n.removesuffix(LANDMARK) for n in tensors if n.endswith(LANDMARK)}
     if not prefixes or prefixes == {""}:
         return tensors
@@ -97,7 +103,7 @@ def without_prefix(tensors: Tensors, file: str) -> Tensors:
 
 
 def _read(path: Path, head: bytes) -> Any:
-    """What a single file holds, by what it begins with."""
+    """The content of a single file, by its first bytes."""
     for begins, what in FOREIGN:
         if begins(head):
             raise DataError(f"{path}: {what}")
@@ -147,7 +153,7 @@ FOREIGN: tuple[tuple[Callable[[bytes], bool], str], ...] = (
 
 
 def _from_torch(path: Path) -> Any:
-    """What torch.save wrote: tensors and plain values; no code is run."""
+    """The content of a file of torch.save; no code is run."""
     _refuse_other_archives(path)
     harmless: list[Any] = [argparse.Namespace, pathlib.PosixPath, pathlib.PurePosixPath, np.dtype]
     harmless += [np.ndarray, *_numpy_helpers(), *(type(np.dtype(k)) for k in "?bhilqBHILQefd")]
@@ -171,7 +177,7 @@ def _from_torch(path: Path) -> Any:
 
 
 def _numpy_helpers() -> list[Any]:
-    """The functions by which NumPy's scalars and arrays are pickled; they make nothing else."""
+    """The functions that unpickle NumPy's scalars and arrays; they make nothing else."""
     core = getattr(np, "_core", None) or np.core
     multiarray = core.multiarray
     return [multiarray.scalar, multiarray._reconstruct, codecs.encode]
@@ -219,7 +225,7 @@ def _from_index(path: Path) -> tuple[Tensors, str]:
 
 
 def _unwrapped(found: Any, file: str) -> Tensors:
-    """The dictionary of tensors within what a training script saved."""
+    """The dictionary of tensors inside what a training script saved."""
     for _ in range(4):
         if isinstance(found, Mapping):
             tensors = {n: t for n, t in found.items() if isinstance(t, Tensor)}
@@ -239,7 +245,7 @@ def _unwrapped(found: Any, file: str) -> Tensors:
 
 
 def _ordinary(tensor: Tensor, name: str, file: str) -> Tensor:
-    """A dense tensor in memory of its own order. DataError for any other kind."""
+    """A dense, contiguous tensor. DataError for any other kind."""
     if tensor.is_quantized or tensor.layout != torch.strided or tensor.is_meta:
         raise DataError(f"{file}: tensor {name} is quantised, sparse or empty; give float weights")
     return tensor.detach().contiguous()
@@ -255,7 +261,7 @@ def _sha256(paths: list[Path]) -> str:
 
 
 def _inside(folder: Path) -> str:
-    """What to give in place of a folder."""
+    """The advice for a path that is a folder."""
     found = list_files(folder, lambda n: n.endswith((*SUFFIXES, ".index.json"))).found
     if not found:
         return f"give the checkpoint's file ({', '.join(SUFFIXES[:4])})"

@@ -43,18 +43,21 @@ from ..search.candidates import SearchError
 from ..spaces.space import MATRICES, BlockConfig, Subnet
 
 IMAGE_SIZE, CLASSES = 224, 1000
-"""Of the networks whose row effects are compared."""
+"""Dimensions of the networks whose row effects are compared."""
 CYCLE_UNIT = 256
-"""Cycles are counted in these when whole matrices are packed into a budget."""
+"""Resolution of the knapsack, in cycles."""
 
 Bits = dict[str, Tensor]
-"""By matrix, (rows,) of 8 or 4."""
+"""Bits (rows,), 8 or 4, by matrix."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One way of assigning bits: cycles and fps of its program, divergence from and agreement with
-    the float network on held-out pictures, top-1 where a sample was given."""
+    """One way of assigning bits.
+
+    cycles, fps: of its program; divergence, agreement: from the float network on held-out pictures;
+    top1: percent, None without a sample.
+    """
 
     way: str
     cycles: float
@@ -65,7 +68,7 @@ class Outcome:
 
 
 class Quantiser:
-    """A checkpoint calibrated once; `model` quantises it for any assignment of bits."""
+    """A checkpoint calibrated once, to be quantised with any assignment of bits."""
 
     def __init__(self, checkpoint: Checkpoint, source: Source, labels: Labels) -> None:
         self.checkpoint, self.labels = checkpoint, labels
@@ -82,7 +85,7 @@ class Quantiser:
         self.costs = row_costs(self.folded)
 
     def outcome(self, way: str, bits: Bits, overlay: Overlay, sample: Path | None) -> Outcome:
-        """Quantise with `bits` and measure."""
+        """Quantise with `bits` and measure on the overlay, the held-out pictures and the sample."""
         network = copy.deepcopy(self.network)
         round_network(network, self.folded, bits, self.calibration)
         near = network_agreement(network, self.teacher, self.held_out)
@@ -92,8 +95,8 @@ class Quantiser:
         return Outcome(way, cycles.total, cycles.fps, near.divergence, near.agreement, top1)
 
 
-def subnet_of(bits: Bits) -> Subnet:
-    """The subnet that has as many 8-bit rows, for its cost."""
+def subnet_of_bits(bits: Bits) -> Subnet:
+    """The subnet with as many 8-bit rows, for its cost."""
     depth = len(bits) // len(MATRICES)
     width = len(bits["blocks.0.proj"])
     blocks = []
@@ -110,8 +113,7 @@ def ranked_rows(
     cycles_of: Callable[[Bits], float],
     most: float,
 ) -> Bits:
-    """Row by row: the largest share of 8-bit rows, in the order of effect for cost, that takes at
-    most so many cycles."""
+    """Row by row in the order of effect per cost: as many 8-bit rows as `most` cycles allow."""
     total = sum(len(e) for e in effects.values()) // ROW_GROUP
     low, high = 0, total
     while low < high:
@@ -124,10 +126,11 @@ def ranked_rows(
 def whole_matrices(
     effects: dict[str, Tensor], cycles_of: Callable[[Bits], float], most: float
 ) -> Bits:
-    """Whole matrices in 8 bits: the set with the greatest effect that takes at most so many cycles.
+    """Whole matrices in 8 bits: the set of greatest effect that takes at most `most` cycles.
 
-    What a matrix's 8 bits add to the cycles hardly depends on the others': a knapsack, solved
-    exactly in units of CYCLE_UNIT cycles, each rounded up.
+    A matrix's 8 bits add cycles that hardly depend on the other matrices: a knapsack problem,
+    solved exactly in units of CYCLE_UNIT cycles, each rounded up. SearchError when 4 bits take
+    more.
     """
     plain = {name: torch.full((len(e),), 4) for name, e in effects.items()}
     base = cycles_of(plain)
@@ -154,7 +157,7 @@ def whole_matrices(
 
 
 def random_rows(bits: Bits, seed: int) -> Bits:
-    """As many 8-bit rows in every matrix, any of them."""
+    """As many 8-bit rows in every matrix, drawn at random."""
     generator = torch.Generator().manual_seed(seed)
     return {name: b[torch.randperm(len(b), generator=generator)] for name, b in bits.items()}
 
@@ -162,10 +165,10 @@ def random_rows(bits: Bits, seed: int) -> Bits:
 def ways(
     effects: dict[str, Tensor], costs: dict[str, int], cost: OverlayCost, fps: float, seed: int
 ) -> dict[str, Bits]:
-    """The three ways at the cycles of a frame rate."""
+    """The three assignments at the cycles of a frame rate, by name."""
 
     def cycles_of(bits: Bits) -> float:
-        return cost(subnet_of(bits)).cycles
+        return cost(subnet_of_bits(bits)).cycles
 
     most = cost.overlay.clock_mhz * 1e6 / fps
     ranked = ranked_rows(effects, costs, cycles_of, most)
@@ -184,15 +187,15 @@ def lost(bits: Bits, effects: dict[str, Tensor]) -> float:
 def compare_rows(
     quantiser: Quantiser, overlay: Overlay, fps: float, sample: Path | None, seed: int
 ) -> list[Outcome]:
-    """The three ways, quantised and measured."""
+    """The three assignments, quantised and measured."""
     image, classes = quantiser.checkpoint.image_size, quantiser.checkpoint.classes
     cost = OverlayCost(overlay, image, classes)
     found = ways(quantiser.effects, quantiser.costs, cost, fps, seed)
     return [quantiser.outcome(way, bits, overlay, sample) for way, bits in found.items()]
 
 
-def table(outcomes: list[Outcome]) -> str:
-    """Markdown."""
+def outcome_table(outcomes: list[Outcome]) -> str:
+    """The outcomes as a Markdown table."""
     lines = [
         "| bits | cycles | FPS | divergence | equal answers | top-1 |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
@@ -214,7 +217,7 @@ def predicted_table(effects: Path, overlay: Overlay, rates: Sequence[float], see
     loss = EffectLoss.load(effects)
     by_row = {n: torch.from_numpy(e) for n, e in loss.effects.items() if not n.endswith("units")}
     width = len(by_row["blocks.0.proj"])
-    subnet = subnet_of({name: torch.full((len(e),), 4) for name, e in by_row.items()})
+    subnet = subnet_of_bits({name: torch.full((len(e),), 4) for name, e in by_row.items()})
     costs = {
         f"blocks.{i}.{m}": shape[1]
         for i, block in enumerate(subnet.blocks)

@@ -30,7 +30,7 @@ from .variants import Variant
 
 @dataclass(eq=False)
 class Bench:
-    """What all variants share: the beginning, the pictures and the recipe."""
+    """What all variants share: initial state, pictures and recipe."""
 
     begun: InitialState
     recipe: TrainingRecipe
@@ -83,8 +83,8 @@ class Bench:
         }
 
 
-def table(found: Mapping[str, Mapping[str, TeacherAgreement]]) -> str:
-    """Markdown: divergence (equal answers) of each sentinel."""
+def variant_table(found: Mapping[str, Mapping[str, TeacherAgreement]]) -> str:
+    """Divergence (equal answers) of each sentinel by variant, as a Markdown table."""
     names = list(dict.fromkeys(name for near in found.values() for name in near))
     lines = ["| run | " + " | ".join(names) + " |", "| --- |" + " ---: |" * len(names)]
     for variant, near in found.items():

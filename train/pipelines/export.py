@@ -32,7 +32,7 @@ class ModelFacts:
     overlay: str = PREFERRED_OVERLAY
 
 
-def export(
+def export_model(
     checkpoint: Checkpoint,
     images: Path | Source,
     recipe: QuantisationRecipe,

@@ -9,8 +9,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Variant:
-    """A run that differs from the recipe: other settings of it, random 8-bit rows, or `alone`, one
-    of the sentinels trained by itself with weights of its own."""
+    """A run that differs from the recipe in one thing.
+
+    changes: settings of the recipe; random_rows: 8-bit rows drawn at random; alone: the one
+    sentinel that is trained, with weights of its own.
+    """
 
     changes: Mapping[str, Any] = field(default_factory=dict)
     random_rows: bool = False

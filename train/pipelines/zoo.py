@@ -28,9 +28,8 @@ from ..quantise.checks import check_evaluation
 from ..quantise.quantise import QuantisationRecipe
 from ..report.finish import keep, measure
 from ..report.provenance import export_command, finetune_command
-from ..training.finetune import from_checkpoint
-from .export import ModelFacts, export
-from .finetune import finetune
+from .export import ModelFacts, export_model
+from .finetune import FineTuning, finetune_model
 
 DEIT = "deit_tiny_patch16_224.safetensors"
 AUGREG = "vit_tiny_patch16_224_augreg.safetensors"
@@ -40,7 +39,7 @@ SUBNETS = Path(__file__).parents[1] / "subnets"
 DATASET = "imagenet_sample (1,000 training-split images, one a class; not ImageNet validation)"
 RATED_OVERLAYS = (PREFERRED_OVERLAY, "b8192")
 RATES_MARK = "; by the cycle model "
-"""Between a summary and the frame rates in it."""
+"""Separates a summary from the frame rates in it."""
 RATES_BY = "the cycle model, from START to the interrupt, one image after the other"
 
 
@@ -59,7 +58,7 @@ class Entry:
 
 
 def searched(name: str, image_size: int) -> QuantisationRecipe:
-    """The recipe of the subnet that a search has chosen for a model (docs/search.md)."""
+    """The recipe of a subnet that a search has chosen (docs/search.md)."""
     return QuantisationRecipe(read_subnet(SUBNETS / f"{name}.json"), image_size=image_size)
 
 
@@ -98,21 +97,21 @@ def make(name: str, folders: Folders) -> None:
     else:
         command = export_command(entry.checkpoint, IMAGES, name, entry.recipe)
         facts = ModelFacts(name, labels, command)
-        model, _ = export(checkpoint, data / IMAGES, entry.recipe, facts)
+        model, _ = export_model(checkpoint, data / IMAGES, entry.recipe, facts)
     rate(model, entry.fps)
     measure(model, checkpoint, data / SAMPLE, DATASET)
     keep(model, folders.out / f"{name}.safetensors")
-    report(name, model)
+    report_accuracy(name, model)
 
 
 def trained(name: str, checkpoint: Checkpoint, images: Path, labels: Labels, folder: Path) -> Model:
     """A model quantised and fine-tuned, or the rest of a training that `folder` holds."""
     entry = ZOO[name]
     recipe = TrainingRecipe.load(str(entry.training))
-    begun = from_checkpoint(folder, checkpoint, images, entry.recipe.mix, recipe)
+    job = FineTuning(checkpoint, images, entry.recipe.mix, recipe, folder)
     origin = f"--subnet {name}.json --image-size {entry.recipe.image_size}"
     command = finetune_command(origin, entry.checkpoint, images.name, str(entry.training), name)
-    return finetune(checkpoint, images, begun, folder, ModelFacts(name, labels, command))
+    return finetune_model(job, ModelFacts(name, labels, command))
 
 
 def rate(model: Model, promised: int | None) -> None:
@@ -151,10 +150,10 @@ def measure_again(name: str, folders: Folders) -> None:
     checkpoint = checkpoint_for(data / entry.checkpoint, entry.recipe.image_size)
     measure(model, checkpoint, data / SAMPLE, DATASET)
     write_model(model, path)
-    report(name, model)
+    report_accuracy(name, model)
 
 
-def report(name: str, model: Model) -> None:
+def report_accuracy(name: str, model: Model) -> None:
     """Print one line on a model's accuracy."""
     facts = model.provenance["accuracy"]
     click.echo(f"{name}: top-1 {facts['top1']:.1f} % (float {facts['teacher_top1']:.1f})")

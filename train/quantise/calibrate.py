@@ -1,8 +1,8 @@
-"""Scales: what one unit of every activation is worth, chosen on calibration images.
+"""Scales: the real value of 1 in every activation, chosen on calibration images.
 
-Ranges are those of the float network on the images. LayerNorm's and V's channels are evened, each
-channel having a scale of its own whose inverse the next matrix takes; Q's and K's channels are
-balanced against one another, since only their product counts.
+Ranges are those of the float network on the images. Each channel of LayerNorm and of V has a scale
+of its own, whose inverse goes into the next matrix. Q's and K's channels are balanced against one
+another, since only their product counts.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from ..networks.folded import BATCH, Affine, Folded, FoldedBlock, patches
 from ..networks.quantised import QuantBlock, QuantisedNetwork, QuantLinear
 
 INPUT_OF = {"qkv": "norm1", "proj": "attention", "fc1": "norm2", "fc2": "gelu"}
-"""Which operation's result each matrix reads."""
+"""The operation whose result each matrix reads."""
 GELU_LOW = -0.17
 """Just below GELU's minimum."""
 GELU_DEAD = -4.0
-"""Below this GELU is 0 to the precision of its output; fc1's results need not reach further."""
+"""GELU is 0 to the precision of its output below this; fc1's range ends there."""
 EVENNESS = (0.0, 0.25, 0.5, 0.75, 1.0)
-"""Candidates for how far channels are evened: step ~ range^e / weight^(1 - e)."""
-CLIPPINGS = (1.0, 0.6)
-"""Candidates for the share of the largest value that fc1's and GELU's ranges keep."""
+"""Candidates for the exponent e by which channels are evened: step ~ range^e / weight^(1 - e)."""
+RANGE_CLIPPINGS = (1.0, 0.6)
+"""Candidates for the fraction of the largest value that fc1's and GELU's ranges keep."""
 RESIDUAL_HEADROOM = 1.5
 EVENED_SHARE8 = 0.5
 """Fraction of 8-bit rows for which LayerNorm's channels are evened where the mix is still open."""
@@ -37,12 +37,12 @@ EVENED_SHARE8 = 0.5
 
 @dataclass
 class Statistics:
-    """What the float network did on the calibration images, by operation name.
+    """Statistics of the float network on the calibration images, by operation name.
 
-    high, low  (channels,) extremes;  moment (channels, channels) mean of x x^T over tokens,
-    mean (channels,)
-    energy     (rows,) of each matrix: squared gradient of the network's output, summed over tokens,
-               mean over images
+    high, low  (channels,) extremes
+    moment     (channels, channels) mean of x x^T over tokens;  mean (channels,)
+    energy     (rows,) of each matrix: squared gradient of the network's output at the row's result,
+               summed over tokens, mean over images
     """
 
     high: dict[str, Tensor] = field(default_factory=dict)
@@ -57,7 +57,7 @@ class Statistics:
         return torch.maximum(self.high[name], -self.low[name]).clamp(min=1e-6)
 
     def add(self, name: str, value: Tensor) -> None:
-        """Count a batch (N, T, C) or (N, C) of operation `name`."""
+        """Add a batch (N, T, C) or (N, C) of operation `name`."""
         x = value.detach().flatten(0, -2)
         high, low = x.amax(0), x.amin(0)
         self.high[name] = torch.maximum(self.high.get(name, high), high)
@@ -82,9 +82,9 @@ def matrix_input(name: str) -> str:
 def observe(folded: Folded, images: Tensor, seed: int) -> Statistics:
     """Run the float network on uint8 images (N, S, S, 3) and gather statistics.
 
-    The output's gradient is that of log p(y) with y drawn from the network's own p: its square is
-    the diagonal of the Fisher information, so the effect of a small error on the output's
-    Kullback-Leibler divergence, to second order.
+    The output's gradient is that of log p(y) with y drawn from the network's own p. Its square is
+    the diagonal of the Fisher information: to second order, the effect of a small error on the
+    output's Kullback-Leibler divergence.
     """
     found, generator = Statistics(), torch.Generator().manual_seed(seed)
     rows = matrix_names(len(folded.blocks))
@@ -117,8 +117,11 @@ def observe(folded: Folded, images: Tensor, seed: int) -> Statistics:
 
 
 def weight_step(real: Tensor, limit: Tensor, importance: Tensor) -> Tensor:
-    """A step a row (rows,) for `real` (rows, inputs) and `limit` (rows,): of a grid of clippings,
-    the one with the smallest squared rounding error, inputs weighted by `importance`."""
+    """A step per row (rows,) for `real` (rows, inputs) and `limit` (rows,).
+
+    Of a grid of clippings it is the one with the least squared rounding error, inputs weighted by
+    `importance` (inputs,).
+    """
     reach = real.abs().amax(1).clamp(min=1e-8)
     best = torch.full_like(reach, torch.inf)
     step = reach / limit
@@ -131,7 +134,7 @@ def weight_step(real: Tensor, limit: Tensor, importance: Tensor) -> Tensor:
 
 
 def rounded(real: Tensor, step: Tensor, limit: Tensor) -> Tensor:
-    """Nearest representable weights, in real value."""
+    """The nearest representable weights, in real value."""
     q = (real / step[:, None]).round()
     return torch.maximum(torch.minimum(q, limit[:, None]), -limit[:, None]) * step[:, None]
 
@@ -151,8 +154,11 @@ def rounding_noise(real: Tensor, limit: float, moment: Tensor) -> Tensor:
 def norm_steps(
     reach: Tensor, matrix: Affine, moment: Tensor, energy: Tensor, share8: float
 ) -> Tensor:
-    """Steps (width,) of a LayerNorm's output: of the candidates for evening, the one with the least
-    effect of weights' and activations' rounding together."""
+    """Steps (width,) of a LayerNorm's output.
+
+    Of the candidates of EVENNESS they are those with the least effect of the rounding of weights
+    and activations together.
+    """
     peak = matrix.weight.abs().amax(0).clamp(min=1e-6)
     best, chosen = torch.inf, torch.empty(0)
     for evenness in EVENNESS:
@@ -173,8 +179,9 @@ def norm_steps(
 def attention_steps(found: Statistics, name: str, heads: int) -> tuple[Tensor, Tensor]:
     """(qkv_step (3 * heads * 64,), mixed_step (heads * 64,)).
 
-    Q's and K's steps multiply to one value a head and give both the same range; V's give every
-    channel the full range; the output has V's steps over the largest gain that keeps it in range.
+    Q's and K's steps multiply to one value per head and give both the same range. V's steps give
+    every channel the full range. The output has V's steps over the largest gain that keeps it in
+    range.
     """
     q, k, v = found.reach(f"{name}.qkv").reshape(3, heads, HEAD_DIM)
     common = (q * k).sqrt().amax(1, keepdim=True) / WEIGHT8_MAX
@@ -187,8 +194,11 @@ def attention_steps(found: Statistics, name: str, heads: int) -> tuple[Tensor, T
 
 
 def set_ranges(block: QuantBlock, low: float, high: float) -> None:
-    """fc1's results cover [low, high], no further down than where GELU is flat; GELU's the same
-    top, GELU being the identity there."""
+    """Set the ranges of fc1's and GELU's results.
+
+    fc1's cover [low, high], but nothing below where GELU is flat. GELU's have the same top, where
+    GELU is the identity.
+    """
     low, high = max(low, GELU_DEAD), max(high, 0.1)
     block.hidden_step = (high - low) / (2 * ACTIVATION_MAX)
     block.hidden_offset = (high + low) / 2
@@ -234,7 +244,7 @@ def build(folded: Folded, found: Statistics, share8: float) -> QuantisedNetwork:
 
 
 def scaled(matrix: Affine, step: Tensor | float) -> Affine:
-    """The matrix on integer activations, one unit of which is worth `step`."""
+    """The matrix on integer activations whose unit is `step` in real value."""
     return Affine(matrix.weight * step, matrix.bias)
 
 
@@ -244,9 +254,10 @@ def search_hidden_ranges(
 ) -> dict[int, float]:
     """Clip fc1's and GELU's ranges where that brings the output nearer to the float network's.
 
-    Block by block, of CLIPPINGS the share of the largest value with the least Kullback-Leibler
-    divergence of the logits on uint8 `images`: the tails of a range matter where they carry
-    meaning, which no error measured in the layer itself can tell. Returns the shares.
+    Block by block, of RANGE_CLIPPINGS the fraction of the largest value with the least
+    Kullback-Leibler divergence of the logits on uint8 images (N, S, S, 3). The logits decide,
+    because no error measured in the layer itself tells how much a range's tails matter. Returns the
+    fractions by block.
     """
     inputs, depth = patches(images), len(folded.blocks)
     wanted = folded(inputs).log_softmax(1)
@@ -256,7 +267,7 @@ def search_hidden_ranges(
         name = f"blocks.{i}"
         low, high = float(found.low[f"{name}.fc1"].min()), float(found.high[f"{name}.fc1"].max())
         best = torch.inf
-        for share in CLIPPINGS:
+        for share in RANGE_CLIPPINGS:
             set_ranges(block, low, share * high)
             attach(block, folded.blocks[i], found, name)
             y = x
@@ -273,7 +284,7 @@ def search_hidden_ranges(
 
 
 def input_step(block: QuantBlock, part: str) -> Tensor | float:
-    """What one unit of the input of a block's matrix is worth."""
+    """The unit, in real value, of the input of a block's matrix."""
     steps: dict[str, Tensor | float] = {
         "qkv": block.norm1,
         "proj": block.mixed_step,
@@ -284,7 +295,7 @@ def input_step(block: QuantBlock, part: str) -> Tensor | float:
 
 
 def attach(block: QuantBlock, source: FoldedBlock, found: Statistics, name: str) -> None:
-    """Give a block its matrices, 8-bit and rounded to nearest, for its present scales."""
+    """Set a block's matrices, 8-bit and rounded to nearest, for its present scales."""
     for part in INPUT_OF:
         step = input_step(block, part)
         importance = found.moment[matrix_input(f"{name}.{part}")].diagonal()

@@ -1,7 +1,7 @@
-"""What is known of a model before the work that makes it: refused now, not after hours.
+"""Checks before the work: what cannot become a model is refused at once, not after hours.
 
-Its dimensions, its labels, the overlay that will run it, the data that it will be measured on, and
-what its file will say of its origin.
+Checked are dimensions, labels, the overlay, the data to measure on, and what the file will say of
+its origin.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ LONGEST_WORDS = 256
 def check_model(
     checkpoint: Checkpoint, mix: float | Subnet, labels: Labels, named: str | None
 ) -> str:
-    """The overlay that the model of a checkpoint, or of a subnet of it, is made for.
+    """The overlay for the model of a checkpoint, or of a subnet of it.
 
-    DataError when no model file holds it, no overlay takes it, the one `named` does not, or the
-    labels are of another number of classes.
+    DataError when no model file holds it, no overlay takes it, `named` does not take it, or the
+    number of labels is not that of the classes.
     """
     require_labels(labels, checkpoint.classes)
     subnet = mix if isinstance(mix, Subnet) else subnet_of_checkpoint(checkpoint)
@@ -40,7 +40,7 @@ def check_model(
 
 
 def subnet_of_checkpoint(checkpoint: Checkpoint) -> Subnet:
-    """The checkpoint's own geometry, all rows 8-bit."""
+    """The checkpoint's own geometry as a subnet, all rows 8-bit."""
     t = checkpoint.tensors
     blocks = []
     for i in range(checkpoint.depth):
@@ -52,9 +52,9 @@ def subnet_of_checkpoint(checkpoint: Checkpoint) -> Subnet:
 
 
 def overlay_for(subnet: Subnet, image_size: int, classes: int, named: str | None = None) -> str:
-    """The overlay that a model of these dimensions is made for: `named`, or the preferred one, or
-    with a warning the smallest that takes it.
+    """The overlay for a model of these dimensions.
 
+    It is `named`, else the preferred one, else, with a warning, the smallest that takes the model.
     DataError when `named`, or every overlay, is too small, or no model file holds it.
     """
     blocks = tuple((b.heads, b.mlp) for b in subnet.blocks)
@@ -81,14 +81,17 @@ def overlay_for(subnet: Subnet, image_size: int, classes: int, named: str | None
 
 
 def check_evaluation(folder: Path | None, dataset: str | None, labels: Labels) -> None:
-    """DataError unless accuracy can be measured on `folder` and told under the name `dataset`."""
+    """DataError unless `folder` can be evaluated and `dataset` can stand in a model file."""
     check_words("--dataset", dataset, LONGEST_WORDS)
     if folder is not None:
         read_dataset(folder, labels)
 
 
 def check_words(option: str, text: str | None, longest: int) -> str | None:
-    """A user's own words for a file. DataError unless they are printable and not too many."""
+    """`text`, if it can stand in a model file.
+
+    DataError unless it is printable and has 1 to `longest` characters.
+    """
     if text is not None and not (1 <= len(text) <= longest and text.isprintable()):
         raise DataError(f"{option} is {text[:60]!r}, expected 1 to {longest} printable characters")
     return text
@@ -101,7 +104,7 @@ def check_owner(owner: Owner) -> None:
 
 
 def check_provenance(facts: dict[str, Any]) -> None:
-    """DataError unless what a model file will say of its origin fits its limits."""
+    """DataError unless these facts fit the limits of a model file."""
     try:
         check_facts("provenance", facts)
     except QuasarError as e:
@@ -109,6 +112,6 @@ def check_provenance(facts: dict[str, Any]) -> None:
 
 
 def file_word(path: Path | str) -> str:
-    """A file's name as a model file can hold it."""
+    """A file's name with what a model file cannot hold escaped."""
     name = path if isinstance(path, str) else path.absolute().name
     return name if name.isprintable() else ascii(name)[1:-1]

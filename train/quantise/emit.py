@@ -1,4 +1,4 @@
-"""The quantised network as a `quasar_runtime.model.network.Model`: real factors become integers."""
+"""Emit the quantised network as a `quasar_runtime` model: real factors become integers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Reals = npt.NDArray[np.float64]
 
 
 def array(t: Tensor) -> Reals:
-    """A tensor as float64."""
+    """A tensor as a float64 array."""
     return t.detach().double().numpy()
 
 
@@ -65,7 +65,10 @@ def requantisation(
 def emit_linear(
     layer: QuantLinear, out_step: Tensor | float, name: str, offset: float = 0.0
 ) -> Linear:
-    """A matrix whose result i means i * out_step + offset (out_step: one, or one a row)."""
+    """A matrix whose result i means i * out_step + offset; out_step: one, or (rows,).
+
+    ModelValueError when a bias or a factor does not fit its field.
+    """
     step = array(layer.step)
     factor, negative = np.abs(step), step < 0
     weights = array(layer.integers())
@@ -105,7 +108,7 @@ def emit_norm(channel_step: Tensor, residual_step: float, name: str) -> Norm:
 
 
 def emit_attention(block: QuantBlock, name: str) -> Attention:
-    """Scores: q_step * k_step / 8 nats a unit to steps of EXP. Results: a head's gain."""
+    """Attention's integers: scores in steps of EXP, results with a gain per head."""
     q, k, v = array(block.qkv_step).reshape(3, block.heads, HEAD_DIM)
     mixed = array(block.mixed_step).reshape(block.heads, HEAD_DIM)
     score = requantisation(
@@ -116,7 +119,7 @@ def emit_attention(block: QuantBlock, name: str) -> Attention:
 
 
 def emit_block(block: QuantBlock, residual_step: float, name: str) -> Block:
-    """A block's integers."""
+    """A block's integers. ModelValueError when one does not fit its field."""
     return Block(
         norm1=emit_norm(block.norm1, residual_step, f"{name}.norm1"),
         qkv=emit_linear(block.qkv, block.qkv_step, f"{name}.qkv"),

@@ -1,9 +1,9 @@
 """The order of importance in which smaller subnets keep heads, hidden units and channels.
 
-A head or a hidden unit matters as much as what it writes to the residual, measured where it is
-written: mean square of its contribution, each channel weighted with the squared gradient of the
-network's output (Fisher information) there. A channel matters as much as its variance in the
-residual, weighted in the same way. The network's output does not depend on the order.
+The importance of a head or a hidden unit is the mean square of its contribution to the residual,
+each channel weighted with the squared gradient of the network's output there (Fisher information).
+That of a channel is its contribution to the matrices that read it, weighted likewise. The network's
+output does not depend on the order.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from .calibrate import Statistics
 
 
 def descending(importance: Tensor) -> Tensor:
-    """Indices from the most to the least."""
+    """Indices from the greatest to the least."""
     return importance.argsort(descending=True, stable=True)
 
 
 def contributions(moment: Tensor, matrix: Affine, energy: Tensor, group: int) -> Tensor:
-    """What each group of `group` inputs of a matrix contributes to the output, (inputs / group,).
+    """Contribution to the output of each group of `group` inputs of a matrix, (inputs / group,).
 
     moment (inputs, inputs) of the inputs; energy (rows,) squared gradient at the results.
     """
@@ -35,8 +35,11 @@ def contributions(moment: Tensor, matrix: Affine, energy: Tensor, group: int) ->
 
 
 def channel_importance(folded: Folded, found: Statistics) -> Tensor:
-    """(width,) of the residual's channels: how much LayerNorm's results in them matter to the
-    matrices that read them, over all blocks."""
+    """Importance (width,) of the residual's channels.
+
+    It is the contribution of LayerNorm's results in them to the matrices that read them, over all
+    blocks.
+    """
     total = torch.zeros(folded.position.shape[1])
     for i, block in enumerate(folded.blocks):
         for norm, part in (("norm1", "qkv"), ("norm2", "fc1")):
@@ -47,7 +50,7 @@ def channel_importance(folded: Folded, found: Statistics) -> Tensor:
 
 
 def reorder(folded: Folded, found: Statistics) -> Folded:
-    """The same network, its heads, hidden units and channels from the most to the least."""
+    """The same network with heads, hidden units and channels in descending importance."""
     channels = descending(channel_importance(folded, found))
     blocks = []
     for i, block in enumerate(folded.blocks):
@@ -84,10 +87,10 @@ def reorder_block(
 
 @torch.no_grad()
 def removal_order(folded: Folded, images: Tensor, most: int) -> Tensor:
-    """The blocks (depth,) in the order in which to leave out up to `most`, the last one never.
+    """The order (depth,) in which to leave out up to `most` blocks; the last block never.
 
-    One after another, the block without which the answers to uint8 images (N, S, S, 3) stay
-    nearest, by Kullback-Leibler divergence, the blocks left out before staying out.
+    Each time it is the block without which the output on uint8 images (N, S, S, 3) changes least,
+    by Kullback-Leibler divergence, after those left out before.
     """
     inputs = patches(images)
     wanted = folded(inputs).log_softmax(1)
@@ -109,8 +112,10 @@ def removal_order(folded: Folded, images: Tensor, most: int) -> Tensor:
 
 @torch.no_grad()
 def width_ratios(folded: Folded, images: Tensor, widths: tuple[int, ...]) -> dict[str, Tensor]:
-    """By LayerNorm's name, (widths,): what its result is larger by when only the first channels
-    are there, mean over tokens: deviation over all channels / deviation over the first."""
+    """Factors (widths,) by which fewer channels make LayerNorm's results larger, by its name.
+
+    The mean over tokens of the deviation over all channels / the deviation over the first.
+    """
     sums: dict[str, Tensor] = {}
     count: dict[str, int] = {}
 

@@ -23,18 +23,20 @@ OUTLIER_RATIO = 4.0
 REFERENCE = 0.99
 """The reference unit: this fraction of the layer's units reach less far."""
 ROOM = 1.5
-"""How far a tamed unit reaches, in reaches of the reference unit."""
+"""Reach of a tamed unit, in reaches of the reference unit."""
 MAGNITUDE = 0.5
 """Fraction of its size that a tamed unit keeps: a sink need only be large, and a smaller one leaves
 the residual and fc2's rows more precision."""
 FLOOR = 0.1
-"""Errors are relative to the unit's result and this many reaches of the reference unit."""
+"""Errors are relative to the unit's result plus this many reaches of the reference unit."""
 
 
 @dataclass(frozen=True)
 class TamedUnit:
-    """gelu(h) became gain * gelu(slope * (h - threshold)) in one unit of a block's MLP; error is
-    its mean squared relative error."""
+    """A unit of a block's MLP in which gelu(h) became gain * gelu(slope * (h - threshold)).
+
+    reach: its largest result before; error: mean squared relative error.
+    """
 
     block: int
     unit: int
@@ -46,11 +48,11 @@ class TamedUnit:
 
 
 def switch(h: Tensor, reach: float, floor: float) -> tuple[float, float, float, float]:
-    """(threshold, slope, gain, error) for a unit's inputs h (samples,), its result up to `reach`.
+    """(threshold, slope, gain, error) for a unit's inputs h (samples,).
 
-    Least squares of the error over (|gelu(h)| + floor), on a grid of thresholds; the slope puts the
-    largest input at `reach`. Weighted so that the many tokens on which the unit is off stay at 0:
-    how large the few others become matters less.
+    The gain minimises the squared error over (|gelu(h)| + floor), on a grid of thresholds; the
+    slope puts the largest input at `reach`. The weighting keeps the many tokens on which the unit
+    is off at 0; the size of the few others matters less.
     """
     g, top = F.gelu(h), float(h.max())
     weight = 1 / (g.abs() + floor)

@@ -1,9 +1,9 @@
-"""Smaller networks out of a float one without training: what stays makes up for what goes.
+"""Prune a float network without training: the units that stay make up for those that go.
 
-Without some of its hidden units or heads, a network lacks what fc2 or proj made of them. Much of
-that can be told from the units that stay: with x those that stay, y those that go and W the weights
-of y, W y ~ W (A^T (x - mean x) + mean y), A = cov(x)^-1 cov(x, y), which goes into the weights and
-the bias of the matrix that is there anyway.
+Without some hidden units or heads a network lacks their contribution through fc2 or proj. Much of
+it can be predicted from the units that stay. With x those that stay, y those that go and W the
+weights of y: W y ~ W (A^T (x - mean x) + mean y), A = cov(x)^-1 cov(x, y). A goes into the weights
+of the same matrix, the constant into its bias.
 """
 
 from __future__ import annotations
@@ -21,17 +21,20 @@ from ..spaces.space import Subnet
 from .calibrate import Statistics
 from .order import contributions, descending
 
-DAMPING = 0.01
-"""Added to the covariance's diagonal, a share of its mean."""
+PRUNING_DAMPING = 0.01
+"""Added to the covariance's diagonal, as a fraction of its mean."""
 
 
 def make_up(matrix: Affine, moment: Tensor, mean: Tensor, kept: Tensor) -> Affine:
-    """The matrix on the inputs `kept` alone; moment (inputs, inputs) and mean (inputs,) of all."""
+    """The matrix on the inputs `kept` alone, with the others' predictable part added.
+
+    moment (inputs, inputs) and mean (inputs,) are of all inputs.
+    """
     stays = torch.zeros(len(mean), dtype=torch.bool)
     stays[kept] = True
     gone = (~stays).nonzero()[:, 0]
     covariance = (moment - torch.outer(mean, mean)).double()
-    damping = DAMPING * covariance.diagonal().mean()
+    damping = PRUNING_DAMPING * covariance.diagonal().mean()
     inner = covariance[kept][:, kept] + damping * torch.eye(len(kept), dtype=torch.float64)
     told = torch.linalg.solve(inner, covariance[kept][:, gone]).float()
     lost = matrix.weight[:, gone]
@@ -72,7 +75,7 @@ def prune_mlp(block: FoldedBlock, found: Statistics, name: str, units: int) -> F
 
 
 def prune(folded: Folded, found: Statistics, subnet: Subnet) -> Folded:
-    """The network of a subnet's heads and MLP widths, on the statistics of the whole one.
+    """The network pruned to a subnet's heads and MLP widths, by the statistics of the whole one.
 
     DataError when the subnet has another width or depth, or more than the network has.
     """
@@ -86,7 +89,7 @@ def prune(folded: Folded, found: Statistics, subnet: Subnet) -> Folded:
 
 
 def check_prunes(folded: Folded, subnet: Subnet) -> None:
-    """DataError unless `subnet` is the network's, but for fewer heads and narrower MLPs."""
+    """DataError unless `subnet` differs from the network by fewer heads and narrower MLPs alone."""
     width, depth = folded.position.shape[1], len(folded.blocks)
     if (subnet.width, subnet.depth) != (width, depth):
         raise DataError(

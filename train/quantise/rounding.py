@@ -1,19 +1,20 @@
 """Rounding that minimises the error of a matrix's output, layer after layer.
 
-For a matrix with inputs a (those of the quantised network, so that later layers see what earlier
-ones did wrong) and wanted outputs y (the float network's), the weights are first refitted,
-W = argmin |y - W a - b|^2 with a pull towards the original ones, then rounded one input after
-another, each rounding error being made up for by the inputs not yet rounded: with H the covariance
-of a and U the upper Cholesky factor of its inverse, rounding input j with error e changes the later
-inputs' weights by -e * U[j, j:] / U[j, j] (optimal brain quantisation in GPTQ's order). This is
-done for several steps of each row; the one with the least error is kept, and the integers are then
-gone through again, each set to what is best beside the others (coordinate descent). The bias is
-what makes the mean error zero.
+The inputs a of a matrix are those of the quantised network, so that later layers see the errors of
+earlier ones; the targets y are the float network's results.
 
-A matrix that writes to the residual is asked for what the residual lacks, not for what its float
-twin added. What reads the residual is a LayerNorm, which divides a token by its deviation: so these
-errors count as shares of that. Otherwise the few tokens of huge values that some networks use as
-attention sinks would be all that counts.
+1. Refit the weights: W = argmin |y - W a - b|^2 with a pull towards the original ones.
+2. Round one input after another, and let the later inputs make up for each error e: with H the
+   covariance of a and U the upper Cholesky factor of its inverse, rounding input j changes the
+   later weights by -e * U[j, j:] / U[j, j] (GPTQ, Frantar et al., 2022). Of several steps per row
+   the one with the least error is kept.
+3. Go through the integers again, each set to its best value beside the others (coordinate descent).
+4. Set the bias so that the mean error is zero.
+
+The target of a matrix that writes to the residual is what the residual lacks. A LayerNorm reads the
+residual and divides a token by its deviation, so these errors count relative to the deviation.
+Otherwise the few tokens of huge values that some networks use as attention sinks would be all that
+counts.
 """
 
 from __future__ import annotations
@@ -37,29 +38,29 @@ from ..networks.quantised import (
 from .calibrate import INPUT_OF, mean_square, weight_step
 
 PULL = 1.0
-"""Added to the covariance's diagonal when weights are refitted, a share of its mean: how strongly
-the original weights hold, most of all in directions in which the inputs vary little."""
+"""Added to the covariance's diagonal in the refit, as a fraction of its mean. It pulls towards the
+original weights, most of all in directions in which the inputs vary little."""
 DAMPING = 0.1
-"""The same when they are rounded: what an error costs in directions in which the calibration's
-inputs do not vary, but others may."""
+"""The same in rounding: the cost of an error in directions in which the calibration's inputs do not
+vary, but others may."""
 REFIT_TOKENS = 16
-"""Weights are refitted where there are at least this many tokens an input."""
+"""Least number of tokens per input for a refit."""
 CELL = 0.4
-"""How far from its 4-bit integer, in steps, an 8-bit weight may lie."""
+"""Largest distance of an 8-bit weight from its 4-bit integer, in 4-bit steps."""
 COLUMNS = 96
-"""Inputs rounded before the others' weights are brought up to date."""
-CLIPPINGS = tuple(1 - 0.6 * i / 7 for i in range(8))
-"""Candidates for a row's step: how much of its largest weight the largest integer stands for."""
+"""Inputs rounded before the later weights are updated."""
+STEP_CLIPPINGS = tuple(1 - 0.6 * i / 7 for i in range(8))
+"""Candidates for a row's step: fraction of its largest weight that the largest integer means."""
 SWEEPS = 3
-"""How often at most the integers are gone through again."""
+"""Most sweeps of coordinate descent."""
 
 
 def round_columns(
     weight: Tensor, covariance: Tensor, step: Tensor, low: Tensor, high: Tensor
 ) -> Tensor:
-    """Integer weights (rows, inputs) for real ones, minimising the error at the output.
+    """Integer weights (rows, inputs) for real ones, with the least error at the output.
 
-    low, high: the integers allowed, broadcast to (rows, inputs).
+    low, high: bounds of the integers, broadcast to (rows, inputs).
     """
     order = covariance.diagonal().argsort(descending=True)
     w = weight[:, order].double()
@@ -83,7 +84,7 @@ def round_columns(
 
 
 def best_step(integers: Tensor, weight: Tensor, covariance: Tensor, otherwise: Tensor) -> Tensor:
-    """The steps (rows,) with which these integers err least; `otherwise` where none is positive."""
+    """The steps (rows,) of least error for these integers; `otherwise` where none is positive."""
     seen = integers.double() @ covariance
     with_weight, with_itself = (seen * weight).sum(1), (seen * integers).sum(1)
     good = (with_weight > 0) & (with_itself > 0)
@@ -91,12 +92,14 @@ def best_step(integers: Tensor, weight: Tensor, covariance: Tensor, otherwise: T
 
 
 def round_freely(weight: Tensor, covariance: Tensor, limit: Tensor) -> tuple[Tensor, Tensor]:
-    """Integers (rows, inputs) within `limit` (rows,) and steps (rows,) for real weights in float64:
-    of CLIPPINGS, for each row the one with the least error."""
+    """(integers (rows, inputs), steps (rows,)) for real weights in float64.
+
+    The integers stay within `limit` (rows,). Of STEP_CLIPPINGS each row has the one of least error.
+    """
     reach = weight.abs().amax(1).clamp(min=1e-8).float()
-    tried, bound = len(CLIPPINGS), limit[:, None]
+    tried, bound = len(STEP_CLIPPINGS), limit[:, None]
     every = weight.repeat(tried, 1)
-    step = (torch.tensor(CLIPPINGS)[:, None] * reach / limit).flatten()
+    step = (torch.tensor(STEP_CLIPPINGS)[:, None] * reach / limit).flatten()
     bounds = bound.repeat(tried, 1)
     integers = round_columns(every, covariance, step, -bounds, bounds)
     step = best_step(integers, every, covariance, step)
@@ -115,8 +118,11 @@ def round_freely(weight: Tensor, covariance: Tensor, limit: Tensor) -> tuple[Ten
 def descend(
     integers: Tensor, weight: Tensor, covariance: Tensor, step: Tensor, low: Tensor, high: Tensor
 ) -> Tensor:
-    """The integers (rows, inputs), one input after the other set to what errs least beside the
-    others, between low and high."""
+    """The integers (rows, inputs) after coordinate descent.
+
+    One input after the other is set to the integer between low and high of least error beside the
+    others.
+    """
     q, step, diagonal = integers.double(), step.double(), covariance.diagonal()
     low, high = (x.double().expand_as(q) for x in (low, high))
     slope = (q * step[:, None] - weight) @ covariance
@@ -129,11 +135,10 @@ def descend(
 
 
 def cells(narrow: QuantLinear, step: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Where 8-bit weights may lie that round to the 4-bit integers of `narrow`.
+    """(step (rows,), low, high (rows, inputs)) of 8-bit weights that round to `narrow`'s integers.
 
-    (step (rows,), low, high (rows, inputs)): the given steps, larger where else the cell of some
-    4-bit integer would be out of reach, and bounds in integers of 8 bits. A row that `narrow` has
-    in 8 bits stays what it is.
+    step: the given steps, larger where the cell of a 4-bit integer would be out of reach; low,
+    high: bounds as 8-bit integers. A row that `narrow` has in 8 bits keeps its integers.
     """
     q = narrow.integers()
     nearest = (q.abs() - CELL).amax(1).clamp(min=0) * narrow.step
@@ -150,13 +155,15 @@ def cells(narrow: QuantLinear, step: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def token_weights(residual: Tensor) -> Tensor:
-    """What a token's squared error in the residual (N, T, width) counts, (N, T), 1 on average: one
-    over its variance, which is what LayerNorm makes of it."""
+    """The weight (N, T) of a token's squared error in the residual (N, T, width), 1 on average.
+
+    It is one over the token's variance, by which LayerNorm divides.
+    """
     weight = 1 / residual.var(-1).clamp(min=1e-6)
     return weight / weight.mean()
 
 
-def fit(
+def round_matrix(
     layer: QuantLinear,
     a: Tensor,
     y: Tensor,
@@ -164,12 +171,11 @@ def fit(
     narrow: QuantLinear | None = None,
     weight: Tensor | None = None,
 ) -> None:
-    """Requantise a matrix: integer inputs a (N, T, K), wanted outputs y (N, T, R), bits (R,).
+    """Round a matrix in place, for integer inputs a (N, T, K) and targets y (N, T, R).
 
-    weight: (N, T), what a token's squared error counts, 1 on average; None for all the same.
-
-    narrow: the same matrix in 4 bits, to whose integers the 8-bit weights are to round; its 8-bit
-    rows, weights and bias, stay what they are.
+    bits (R,): precision of each row. narrow: the same matrix in 4 bits, to whose integers the 8-bit
+    weights are to round; its own 8-bit rows keep weights and bias. weight (N, T): of a token's
+    squared error, 1 on average; None for all alike.
     """
     a, y = a.flatten(0, -2).float() - layer.zero, y.flatten(0, -2)
     w = torch.ones(len(a), 1) if weight is None else weight.flatten()[:, None]
@@ -209,7 +215,8 @@ def round_network(
 ) -> None:
     """Round every matrix in the order in which it runs, on uint8 images (N, S, S, 3).
 
-    narrow: the network in 4 bits, to whose integers all weights of the blocks are to round.
+    bits: (rows,) by matrix. narrow: the network in 4 bits, to whose integers all weights of the
+    blocks are to round.
     """
     wanted: dict[str, Tensor] = {}
 
@@ -241,7 +248,7 @@ def round_network(
         x = round_mlp(network, i, x, wanted["fc1"], after, of_block, small)
         x_float = after
     z8, _, _ = norm_forward(network.integers(x[:, 0]), norm_gain(network.norm), network.epsilon)
-    fit(network.head, z8, folded.classify(x_float), network.head.bits.clone())
+    round_matrix(network.head, z8, folded.classify(x_float), network.head.bits.clone())
 
 
 def round_attention(
@@ -253,15 +260,18 @@ def round_attention(
     bits: dict[str, Tensor],
     narrow: QuantBlock | None,
 ) -> Tensor:
-    """Round block i's qkv and proj; the residual after them. middle: what it is to be."""
+    """Round block i's qkv and proj; returns the residual after them.
+
+    wanted: the float results by matrix; middle: the target of the residual.
+    """
     block, unit, count = network.blocks[i], network.residual_step, middle.shape[1]
     z8, _, _ = norm_forward(network.integers(x), norm_gain(block.norm1), network.epsilon)
-    fit(block.qkv, z8, wanted["qkv"], bits["qkv"], narrow.qkv if narrow else None)
+    round_matrix(block.qkv, z8, wanted["qkv"], bits["qkv"], narrow.qkv if narrow else None)
     qkv = block.qkv.matrix(block.qkv_step).packed()
     score, mean = attention_factors(block.qkv_step, block.mixed_step)
     mixed8 = torch.cat([attend(part, qkv, score, mean, count)[3] for part in z8.split(BATCH)])
     lacking, weight = middle - x[:, :count], token_weights(middle)
-    fit(block.proj, mixed8, lacking, bits["proj"], narrow.proj if narrow else None, weight)
+    round_matrix(block.proj, mixed8, lacking, bits["proj"], narrow.proj if narrow else None, weight)
     proj = block.proj.matrix(unit).packed()
     start = network.integers(x[:, :count])
     return add_residual(start, product(mixed8, proj.weight), proj.bias, proj.factor) * unit
@@ -276,13 +286,18 @@ def round_mlp(
     bits: dict[str, Tensor],
     narrow: QuantBlock | None,
 ) -> Tensor:
-    """Round block i's fc1 and fc2; the residual after them. after: what it is to be."""
+    """Round block i's fc1 and fc2; returns the residual after them.
+
+    hidden: fc1's float results; after: the target of the residual.
+    """
     block, unit = network.blocks[i], network.residual_step
     z8, _, _ = norm_forward(network.integers(x), norm_gain(block.norm2), network.epsilon)
-    fit(block.fc1, z8, hidden, bits["fc1"], narrow.fc1 if narrow else None)
+    round_matrix(block.fc1, z8, hidden, bits["fc1"], narrow.fc1 if narrow else None)
     fc1 = block.fc1.matrix(block.hidden_step, block.hidden_offset).packed()
     table = gelu_table(block)[0].to(torch.int8)
     u8 = torch.cat([expand(part, fc1, table)[1] for part in z8.split(BATCH)])
-    fit(block.fc2, u8, after - x, bits["fc2"], narrow.fc2 if narrow else None, token_weights(after))
+    round_matrix(
+        block.fc2, u8, after - x, bits["fc2"], narrow.fc2 if narrow else None, token_weights(after)
+    )
     fc2 = block.fc2.matrix(unit).packed()
     return add_residual(network.integers(x), product(u8, fc2.weight), fc2.bias, fc2.factor) * unit

@@ -1,6 +1,6 @@
-"""Which rows are 8-bit: those whose 8 bits are worth most to the network's output for their cost.
+"""Choose the 8-bit rows: those whose 8 bits save the most error at the output for their cost.
 
-An 8-bit row costs twice a 4-bit row's multiplications, so a row of many inputs has to be worth more
+An 8-bit row costs twice a 4-bit row's multiplications, so a row of many inputs has to save more
 than one of few.
 """
 
@@ -19,10 +19,10 @@ from .calibrate import INPUT_OF, Statistics, input_step, matrix_input, rounding_
 
 
 def row_effects(network: QuantisedNetwork, folded: Folded, found: Statistics) -> dict[str, Tensor]:
-    """By matrix, (rows,): what 4 bits in place of 8 cost at the network's output.
+    """By matrix, (rows,): the effect at the network's output of 4 bits in place of 8.
 
-    The squared error that rounding causes in a row's result, times the squared gradient of the
-    network's output with respect to it.
+    It is the squared rounding error in the row's result times the squared gradient of the network's
+    output there.
     """
     effects = {}
     for i, (block, source) in enumerate(zip(network.blocks, folded.blocks, strict=True)):
@@ -41,14 +41,12 @@ def row_effects(network: QuantisedNetwork, folded: Folded, found: Statistics) ->
 def choose_rows(
     effects: dict[str, Tensor], costs: dict[str, int], share8: float, group: int = 1
 ) -> dict[str, Tensor]:
-    """Bits (rows,) by matrix: the share8 of all rows with the greatest effect for its cost 8, the
-    others 4. costs: inputs of a row, by matrix.
+    """Bits (rows,) by matrix: 8 for the rows with the greatest effect per cost, 4 for the others.
 
-    A matrix's rows, in the order of their effects, change precision `group` at a time, and the
-    share is met to the nearest group: an array of R digit rows takes as long for 8-bit rows that do
-    not fill its groups of R as for those that do.
-
-    DataError when share8 is outside 0 to 1.
+    share8: fraction of all rows in 8 bits; costs: inputs of a row, by matrix. A matrix's rows, in
+    the order of their effects, change precision `group` at a time, and the share is met to the
+    nearest group: an array of R digit rows takes as long for a group that is not full. DataError
+    when share8 is outside 0 to 1.
     """
     if not 0 <= share8 <= 1:
         raise DataError(f"the share of 8-bit rows is {share8}, allowed are 0 to 1")
@@ -68,8 +66,7 @@ def choose_rows(
 
 
 def choose_rows_of(effects: dict[str, Tensor], subnet: Subnet) -> dict[str, Tensor]:
-    """Bits (rows,) by matrix: of each matrix as many 8-bit rows as the subnet says, those with the
-    greatest effects."""
+    """Bits (rows,) by matrix: the rows of greatest effect in 8 bits, as many as the subnet says."""
     bits = {}
     for i, block in enumerate(subnet.blocks):
         for part, count in block.rows8(subnet.width).items():
@@ -80,7 +77,7 @@ def choose_rows_of(effects: dict[str, Tensor], subnet: Subnet) -> dict[str, Tens
 
 
 def row_costs(folded: Folded) -> dict[str, int]:
-    """Inputs of each matrix of the blocks: the multiplications of a row on one token."""
+    """Inputs of each matrix of the blocks: a row's multiplications per token."""
     return {
         f"blocks.{i}.{part}": getattr(block, part).weight.shape[1]
         for i, block in enumerate(folded.blocks)

@@ -1,5 +1,7 @@
-"""The last steps of a command that makes a model: written first, then measured, so that neither a
-full disk nor a data set that has gone away costs the model."""
+"""The end of a command that makes a model: written first, then measured.
+
+Neither a full disk nor a data set that has gone away then costs the model.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,10 @@ from .evaluate import Accuracy, program_accuracy, teacher_accuracy
 
 
 def keep(model: Model, out: Path) -> None:
-    """Write a model; where that cannot be, into the system's folder for temporary files. DataError
-    then says where it is."""
+    """Write a model, or else into the system's folder for temporary files.
+
+    DataError then says where it is.
+    """
     try:
         write_model(model, out)
     except ModelFileError as e:
@@ -72,7 +76,7 @@ def measure(model: Model, checkpoint: Checkpoint, folder: Path, dataset: str) ->
 
 
 def report(model: Model, out: Path) -> None:
-    """One or two lines on what was made."""
+    """Print one or two lines on a model that was made."""
     held = model.provenance["held_out"]
     click.echo(
         f"{out}: {100 * held['agreement_with_teacher']:.1f} % equal answers on held-out pictures, "

@@ -15,11 +15,11 @@ from ..training.metrics import read_lines
 CURVES = ("largest", "smallest", "loss")
 FORMATS = (".svg", ".png")
 SMOOTH = 0.95
-"""Share of the running mean that a step keeps: single steps' losses jump."""
+"""Fraction of the moving average that a step keeps: losses of single steps scatter."""
 
 
 def smoothed(values: Iterable[float]) -> list[float]:
-    """The running mean, weighted towards the last values."""
+    """The exponential moving average, begun with the first value."""
     means: list[float] = []
     for value in values:
         means.append(value if not means else SMOOTH * means[-1] + (1 - SMOOTH) * value)
@@ -27,7 +27,7 @@ def smoothed(values: Iterable[float]) -> list[float]:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of a metrics.jsonl that a run goes on writing. DataError when there are none."""
+    """The lines of a metrics.jsonl that a run may still write. DataError when there are none."""
     if not path.is_file():
         raise DataError(f"{path.parent} holds no metrics that can be read (no {path.name})")
     lines = read_lines(path)

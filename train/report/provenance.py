@@ -146,8 +146,10 @@ def thinned(evaluations: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def option_words(options: Mapping[str, str | Path | None]) -> str:
-    """Options with their values, each with a blank before it; those that are None or empty are left
-    out. A path stands with its file name alone."""
+    """Options with their values, each with a blank before it, without those that are None or empty.
+
+    A path stands with its file name alone.
+    """
     words = {key: file_word(v) if isinstance(v, Path) else v for key, v in options.items()}
     return "".join(f" --{key} {shlex.quote(word)}" for key, word in words.items() if word)
 

@@ -15,7 +15,9 @@ from .candidates import Candidate, choose
 from .study import SearchSettings
 
 
-def save(front: Sequence[Candidate], settings: SearchSettings, space: Space, folder: Path) -> None:
+def save_front(
+    front: Sequence[Candidate], settings: SearchSettings, space: Space, folder: Path
+) -> None:
     """Write front.json, subnet-<target>fps.json for each target that is reached, and front.svg.
 
     DataError when one cannot be written.
@@ -34,7 +36,7 @@ def save(front: Sequence[Candidate], settings: SearchSettings, space: Space, fol
     for target, c in chosen.items():
         write_text(folder / f"subnet-{target}fps.json", json.dumps(c.to_dict(), indent=1) + "\n")
     try:
-        plot(front, chosen, folder / "front.svg")
+        plot_front(front, chosen, folder / "front.svg")
     except ImportError:
         warn(f"matplotlib is not installed: no front.svg; {INSTALL}")
 
@@ -45,7 +47,7 @@ def write_text(path: Path, text: str) -> None:
         file.write(text.encode())
 
 
-def plot(front: Sequence[Candidate], chosen: Mapping[str, Candidate], path: Path) -> None:
+def plot_front(front: Sequence[Candidate], chosen: Mapping[str, Candidate], path: Path) -> None:
     """Plot loss over frames per second, with the candidate chosen for each target, as SVG."""
     import matplotlib
 

@@ -1,9 +1,9 @@
-"""The search: of a space's subnets, those that no other beats in both loss and frame rate.
+"""The search: the subnets of a space that no other beats in both loss and frame rate.
 
-NSGA-II (Deb et al., 2002) over the whole network at once: a subnet's genes are its width, its depth
-and one per block (heads, MLP width, four shares of 8-bit rows), and the array's shape where there
-is a choice. The search takes two predictors, a loss and a cost, and knows nothing of training or
-hardware. Trials live in an Optuna storage: a search can be stopped, carried on, and shared by
+NSGA-II (Deb et al., 2002) runs over the whole network at once. A subnet's genes are its width, its
+depth and one per block (heads, MLP width, four shares of 8-bit rows), and the array's shape where
+there is a choice. The search takes two predictors, a loss and a cost, and knows nothing of training
+or hardware. Trials live in an Optuna storage: a search can be stopped, carried on, and shared by
 several processes.
 """
 
@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import math
 import random
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import optuna
@@ -33,9 +35,9 @@ from .candidates import Candidate, Design, SearchError, pareto
 
 STUDY = "search"
 SQLITE = b"SQLite format 3\0"
-"""How its files begin."""
+"""First bytes of SQLite's files."""
 FOUND = "found"
-"""The user attribute of a trial that holds its candidate."""
+"""User attribute of a trial that holds its candidate."""
 
 Loss = Callable[[Subnet], float]
 """How much worse than its teacher a subnet is; 0 is best."""
@@ -56,10 +58,10 @@ class SearchSettings:
 
 
 class Sampler(optuna.samplers.NSGAIISampler):
-    """NSGA-II whose generations are bred by the genome.
+    """NSGA-II whose generations the genome breeds.
 
-    A trial's randomness is its own, so that a search carried on makes the same choices. The first
-    generation has `start`, the space's ends, and random subnets.
+    Each trial has a random generator of its own, so that a search that is carried on makes the same
+    choices. The first generation holds `start`, the space's ends, and random subnets.
     """
 
     def __init__(self, genome: Genome, settings: SearchSettings, start: Sequence[Design]) -> None:
@@ -95,7 +97,10 @@ class Sampler(optuna.samplers.NSGAIISampler):
 
 
 class Search:
-    """A study in a storage. `storage` is an Optuna URL such as sqlite:///front.db, or None."""
+    """A study in a storage: an Optuna URL such as sqlite:///front.db, or None.
+
+    SearchError when no subnet can reach the targets, or the storage holds another search.
+    """
 
     def __init__(
         self,
@@ -111,7 +116,7 @@ class Search:
         require_reachable(space, costs, settings.targets)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.study = optuna.create_study(
-            storage=storage,
+            storage=None if storage is None else open_storage(storage),
             study_name=STUDY,
             directions=["minimize", "maximize"],
             load_if_exists=True,
@@ -119,7 +124,7 @@ class Search:
         self._claim()
 
     def _claim(self) -> None:
-        """Write into the storage what is searched, or compare with what it says."""
+        """Write what is searched into the storage, or compare it with what is there."""
         choices = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self.space).items()}
         mine = {
             **choices,
@@ -140,7 +145,7 @@ class Search:
     def run(self, start: Sequence[Design] = ()) -> list[Candidate]:
         """Rate subnets until the study has its trials; returns the front, fastest first.
 
-        `start` is what to begin with, besides the space's ends and random subnets.
+        start: designs to begin with, besides the space's ends and random subnets.
         """
         trials = self._trials()
         self.rated.update((c.subnet, c.loss) for c in map(_candidate, trials) if c)
@@ -154,7 +159,7 @@ class Search:
         return self.front()
 
     def front(self) -> list[Candidate]:
-        """What no other candidate beats in both loss and frame rate, fastest first."""
+        """The candidates that no other beats in both loss and frame rate, fastest first."""
         return pareto([c for c in map(_candidate, self._trials()) if c])
 
     def _trials(self) -> list[FrozenTrial]:
@@ -184,7 +189,7 @@ class Search:
 
 
 def _candidate(trial: FrozenTrial) -> Candidate | None:
-    """What a trial found; None where it was not rated."""
+    """The candidate of a trial; None where it was not rated."""
     data = trial.user_attrs.get(FOUND)
     if data is None:
         return None
@@ -195,9 +200,9 @@ def _candidate(trial: FrozenTrial) -> Candidate | None:
 def require_reachable(
     space: Space, costs: Mapping[str, CostModel], targets: Sequence[float]
 ) -> None:
-    """SearchError, with the best that can be reached, for targets that no subnet can meet.
+    """SearchError, with the best that can be reached, when no subnet meets a target.
 
-    The smallest subnet is the fastest and needs the least room.
+    The smallest subnet is the fastest and needs the least memory.
     """
     smallest: dict[str, Cost] = {name: cost(space.smallest()) for name, cost in costs.items()}
     fitting = {name: cost for name, cost in smallest.items() if cost.misfit() is None}
@@ -216,15 +221,38 @@ def require_reachable(
         )
 
 
+def open_storage(url: str) -> optuna.storages.RDBStorage:
+    """Optuna's storage at a URL.
+
+    An SQLite file gets a write-ahead log: a search that waits for the disk in every transaction
+    spends more than half of its time there. A killed process loses nothing; a power failure loses
+    the last trials, which are then tried again.
+    """
+    storage = optuna.storages.RDBStorage(url)
+    if storage.engine.dialect.name == "sqlite":
+
+        @sqlalchemy.event.listens_for(storage.engine, "connect")
+        def log_ahead(connection: Any, _record: object) -> None:
+            with suppress(sqlite3.OperationalError):  # a file system without shared memory
+                connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+
+        storage.engine.dispose()  # whatever is connected already
+    return storage
+
+
 def overlay_costs(space: Space, names: Sequence[str]) -> dict[str, CostModel]:
-    """Costs on overlays of this repository."""
+    """The costs of a space's subnets on named overlays. OverlayError for an unknown name."""
     return {name: OverlayCost.of(space, load_overlay(name)) for name in names}
 
 
 @contextmanager
 def stored(folder: Path) -> Iterator[str]:
-    """The storage of a search in a folder, as Optuna's URL. SearchError when it cannot be read or
-    written: a read-only folder, a full disk, another file of that name."""
+    """The storage of a search in a folder, as Optuna's URL.
+
+    SearchError when it cannot be read or written: a read-only folder, a full disk, another file of
+    that name.
+    """
     path = folder / "search.db"
     try:
         folder.mkdir(parents=True, exist_ok=True)

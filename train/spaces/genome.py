@@ -12,8 +12,8 @@ from .space import SHARES, BlockConfig, Space, Subnet
 class Genome:
     """Subnets of a space, on one of several overlays, as Optuna's parameters and back.
 
-    A block is one integer, its choices the digits of a number of mixed radix, so that a child takes
-    whole blocks from its parents.
+    A block is one integer, a number of mixed radix whose digits are its choices, so that a child
+    takes whole blocks from its parents.
     """
 
     def __init__(self, space: Space, overlays: Sequence[str]) -> None:
@@ -28,7 +28,7 @@ class Genome:
         }
 
     def encode(self, subnet: Subnet, overlay: str) -> dict[str, int]:
-        """Parameters of a subnet. Blocks beyond its depth repeat the last one."""
+        """The parameters of a subnet. Blocks beyond its depth repeat the last one."""
         space, hidden = self.space, self.space.hidden(subnet.width)
         genes = {
             "overlay": self.overlays.index(overlay),
@@ -54,8 +54,11 @@ class Genome:
         return Subnet(width, tuple(blocks)), self.overlays[genes["overlay"]]
 
     def child(self, parents: Sequence[Mapping[str, int]], rng: random.Random) -> dict[str, int]:
-        """A child of one parent or of two, each gene from either; then one or more choices moved by
-        a step (in a block, of one of its digits)."""
+        """A child of one or two parents.
+
+        Each gene comes from either parent; then one or more genes move by a step, in a block one
+        digit.
+        """
         one = rng.choice(parents)
         two = rng.choice((one, rng.choice(parents)))
         genes = {name: rng.choice((one, two))[name] for name in self.genes}
@@ -88,7 +91,7 @@ class Genome:
 
 
 def _step(value: int, count: int, rng: random.Random) -> int:
-    """The choice beside `value`, or, one time in four, any other."""
+    """A neighbour of `value`, or one time in four any other choice."""
     if rng.random() < 0.25:
         return (value + rng.randrange(1, count)) % count
     near = [v for v in (value - 1, value + 1) if 0 <= v < count]

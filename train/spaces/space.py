@@ -10,7 +10,7 @@ A space is a small YAML file in `train/spaces/` (or anywhere):
     mlp: [512, 640, 768]                # hidden width of a block; or mlp_ratios: [3, 3.5, 4]
     shares: [0, 0.25, 0.5, 0.75, 1]     # 8-bit rows of a matrix, the others are 4-bit
 
-Width and depth are chosen once a subnet, the rest block by block and matrix by matrix.
+Width and depth are chosen per subnet, heads and MLP width per block, shares per matrix.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from ..data.recipe import read_yaml
 SPACES = Path(__file__).parent
 MATRICES = ("qkv", "proj", "fc1", "fc2")
 SHARES = ("qkv8", "proj8", "fc1_8", "fc2_8")
-"""A block's fields that hold the share of 8-bit rows of MATRICES."""
+"""Fields of a BlockConfig that hold the fraction of 8-bit rows of MATRICES."""
 MAX_DEPTH = 64
 MAX_CLASSES = 4096
 IMAGE_SIDE = (PATCH, 240)
@@ -52,7 +52,7 @@ class SpaceError(QuasarError):
 
 @dataclass(frozen=True)
 class BlockConfig:
-    """A block of a subnet: heads, MLP width, and of each matrix the share of 8-bit rows, 0 to 1."""
+    """A block of a subnet: heads, MLP width, and per matrix the fraction of 8-bit rows, 0 to 1."""
 
     heads: int
     mlp: int
@@ -72,7 +72,7 @@ class BlockConfig:
         }
 
     def rows8(self, width: int) -> dict[str, int]:
-        """How many rows of each matrix are 8-bit."""
+        """Number of 8-bit rows of each matrix."""
         rows = [shape[0] for shape in self.shapes(width).values()]
         return {
             matrix: round(getattr(self, share) * count)
@@ -80,21 +80,21 @@ class BlockConfig:
         }
 
     def work(self, width: int) -> int:
-        """4-bit multiplications of the matrices on one token, an 8-bit one counting two."""
+        """4-bit multiplications of the matrices per token; an 8-bit one counts as two."""
         rows8 = self.rows8(width)
         return sum((r + rows8[m]) * inputs for m, (r, inputs) in self.shapes(width).items())
 
 
 @dataclass(frozen=True)
 class Subnet:
-    """One network of a space."""
+    """One network of a space: embedding width and blocks."""
 
     width: int
     blocks: tuple[BlockConfig, ...]
 
     @property
     def depth(self) -> int:
-        """Blocks."""
+        """Number of blocks."""
         return len(self.blocks)
 
     @classmethod
@@ -120,11 +120,11 @@ class Subnet:
         return cls(width, tuple(_block(f"block {i}", b) for i, b in enumerate(data["blocks"])))
 
     def work(self) -> int:
-        """4-bit multiplications of the blocks' matrices on one token, an 8-bit one counting two."""
+        """4-bit multiplications of the blocks' matrices per token; an 8-bit one counts as two."""
         return sum(block.work(self.width) for block in self.blocks)
 
     def share8(self) -> float:
-        """The share of the blocks' weights that are in 8-bit rows, so of their work on a token."""
+        """Fraction of the blocks' weights in 8-bit rows, so of the multiplications per token."""
         total = sum(
             rows * inputs for b in self.blocks for rows, inputs in b.shapes(self.width).values()
         )
@@ -133,7 +133,7 @@ class Subnet:
 
 @dataclass(frozen=True)
 class Space:
-    """The choices; each tuple ascending. Exactly one of mlp and mlp_ratios is not empty."""
+    """The choices, each tuple ascending. Exactly one of mlp and mlp_ratios is not empty."""
 
     name: str
     image_size: int
@@ -147,9 +147,9 @@ class Space:
 
     @classmethod
     def load(cls, name: str | Path) -> Space:
-        """A space of `train/spaces/` by its name, or any by its path.
+        """A space of `train/spaces/` by name, or any by path.
 
-        SpaceError when there is none, or when something in it is not allowed.
+        SpaceError when there is none, or something in it is not allowed.
         """
         path = Path(name)
         if path.suffix not in (".yaml", ".yml"):
@@ -165,7 +165,7 @@ class Space:
 
     @classmethod
     def parse(cls, name: str, data: Any) -> Space:
-        """A space from what its file holds. SpaceError names the entry that is not allowed."""
+        """The space of a file's content. SpaceError names the entry that is not allowed."""
         where = f"space '{name}'"
         allowed = [f.name for f in fields(cls) if f.name != "name"]
         optional = ("mlp", "mlp_ratios")
@@ -199,7 +199,7 @@ class Space:
 
     @classmethod
     def around(cls, subnet: Subnet, image_size: int, classes: int) -> Space:
-        """The space that holds one subnet alone."""
+        """The space of one subnet alone."""
         shares = {getattr(b, share) for b in subnet.blocks for share in SHARES}
         return cls(
             name="one subnet",
@@ -214,22 +214,24 @@ class Space:
         )
 
     def hidden(self, width: int) -> tuple[int, ...]:
-        """The MLP widths that go with an embedding width, ascending; ratios are rounded to the
-        hardware's multiple of 32 channels."""
+        """The MLP widths for an embedding width, ascending.
+
+        Ratios are rounded to the hardware's multiple of 32 channels.
+        """
         if self.mlp:
             return self.mlp
         step = CHANNEL_MULTIPLE
         return tuple(max(step, step * round(r * width / step)) for r in self.mlp_ratios)
 
     def largest(self) -> Subnet:
-        """Everything at its most, all rows at the greatest share of 8 bits."""
+        """The subnet with the greatest of every choice."""
         width = self.widths[-1]
         return Subnet.uniform(
             width, self.depths[-1], self.heads[-1], self.hidden(width)[-1], self.shares[-1]
         )
 
     def smallest(self) -> Subnet:
-        """Everything at its least."""
+        """The subnet with the least of every choice."""
         width = self.widths[0]
         return Subnet.uniform(
             width, self.depths[0], self.heads[0], self.hidden(width)[0], self.shares[0]
@@ -238,8 +240,8 @@ class Space:
     def sample(self, rng: random.Random) -> Subnet:
         """A random subnet.
 
-        A range of heads, of MLP widths and of shares is drawn first and each block's own from it:
-        drawn independently, twelve blocks would nearly always come out average.
+        A range of heads, of MLP widths and of shares is drawn first, and each block's own from it:
+        drawn independently, twelve blocks would nearly always be average together.
         """
         width = rng.choice(self.widths)
         depth = rng.choice(self.depths)
@@ -253,7 +255,7 @@ class Space:
         return Subnet(width, blocks)
 
     def check(self, subnet: Subnet) -> None:
-        """SpaceError naming the first choice of `subnet` that this space does not have."""
+        """SpaceError naming the first choice of `subnet` that this space lacks."""
         self._among("width", subnet.width, self.widths)
         self._among("depth", subnet.depth, self.depths)
         for i, block in enumerate(subnet.blocks):
@@ -263,8 +265,10 @@ class Space:
                 self._among(f"block {i}: {share}", getattr(block, share), self.shares)
 
     def check_holds(self, other: Space) -> None:
-        """SpaceError naming the first choice of another space that this one does not have; any
-        shares of 8-bit rows can be had."""
+        """SpaceError naming the first choice of another space that this one lacks.
+
+        Shares are not compared: a supernet has rows of any share.
+        """
         for what in ("image_size", "classes"):
             self._among(what, getattr(other, what), (getattr(self, what),))
         for what in ("widths", "depths", "heads"):

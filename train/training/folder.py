@@ -1,5 +1,6 @@
-"""The files of a training's folder: each appears whole or not at all, so that a run killed at any
-moment goes on. metrics.jsonl: train/training/metrics.py.
+"""The files of a training's folder: each appears whole or not at all.
+
+A run that is killed at any moment can therefore go on. metrics.jsonl: train/training/metrics.py.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from quasar_runtime.files import open_regular, read_object, replacing
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Make the folder, and keep other trainings out of it meanwhile. DataError when one is in."""
+    """Make the folder and lock it against other trainings. DataError when one is at work in it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -44,7 +45,7 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def write_json(path: Path, value: object) -> None:
-    """A whole JSON file."""
+    """Write a whole JSON file. DataError when that cannot be."""
     with replacing(path) as file:
         file.write(json.dumps(value, indent=1).encode())
 
@@ -55,7 +56,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_state(path: Path, state: dict[str, Any]) -> None:
-    """A whole file of tensors and plain values."""
+    """Write a whole file of tensors and plain values. DataError when that cannot be."""
     memory = io.BytesIO()
     torch.save(state, memory)
     with replacing(path) as file:
@@ -63,7 +64,7 @@ def write_state(path: Path, state: dict[str, Any]) -> None:
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """What `write_state` wrote. DataError when it is absent or damaged; no code is run."""
+    """The state that `write_state` wrote. DataError when absent or damaged; no code is run."""
     with open_regular(path) as file:
         try:
             state = torch.load(file, weights_only=True, map_location="cpu")

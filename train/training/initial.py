@@ -1,4 +1,4 @@
-"""A supernet's beginning: a float checkpoint, ordered, calibrated, rounded to 4 and 8 bits."""
+"""The initial state of a supernet: a checkpoint, ordered, calibrated, rounded to 4 and 8 bits."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ORDER_IMAGES = 64
 
 @dataclass(eq=False)
 class InitialState:
-    """The supernet and its teacher, the float network with its channels in the same order."""
+    """The supernet and its teacher: the float network, its channels in the same order."""
 
     supernet: Supernet
     teacher: Folded

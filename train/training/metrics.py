@@ -1,6 +1,6 @@
-"""A training's metrics.jsonl: one JSON line a step, and one an evaluation.
+"""A training's metrics.jsonl: one JSON line per step, and one per evaluation.
 
-It is appended to: a line that was being written when the process ended is not there.
+Lines are appended; a line that was being written when the process ended does not count.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from quasar_runtime.errors import DataError
 from quasar_runtime.files import read_text, replacing
 
 MOST_METRICS = 2**32
-"""Bytes of the longest metrics.jsonl that is read."""
+"""Largest metrics.jsonl that is read, in bytes."""
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The lines of a metrics.jsonl; a last one that is not whole is left out.
+    """The lines of a metrics.jsonl, without a last one that is not whole.
 
     DataError when there is no such file, or it holds anything else.
     """
@@ -33,7 +33,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 class Log:
-    """Metrics as JSON lines; a resumed run drops the lines after the step it goes on from."""
+    """Metrics as JSON lines; a resumed run drops the lines after its step."""
 
     def __init__(self, path: Path, step: int) -> None:
         kept = []

@@ -1,7 +1,7 @@
 """Renew the rows' importance during training: what 8 bits in place of 4 save at the output now.
 
-A row whose weights change by D changes the output's divergence by 1/2 E[(g . D)^2] to second order,
-g the gradient of log p(y) by the row's weights, y drawn from the network's own p (Fisher
+A change D of a row's weights changes the output's divergence by 1/2 E[(g . D)^2] to second order,
+with g the gradient of log p(y) by the row's weights and y drawn from the network's own p (Fisher
 information). D is the row's 4-bit value less its 8-bit value.
 """
 
@@ -16,14 +16,14 @@ from ..networks.supernet import BIAS_REACH, SuperMatrix, Supernet
 from ..spaces.space import Subnet
 
 PICTURES = 2
-"""Pictures to a gradient: a sum over them stands for E only on average, so few are better."""
+"""Pictures per gradient: a sum over them estimates E only on average, so few are better."""
 KEEP = 0.5
-"""Share of the former ranking that stays: one batch of pictures is a rough estimate."""
+"""Fraction of the former importance that stays: one batch of pictures is a rough estimate."""
 
 
 @torch.no_grad()
 def squared_effect(matrix: SuperMatrix) -> Tensor:
-    """(g . D)^2 of every row, from the gradients that a backward pass has left."""
+    """(g . D)^2 of every row, from the gradients of a backward pass."""
     every = torch.ones(len(matrix.importance), dtype=torch.bool, device=matrix.importance.device)
     inputs = matrix.master.shape[1]
     narrow = matrix.quantise(~every, slice(None), inputs)
@@ -39,9 +39,7 @@ def squared_effect(matrix: SuperMatrix) -> Tensor:
 def rank(supernet: Supernet, subnet: Subnet, images: Tensor, seed: int) -> dict[str, Tensor]:
     """The importance (rows,) of every row by matrix, mean 1, on uint8 images (N, S, S, 3).
 
-    Rows that the subnet lacks have 0.
-
-    Uses the gradients' memory, and leaves it empty.
+    Rows that the subnet lacks have 0. Gradients are cleared.
     """
     generator = torch.Generator(supernet.norm.device).manual_seed(seed)
     found = {n: torch.zeros_like(m.importance) for n, m in supernet.matrices().items()}
@@ -57,7 +55,7 @@ def rank(supernet: Supernet, subnet: Subnet, images: Tensor, seed: int) -> dict[
 
 
 def renew(supernet: Supernet, found: dict[str, Tensor]) -> None:
-    """Move every matrix's ranking towards what was found."""
+    """Move every matrix's importance towards what was found."""
     for name, matrix in supernet.matrices().items():
         former = matrix.importance / matrix.importance.mean().clamp(min=1e-30)
         matrix.importance.copy_(KEEP * former + (1 - KEEP) * found[name])

@@ -118,7 +118,7 @@ def folded_from(state: dict[str, Any]) -> Folded:
     return Folded(state["patch"], state["position"], blocks, Affine(*state["head"]))
 
 
-def save(folder: Path, trainer: Trainer) -> None:
+def save_state(folder: Path, trainer: Trainer) -> None:
     """Write last.pt; a process killed meanwhile leaves the one before. DataError on a full disk."""
     state = {**trainer.state(), "teacher": folded_state(trainer.teacher.to("cpu"))}
     write_state(folder / "last.pt", state)
@@ -161,7 +161,7 @@ def prepare(
     if process.rank == 0:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(path, facts)
-        save(folder, trainer)
+        save_state(folder, trainer)
     return trainer
 
 

@@ -26,8 +26,10 @@ LARGEST = "b8192"
 
 
 class SupernetLoss:
-    """The divergence of a supernet's subnets from its teacher on pictures that it was not trained
-    on: a callable Subnet -> float; inf for a subnet that no model file can hold.
+    """The divergence of a supernet's subnets from its teacher: a callable Subnet -> float.
+
+    It is measured on pictures that the supernet was not trained on; inf for a subnet that no model
+    file can hold.
 
     A subnet is rated by its integer program on the native device, which is several times faster
     than the supernet in PyTorch and has the same activations. The supernet rates it where there is

@@ -24,7 +24,7 @@ from ..spaces.space import Space, Subnet
 from .folder import held
 from .initial import InitialState, check_fits, initial_state
 from .metrics import Log
-from .run_folder import RunSpec, facts_of, prepare, save
+from .run_folder import RunSpec, facts_of, prepare, save_state
 from .trainer import Process, Trainer
 
 
@@ -55,8 +55,10 @@ def check_classes(names: list[str], labels: Labels, recipe: TrainingRecipe) -> N
 
 
 def sentinels(space: Space) -> dict[str, Subnet]:
-    """The subnets that evaluations measure: the largest with all, half and none of the rows 8-bit,
-    and the smallest."""
+    """The subnets that evaluations measure, by name.
+
+    The largest with all rows 8-bit, half of them and none, and the smallest.
+    """
     most = space.largest()
     block = most.blocks[0]
     shares = space.shares
@@ -139,7 +141,7 @@ def train(
             evaluate(trainer, held_out, log)
             began, busy = time.perf_counter(), time.process_time()
         if trainer.step % recipe.save == 0 or last:
-            save(folder, trainer)
+            save_state(folder, trainer)
 
 
 def train_supernet(

@@ -29,7 +29,7 @@ BETAS = (0.9, 0.99)
 
 
 def hint_blocks(depth: int) -> tuple[int, ...]:
-    """The blocks whose results are compared: in the middle and near the end."""
+    """The blocks whose residuals are compared: in the middle and near the end."""
     return tuple(sorted({depth // 2, max(0, depth - 2)}))
 
 
@@ -70,7 +70,7 @@ def sandwich(space: Space, recipe: TrainingRecipe, step: int) -> list[Subnet]:
 
 
 def kept_tokens(patches: int, recipe: TrainingRecipe, step: int) -> Tensor | None:
-    """CLS and the patches that a step keeps, ascending, the same in every process; None for all."""
+    """The tokens that a step keeps, CLS first, ascending, alike in every process; None for all."""
     if recipe.tokens == 1:
         return None
     generator = torch.Generator().manual_seed(recipe.seed + step)
@@ -80,7 +80,7 @@ def kept_tokens(patches: int, recipe: TrainingRecipe, step: int) -> Tensor | Non
 
 
 def mixed(images: Tensor, recipe: TrainingRecipe, step: int) -> Tensor:
-    """uint8 images (N, S, S, 3), each with a share of another one, as the recipe says."""
+    """uint8 images (N, S, S, 3), each mixed with another one as the recipe says."""
     if not recipe.mixup:
         return images
     rng = random.Random(f"{recipe.seed} {step} mixup")
@@ -89,7 +89,7 @@ def mixed(images: Tensor, recipe: TrainingRecipe, step: int) -> Tensor:
     return mixture.round().to(torch.uint8)
 
 
-def rate(recipe: TrainingRecipe, step: int) -> float:
+def learning_rate(recipe: TrainingRecipe, step: int) -> float:
     """The learning rate: a linear warm-up, then a cosine to 0."""
     warmup = max(1, round(recipe.warmup * recipe.steps))
     if step < warmup:
@@ -118,11 +118,11 @@ class Process:
 
 
 def average_gradients(parameters: Iterable[Tensor], world: int) -> None:
-    """The mean of all processes' gradients, in one exchange a step.
+    """Replace gradients by the mean over all processes, in one exchange per step.
 
-    A step is several passes through different parts of the weights, whose gradients add up first:
-    an exchange during each pass, as DistributedDataParallel does it, would send them several times
-    and stumble over the parts that a pass does not touch.
+    A step is several passes through different parts of the weights, whose gradients add up first.
+    An exchange per pass, as in DistributedDataParallel, would send them several times and fail on
+    the parts that a pass does not touch.
     """
     if world == 1:
         return
@@ -135,9 +135,9 @@ def average_gradients(parameters: Iterable[Tensor], world: int) -> None:
 
 
 class Trainer:
-    """A supernet, its average, its optimiser and the step that it has reached.
+    """A supernet, its moving average, its optimiser and the number of steps taken.
 
-    fixed: the subnets that every step trains, in place of the sandwich.
+    fixed: the subnets that every step trains, in place of the sandwich rule.
     """
 
     def __init__(
@@ -163,14 +163,14 @@ class Trainer:
         self.step = 0
 
     def subnets(self) -> list[Subnet]:
-        """What this step trains, the largest first."""
+        """The subnets of this step, the largest first."""
         return self.fixed or sandwich(self.supernet.space, self.recipe, self.step)
 
     def train_step(self, images: Tensor, classes: Tensor | None = None) -> dict[str, float]:
-        """One step on uint8 images (N, S, S, 3): the losses of its subnets, and what else to log.
+        """Take one step on uint8 images (N, S, S, 3); returns losses and what else to log.
 
-        Parameters that a subnet does not use have gradients of 0, not none: all processes and all
-        steps exchange and average the same parameters.
+        classes (N,): class numbers, None without. A parameter that no subnet uses has a gradient of
+        0, so that all processes and all steps average the same parameters.
         """
         recipe = self.recipe
         inputs = patches(mixed(images.to(self.process.device), recipe, self.step))
@@ -197,7 +197,7 @@ class Trainer:
                 p.grad = torch.zeros_like(p)
         average_gradients(parameters, self.process.world)
         norm = float(torch.nn.utils.clip_grad_norm_(parameters, recipe.clip))
-        now = rate(recipe, self.step)
+        now = learning_rate(recipe, self.step)
         for group in self.optimiser.param_groups:
             group["lr"] = now
         self.optimiser.step()
@@ -214,7 +214,7 @@ class Trainer:
         }
 
     def rerank(self, images: Tensor) -> None:
-        """Renew the rows' ranking on this step's pictures, the same in every process."""
+        """Renew the rows' importance on this step's pictures, alike in every process."""
         space, process = self.supernet.space, self.process
         most = space.largest()
         half = space.shares[len(space.shares) // 2]
@@ -229,7 +229,7 @@ class Trainer:
 
     @torch.no_grad()
     def update_ema(self) -> None:
-        """Move the average towards the weights; faster while there is little to average."""
+        """Move the average towards the weights; faster in the first steps."""
         keep = min(self.recipe.ema, self.step / (self.step + 10))
         averages = [self.average[n] for n, _ in self.supernet.named_parameters()]
         torch._foreach_lerp_(averages, [p.detach() for p in self.supernet.parameters()], 1 - keep)
@@ -244,7 +244,7 @@ class Trainer:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from `state()`."""
+        """Go on from a `state()`."""
         self.step = state["step"]
         self.supernet.load_state_dict(state["supernet"])
         with torch.no_grad():

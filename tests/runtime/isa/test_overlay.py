@@ -48,7 +48,9 @@ def test_the_array_has_powers_of_two(key, value, near):
         replace(B64, **{key: value})
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", "3"])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", "3", "[" * 10**5], ids=["empty", "array", "open", "number", "deep"]
+)
 def test_a_file_that_is_no_object_is_refused(text):
     with pytest.raises(OverlayError, match=r"overlay\.json"):
         parse_overlay(text, "overlay.json")

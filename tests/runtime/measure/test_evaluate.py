@@ -130,7 +130,9 @@ def test_files_that_are_no_state_are_refused_and_left_as_they_are(
 
 
 @pytest.mark.parametrize(
-    "line", ["{}", '{"file": 3, "top": [1]}', '{"file": "0.png", "top": [true]}']
+    "line",
+    ["{}", '{"file": 3, "top": [1]}', '{"file": "0.png", "top": [true]}', "[" * 10**5],
+    ids=["empty", "number", "boolean", "deep"],
 )
 def test_damaged_lines_are_refused_with_their_number(session, dataset, tmp_path, line):
     state = tmp_path / "state"
