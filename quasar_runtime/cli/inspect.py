@@ -54,7 +54,7 @@ def inspect(
         out.line()
         for d in program["descriptors"]:
             fields = " ".join(f"{key}={value}" for key, value in d["fields"].items())
-            out.text(fields, f"{d['number']:3d}  {d['name']}  {d['operation']}  ")
+            out.text(f"{d['name']}  {d['operation']}  {fields}".rstrip(), f"{d['number']:3d}  ")
 
 
 def _print_model(facts: dict[str, Any], each: bool, out: Output) -> None:

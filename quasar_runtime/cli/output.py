@@ -33,12 +33,15 @@ class Output:
 
     def text(self, text: str, start: str = "") -> None:
         """Words for people, wrapped at the terminal's width; the lines that follow the first are
-        indented as far as `start` goes."""
+        indented as far as `start` goes. A start of more than half the width has its own line."""
         columns = terminal.columns()
         if columns is None:
             streams.say(start + text)
             return
-        hang = min(terminal.width(start), columns // 2)
+        if terminal.width(start) > columns // 2:
+            streams.say(start.rstrip())
+            start = "  "
+        hang = terminal.width(start)
         for i, line in enumerate(terminal.wrap(text, columns - hang)):
             streams.say((" " * hang if i else start) + line)
 

@@ -32,7 +32,7 @@ def run(command: str) -> list[str]:
     process = subprocess.Popen(
         [sys.executable, "-m", "quasar_runtime.cli", *verb, *arguments],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "TERM": "dumb", "NO_COLOR": "1"},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TERM": "dumb", "COLUMNS": str(COLUMNS)},
         stdin=side,
         stdout=side,
         stderr=subprocess.DEVNULL,
