@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
+SIMULATED_BOARD = "QUASAR_SIMULATED_BOARD"
+"""Environment variable: 'native' or 'rtl' puts the board device on a simulated board."""
 
 
 def data_folder(kind: str) -> Path:

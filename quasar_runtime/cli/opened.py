@@ -56,9 +56,8 @@ def open_session(
 
 @contextmanager
 def _simulated(model: str | Model, on: DeviceOptions, out: Output) -> Iterator[Session]:
-    from quasar_runtime.devices.catalogue import DEFAULT_OVERLAY
     from quasar_runtime.devices.rtl.device import RtlDevice
-    from quasar_runtime.isa.overlay import load_overlay
+    from quasar_runtime.isa.overlay import DEFAULT_OVERLAY, load_overlay
     from quasar_runtime.model.zoo import load_model
     from quasar_runtime.session.session import Session
 

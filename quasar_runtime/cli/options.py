@@ -36,9 +36,9 @@ def complete_model(ctx: click.Context, param: click.Parameter, incomplete: str) 
 
 def complete_device(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Names of the devices."""
-    from quasar_runtime.devices.catalogue import NAMES
+    from quasar_runtime.devices.catalogue import KINDS
 
-    return _starting(["auto", *NAMES], incomplete)
+    return _starting(["auto", *KINDS], incomplete)
 
 
 def complete_overlay(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:

@@ -9,6 +9,8 @@ from quasar_runtime.errors import OverlayError, did_you_mean, printable
 from quasar_runtime.files import parse_json, read_text
 from quasar_runtime.resources import data_folder
 
+DEFAULT_OVERLAY = "b1024"
+"""The build for which programs are compiled where none is named."""
 FIELDS = {
     "tokens": (1, 16),
     "rows": (2, 128),

@@ -20,7 +20,6 @@ from quasar_runtime.devices.base import Device, Job, Memory
 from quasar_runtime.devices.board.fabric import Fabric, board_of, import_pynq
 from quasar_runtime.devices.board.hardware import Hardware
 from quasar_runtime.devices.board.lock import BoardLock
-from quasar_runtime.devices.catalogue import DEFAULT_OVERLAY
 from quasar_runtime.devices.registers import AREAS, INTERRUPTS, cycles, fault, write_job
 from quasar_runtime.errors import (
     ArenaError,
@@ -32,7 +31,7 @@ from quasar_runtime.errors import (
 )
 from quasar_runtime.isa import interface as hw
 from quasar_runtime.isa.interface import Control, Status
-from quasar_runtime.isa.overlay import Overlay, overlay_names
+from quasar_runtime.isa.overlay import DEFAULT_OVERLAY, Overlay, overlay_names
 from quasar_runtime.process import Owner
 
 LOOK = 0.05

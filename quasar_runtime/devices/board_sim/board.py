@@ -25,12 +25,11 @@ from quasar_runtime.devices.board_sim.faults import Faults
 from quasar_runtime.devices.board_sim.interrupts import InterruptController, UioFile
 from quasar_runtime.devices.board_sim.memory import SimulatedMemory
 from quasar_runtime.devices.board_sim.processor import BLOCKS, ProcessorRegisters
-from quasar_runtime.devices.catalogue import DEFAULT_OVERLAY, SIMULATED_BOARD
 from quasar_runtime.devices.native.device import NativeDevice
 from quasar_runtime.errors import OverlayError
-from quasar_runtime.isa.overlay import Overlay, load_overlay
+from quasar_runtime.isa.overlay import DEFAULT_OVERLAY, Overlay, load_overlay
 from quasar_runtime.process import Owner
-from quasar_runtime.resources import data_folder
+from quasar_runtime.resources import SIMULATED_BOARD, data_folder
 
 ACCELERATORS = ("native", "rtl")
 PL_INTERRUPT = 121
