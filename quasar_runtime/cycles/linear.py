@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from quasar_runtime.cycles.memory import Bursts, ReadAhead
 from quasar_runtime.cycles.norm import After, Before, normalised
-from quasar_runtime.cycles.state import State, recent
+from quasar_runtime.cycles.state import Leaving, State, recent
 from quasar_runtime.cycles.supply import Entry, Place, Supply
 
 
@@ -76,20 +76,19 @@ class Linear(Supply):
         before = None
         if g.adds:
             before = Before(end - last, g.span(g.count - size, g.count), *g.last(size))
-        state = recent(
-            t,
-            horizon,
-            g.drain,
-            max(self.filed, self.entry.filing - t.ROWS + t.HAND) - last,
-            end - last,
-            self.end - last,
-            self.filled - last,
-            [(when - last, groups - g.count, n) for when, groups, n in self.passed],
-            self.seen,
-            self.begin - last,
-            size,
-            before,
+        leaving = Leaving(
+            pace=g.drain,
+            hand=max(self.filed, self.entry.filing - t.ROWS + t.HAND) - last,
+            end=end - last,
+            under_way=self.end - last,
+            filled=self.filled - last,
+            passed=[(when - last, groups - g.count, n) for when, groups, n in self.passed],
+            seen=self.seen,
+            begin=self.begin - last,
+            size=size,
+            before=before,
         )
+        state = recent(t, horizon, leaving)
         return Outcome(last, self.end, end, state)
 
     def _ample(self, begin: float) -> bool:
