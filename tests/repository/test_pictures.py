@@ -9,7 +9,7 @@ import pytest
 
 from quasar_runtime import list_models, load_model
 from quasar_runtime.isa.overlay import load_overlay
-from tools.pictures import front, notebook, system, terminal
+from tools.pictures import accelerator, architecture, front, notebook, system, terminal
 from tools.pictures.__main__ import COMMANDS, FOLDER, PICTURES
 from tools.pictures.drawing import INK
 
@@ -43,7 +43,9 @@ def test_pictures_fetch_nothing():
 
 
 @pytest.mark.parametrize(
-    "draw", [front.draw, system.draw, notebook.draw], ids=["front", "system", "notebook"]
+    "draw",
+    [front.draw, system.draw, notebook.draw, architecture.draw, accelerator.draw],
+    ids=["front", "system", "notebook", "architecture", "accelerator"],
 )
 def test_a_drawn_picture_is_up_to_date(draw):
     committed = [path.read_text() for path in FOLDER.iterdir()]
@@ -121,3 +123,33 @@ def test_readmes_zoo_is_what_the_files_hold():
         assert cells["FPS b8192"] == f"{rates['b8192']:,.0f}"
         size = (ROOT / "model_zoo" / entry.file).stat().st_size
         assert cells["MB"] == f"{size / 1e6:.1f}"
+
+
+@pytest.mark.parametrize(
+    ("folder", "floors"),
+    [("quasar_runtime", architecture.FLOORS), ("train", architecture.TRAIN)],
+    ids=["quasar_runtime", "train"],
+)
+def test_the_architecture_shows_every_folder_with_code(folder, floors):
+    found = {path.parent.name for path in (ROOT / folder).glob("*/*.py")}
+    assert sorted(name for name, _ in floors) == sorted(found - {"recipes", "subnets"})
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    named = set(re.findall(r"`[\w/]*?(\w+)`", page))
+    assert folder == "train" or found <= named
+
+
+def test_the_architecture_shows_every_device_and_folder_of_the_hardware():
+    devices = {path.parent.name for path in (ROOT / "quasar_runtime" / "devices").glob("*/*.py")}
+    assert set(architecture.DEVICES) == devices
+    hardware = {path.name for path in (ROOT / "hw_src").iterdir() if path.is_dir()}
+    assert {name for name, _ in architecture.HARDWARE_FOLDERS} == hardware - {
+        "build",
+        "__pycache__",
+    }
+
+
+def test_the_accelerators_numbers_are_the_rtls():
+    drawn = accelerator.draw()
+    assert f"queue of {accelerator.constant('control/descriptor_fetch.sv', 'QUEUE')}" in drawn
+    with pytest.raises(ValueError, match="no constant NOTHING"):
+        accelerator.constant("control/descriptor_fetch.sv", "NOTHING")
