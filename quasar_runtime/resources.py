@@ -1,5 +1,6 @@
 """Where the zoo, the overlays and the RTL lie: beside the package in a checkout, inside it
-installed."""
+installed.
+"""
 
 from __future__ import annotations
 

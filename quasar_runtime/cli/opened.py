@@ -91,7 +91,8 @@ def _file_of(model: str | Model) -> list[Path]:
 
 def _check_outputs(writes: Sequence[str], reads: Sequence[AnyPath]) -> None:
     """DataError unless all of `writes` can be written without harm to another file of theirs or to
-    one of `reads`."""
+    one of `reads`.
+    """
     from quasar_runtime.files import check_output
     from quasar_runtime.images.prepare import list_pictures
 

@@ -143,6 +143,7 @@ class Seconds(click.FloatRange):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
+        """The value in seconds; click.BadParameter for NaN."""
         seconds = float(super().convert(value, param, ctx))
         if math.isnan(seconds):  # compares with no bound
             self.fail(f"{value} is no number of seconds.", param, ctx)

@@ -58,4 +58,5 @@ class OnChip:
         return Region(base, pitch, tokens, channels)
 
     def free(self, region: Region) -> None:
+        """Give a region's words back."""
         self.freed = {region.base: self.used.pop(region.base)}

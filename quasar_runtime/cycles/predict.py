@@ -74,7 +74,8 @@ class Block(NamedTuple):
 @dataclass(frozen=True, eq=False)
 class Cycles:
     """Begin and end of every descriptor in cycles since START, as a profile has them, and the cycle
-    in which the run ends. The two loads at the start overlap."""
+    in which the run ends. The two loads at the start overlap.
+    """
 
     begin: npt.NDArray[np.float64]
     end: npt.NDArray[np.float64]

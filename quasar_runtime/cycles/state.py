@@ -124,7 +124,8 @@ def recent(t: Timing, horizon: float, leaving: Leaving) -> State:
 
 def horizon_of(t: Timing, places: Sequence[Place]) -> float:
     """How long ago has ceased to matter to any of these LINEARs; in steps, so that subnets of a
-    space have the same."""
+    space have the same.
+    """
     slack = 4 * t.TABLE  # tables, and from one hand-over to the next
     taken = max([p.taken for p in places], default=0) + slack
     asked = t.asked + max([p.rows for p in places], default=0) + slack

@@ -51,6 +51,7 @@ class DeviceInfo:
 
     @property
     def available(self) -> bool:
+        """Whether it can be used."""
         return self.reason is None
 
     def as_dict(self) -> dict[str, Any]:

@@ -47,7 +47,8 @@ def examine_accelerator(device: str, overlay: str | None, model: str | None) -> 
 
 def _identity(device: Device) -> Finding:
     """What the registers say that it is. A board or a simulation of another overlay does not
-    open."""
+    open.
+    """
     found = ", ".join(f"{key} {value}" for key, value in device.describe().items())
     return Finding(
         "accelerator", Status.OK, f"{device.name}, overlay {device.overlay.name}: {found}"

@@ -58,6 +58,8 @@ CHANNEL_MULTIPLE = 32
 
 
 class Opcode(enum.IntEnum):
+    """What a descriptor does."""
+
     LOAD_IMAGE = 1
     LOAD_RESIDUAL = 2
     LINEAR = 3
@@ -102,6 +104,8 @@ class Cause(enum.IntEnum):
 
 
 class Status(enum.IntFlag):
+    """Bits of register STATUS."""
+
     IDLE = 1
     BUSY = 2
     DONE = 4
@@ -109,6 +113,8 @@ class Status(enum.IntFlag):
 
 
 class Control(enum.IntFlag):
+    """Bits of register CONTROL."""
+
     START = 1
     RESET = 2
 

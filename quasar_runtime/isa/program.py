@@ -72,10 +72,12 @@ class Program:
 
     @property
     def image_bytes(self) -> int:
+        """Bytes of the IMAGE area."""
         return self.image_size * self.image_size * 3
 
     @property
     def profile_bytes(self) -> int:
+        """Bytes of the PROFILE area."""
         return self.count * hw.PROFILE_BYTES
 
     @property

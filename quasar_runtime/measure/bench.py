@@ -56,7 +56,8 @@ class Latency:
 @dataclass(frozen=True)
 class HostRun:
     """One picture of a profiled run: seconds at which its parts began, the device's profile and the
-    accelerator's cycles."""
+    accelerator's cycles.
+    """
 
     decode: float
     preprocess: float

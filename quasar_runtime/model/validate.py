@@ -54,6 +54,7 @@ class Geometry:
 
     @property
     def tokens(self) -> int:
+        """Patches and CLS."""
         return int((self.image_size // hw.PATCH) ** 2 + 1)
 
     def matrices(self) -> dict[str, tuple[int, int]]:

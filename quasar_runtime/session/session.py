@@ -225,7 +225,8 @@ class Session:
 
     def _keep_program(self) -> None:
         """Leave `program` as it was to whoever looks at it later: its data lies in the device's
-        memory, which on a board is gone after this."""
+        memory, which on a board is gone after this.
+        """
         program: Program | None = self.__dict__.get("program")
         if program is not None:
             self.program = replace(program, data=program.data.copy())
