@@ -62,8 +62,8 @@ def bench(
 ) -> None:
     """Measure latency, throughput and the time of operations.
 
-    IMAGE is a file or a folder. Without one a synthetic photo of 500 x 375 pixels is used. A picture
-    that cannot be read is reported and left out.
+    IMAGE is a file or a folder. Without one a synthetic photo of 500 x 375 pixels is used. A
+    picture that cannot be read is reported and left out.
     """
     from quasar_runtime.images.prepare import expand
     from quasar_runtime.measure.bench import measure, steps
