@@ -12,7 +12,7 @@ from levels import RAM, Arcs
 from netlist import Module, memories
 
 LEVELS = 8
-"""The most logic levels between two registers: 300 MHz before placement (docs/hardware.md)."""
+"""Most logic levels between registers: 300 MHz before placement, docs/hardware-timing.md."""
 
 ROOM = "whoever writes has counted the room (an assertion says so)"
 PASSES = "of LayerNorm's two passes only one needs it"

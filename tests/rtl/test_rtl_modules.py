@@ -1,4 +1,4 @@
-"""Every module of the RTL has a bench, and docs/hardware.md names it."""
+"""Every module of the RTL has a bench, and docs/hardware-verification.md names it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ROW = re.compile(r"^\| (`.*) \| (`test_rtl_.*) \|$", re.MULTILINE)
 
 def benches() -> dict[str, list[str]]:
     """Module to the tests that the table of modules names."""
-    text = (ROOT / "docs" / "hardware.md").read_text()
+    text = (ROOT / "docs" / "hardware-verification.md").read_text()
     table = text[text.index("| modules | bench |") :].split("\n\n")[0]
     return {
         module: re.findall(r"`(\w+\.py)`", tests)

@@ -325,7 +325,7 @@ def test_reports_agree_with_each_other_and_with_their_overlay(path: Path) -> Non
 
 
 def test_the_documentation_states_the_area_of_the_reports() -> None:
-    text = (ROOT / "docs" / "hardware.md").read_text()
+    text = (ROOT / "docs" / "hardware-timing.md").read_text()
     made = [json.loads((ROOT / "overlays" / o / "synth.json").read_text()) for o in OVERLAYS]
     for resource, size in resources.DEVICE.items():
         used = [m["totals"][resource] for m in made]

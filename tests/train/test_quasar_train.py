@@ -48,10 +48,9 @@ def test_help_is_quick_it_imports_no_library_of_numbers(arguments: list[str]) ->
 @pytest.mark.parametrize("name", VERBS)
 def test_a_summary_fits_its_line_and_every_option_has_help(name: str) -> None:
     found = verb(name)
-    assert not found.get_short_help_str(WIDTH).endswith("...")
-    commands = found.commands.values() if isinstance(found, click.Group) else [found]
-    for one in commands:
-        assert one.help
+    commands = [*found.commands.values()] if isinstance(found, click.Group) else []
+    for one in (found, *commands):
+        assert not one.get_short_help_str(WIDTH).endswith("...")
         options = [p for p in one.params if isinstance(p, click.Option)]
         assert [p.name for p in options if not p.help] == []
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from tools.pictures import front, notebook, system, terminal
+from tools.pictures import accelerator, architecture, front, notebook, system, terminal
 from tools.pictures.drawing import write
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "pictures"
@@ -16,6 +16,8 @@ COMMANDS = {
 }
 PICTURES: dict[str, Callable[[], str]] = {
     "system": system.draw,
+    "architecture": architecture.draw,
+    "accelerator": accelerator.draw,
     "front": front.draw,
     "notebook_profile": notebook.draw,
     **{name: partial(terminal.draw, commands) for name, commands in COMMANDS.items()},

@@ -40,6 +40,33 @@ class ZooPoint:
     top1: float
 
 
+@dataclass(frozen=True)
+class Published:
+    """A published accelerator with one network.
+
+    clock_mhz  None where it was not published
+    bits       of weights (W) and activations (A)
+    top1       percent on ImageNet's validation set, None where no figure is at hand
+    kind       measured (on a board), derived (from a published ratio), recalled (not checked again)
+    """
+
+    system: str
+    year: int
+    board: str
+    clock_mhz: float | None
+    network: str
+    bits: str
+    fps: float
+    top1: float | None
+    kind: str
+    source: str
+
+
+def published_points() -> list[Published]:
+    """All points of benchmarks/published.json."""
+    return [Published(**point) for point in json.loads(PUBLISHED.read_text())["points"]]
+
+
 def zoo_points() -> list[ZooPoint]:
     """Every model of the zoo with a measured accuracy, on every overlay that takes it."""
     found = []
@@ -68,10 +95,10 @@ def draw() -> str:
     drawing = Drawing(
         WIDTH, 640, "Accuracy and frame rate: the zoo, simulated, and published systems"
     )
-    zoo, published = zoo_points(), json.loads(PUBLISHED.read_text())["points"]
+    zoo, published = zoo_points(), published_points()
     _zoo_panel(drawing, zoo)
-    _published_panel(drawing, [p for p in published if p["top1"] is not None])
-    _speed_rows(drawing, [p for p in published if p["top1"] is None])
+    _published_panel(drawing, [p for p in published if p.top1 is not None])
+    _speed_rows(drawing, [p for p in published if p.top1 is None])
     for tick in TICKS:
         drawing.text(_x(tick), 596, f"{tick:,}", text_anchor="middle", fill=SOFT)
     drawing.text((LEFT + RIGHT) / 2, 620, "frames per second (log scale)", text_anchor="middle")
@@ -97,6 +124,11 @@ class _Panel:
     def y(self, percent: float) -> float:
         share = (percent - self.low) / (self.high - self.low)
         return self.bottom - (self.bottom - self.top) * share
+
+    def place(self, point: ZooPoint | Published) -> tuple[float, float]:
+        """Where a point with a top-1 lies in the drawing."""
+        assert point.top1 is not None
+        return _x(point.fps), self.y(point.top1)
 
 
 def _zoo_panel(drawing: Drawing, points: list[ZooPoint]) -> None:
@@ -140,7 +172,7 @@ def _zoo_panel(drawing: Drawing, points: list[ZooPoint]) -> None:
         )
 
 
-def _published_panel(drawing: Drawing, points: list[dict]) -> None:
+def _published_panel(drawing: Drawing, points: list[Published]) -> None:
     drawing.text(LEFT, 304, "Published by others, on boards", font_weight="bold", font_size=15)
     drawing.text(
         LEFT,
@@ -152,43 +184,43 @@ def _published_panel(drawing: Drawing, points: list[dict]) -> None:
     )
     panel = _Panel(drawing, 336, 496, 70, 82)
     for points_of_one in _by_machine(points):
-        path = " L".join(f"{_x(p['fps']):.1f} {panel.y(p['top1']):.1f}" for p in points_of_one)
+        path = " L".join("{:.1f} {:.1f}".format(*panel.place(p)) for p in points_of_one)
         drawing.line(f"M{path}", stroke=THEIRS, stroke_width=2, stroke_opacity=0.45)
         for point in points_of_one:
-            _mark(drawing, _x(point["fps"]), panel.y(point["top1"]), point["kind"])
+            _mark(drawing, *panel.place(point), point.kind)
         _describe(drawing, panel, points_of_one[0])
 
 
-def _by_machine(points: list[dict]) -> list[list[dict]]:
+def _by_machine(points: list[Published]) -> list[list[Published]]:
     """Points of the same system and board together: several networks on one accelerator."""
-    groups: dict[tuple[str, str], list[dict]] = {}
+    groups: dict[tuple[str, str], list[Published]] = {}
     for point in points:
-        groups.setdefault((point["system"], point["board"]), []).append(point)
+        groups.setdefault((point.system, point.board), []).append(point)
     return list(groups.values())
 
 
-def _describe(drawing: Drawing, panel: _Panel, point: dict) -> None:
+def _describe(drawing: Drawing, panel: _Panel, point: Published) -> None:
     """Two lines beside a point: whose it is, and on what."""
-    x, y = _x(point["fps"]), panel.y(point["top1"])
+    x, y = panel.place(point)
     leftwards = x > (LEFT + RIGHT) * 0.7
     style = {"text_anchor": "end" if leftwards else "start"}
     x += -11 if leftwards else 11
-    clock = f", {point['clock_mhz']} MHz" if point["clock_mhz"] else ""
-    _label(drawing, x, y - 6, f"{point['system']}, {point['network']}", **style)
-    details = f"{point['board']}{clock}, {point['bits']}"
+    clock = f", {point.clock_mhz} MHz" if point.clock_mhz else ""
+    _label(drawing, x, y - 6, f"{point.system}, {point.network}", **style)
+    details = f"{point.board}{clock}, {point.bits}"
     _label(drawing, x, y + 7, details, fill=SOFT, font_size=11, **style)
 
 
-def _speed_rows(drawing: Drawing, points: list[dict]) -> None:
+def _speed_rows(drawing: Drawing, points: list[Published]) -> None:
     """Systems with a published frame rate and no published top-1 at hand: a row each."""
-    systems = sorted({p["system"] for p in points})
+    systems = sorted({p.system for p in points})
     for row, system in enumerate(systems):
         y = 520 + 20 * row
         drawing.line(f"M{LEFT} {y} H{RIGHT}")
         drawing.text(LEFT - 10, y + 4, system, text_anchor="end", fill=SOFT, font_size=12)
-        for point in (p for p in points if p["system"] == system):
-            _mark(drawing, _x(point["fps"]), y, point["kind"])
-            _label(drawing, _x(point["fps"]) + 10, y + 4, f"{point['network']}", font_size=11)
+        for point in (p for p in points if p.system == system):
+            _mark(drawing, _x(point.fps), y, point.kind)
+            _label(drawing, _x(point.fps) + 10, y + 4, f"{point.network}", font_size=11)
     drawing.text(RIGHT, 514, "frame rate only", text_anchor="end", fill=SOFT, font_size=11)
 
 

@@ -9,7 +9,6 @@ from quasar_runtime.isa import interface as hw
 from quasar_runtime.isa.overlay import Overlay, load_overlay
 from tools.pictures.drawing import SOFT, Drawing
 
-INK = "#38404a"
 FILE, TOOL, DEVICE, UNIT = "#f3f4f6", "#e6f0ea", "#e5edf7", "#fbf1e6"
 """Colours: data, a tool, a device, a part of the accelerator."""
 SHOWN = ("b1024", "b8192")
@@ -19,11 +18,6 @@ def draw() -> str:
     drawing = Drawing(
         900, 520, "Quasar: from a checkpoint to an answer, and the accelerator inside"
     )
-    drawing.add(
-        "defs",
-        '<marker id="arrow" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="8" markerHeight="8" '
-        f'orient="auto-start-reverse"><path d="M0 0 L10 5 L0 10 z" fill="{INK}"/></marker>',
-    )
     _toolchain(drawing)
     _devices(drawing)
     _accelerator(drawing)
@@ -31,27 +25,27 @@ def draw() -> str:
 
 
 def _toolchain(drawing: Drawing) -> None:
-    _block(drawing, 20, 22, 140, 52, "float checkpoint", "DeiT, ViT", FILE)
-    _arrow(drawing, "M160 48 H196")
-    _block(drawing, 196, 22, 170, 52, "train/", "search, quantise, tune", TOOL)
-    _arrow(drawing, "M366 48 H402")
-    _block(drawing, 402, 22, 140, 52, "model file", "rows of 4 and 8 bits", FILE)
-    _arrow(drawing, "M542 48 H578")
-    _block(drawing, 578, 22, 140, 52, "compiler", "order, memory, packing", TOOL)
-    _arrow(drawing, "M718 48 H754")
+    drawing.block(20, 22, 140, 52, "float checkpoint", "DeiT, ViT", FILE)
+    drawing.arrow("M160 48 H196")
+    drawing.block(196, 22, 170, 52, "train/", "search, quantise, tune", TOOL)
+    drawing.arrow("M366 48 H402")
+    drawing.block(402, 22, 140, 52, "model file", "rows of 4 and 8 bits", FILE)
+    drawing.arrow("M542 48 H578")
+    drawing.block(578, 22, 140, 52, "compiler", "order, memory, packing", TOOL)
+    drawing.arrow("M718 48 H754")
     words = f"{hw.DESCRIPTOR_BYTES}-byte descriptors"
-    _block(drawing, 754, 22, 126, 52, "program", words, FILE)
+    drawing.block(754, 22, 126, 52, "program", words, FILE)
 
 
 def _devices(drawing: Drawing) -> None:
-    _arrow(drawing, "M817 74 V98 H105 V122")
+    drawing.arrow("M817 74 V98 H105 V122")
     for x in (323, 541):
-        _arrow(drawing, f"M{x} 98 V122")
-    _arrow(drawing, "M817 98 V122")
-    _block(drawing, 20, 122, 170, 52, "native", "the CPU: C and SIMD", DEVICE)
-    _block(drawing, 238, 122, 170, 52, "reference", "NumPy, normative", DEVICE)
-    _block(drawing, 456, 122, 170, 52, "rtl", "the RTL, cycle by cycle", DEVICE)
-    _block(drawing, 710, 122, 170, 52, "board", "ZCU102: not run yet", "#ffffff", dashed=True)
+        drawing.arrow(f"M{x} 98 V122")
+    drawing.arrow("M817 98 V122")
+    drawing.block(20, 122, 170, 52, "native", "the CPU: C and SIMD", DEVICE)
+    drawing.block(238, 122, 170, 52, "reference", "NumPy, normative", DEVICE)
+    drawing.block(456, 122, 170, 52, "rtl", "the RTL, cycle by cycle", DEVICE)
+    drawing.block(710, 122, 170, 52, "board", "ZCU102: not run yet", "#ffffff", dashed=True)
     drawing.text(
         450,
         198,
@@ -68,58 +62,27 @@ def _accelerator(drawing: Drawing) -> None:
     sizes = ", ".join(_size(load_overlay(name)) for name in SHOWN)
     words = f"4-bit MACs per cycle, tokens x rows x inputs: {sizes}"
     drawing.text(150, 240, words, fill=SOFT, font_size=12)
-    _block(drawing, 40, 262, 150, 52, "registers", "AXI4-Lite, interrupt", UNIT)
-    _block(drawing, 40, 342, 150, 52, "sequencer", "fetches and checks", UNIT)
-    _block(drawing, 40, 422, 150, 52, "read and write ports", "AXI4, to DDR4", UNIT)
-    _block(drawing, 262, 262, 150, 52, "weight stream", "rows by precision", UNIT)
-    _block(drawing, 262, 342, 150, 52, "activations", "int8, on chip", UNIT)
-    _block(drawing, 262, 422, 150, 52, "residual", "int16, on chip", UNIT)
-    _block(drawing, 486, 292, 160, 72, "array", "4-bit products,|two per 8-bit row", UNIT)
-    _block(drawing, 486, 422, 160, 52, "LayerNorm", "integer, 1/sqrt table", UNIT)
-    _block(drawing, 720, 292, 140, 72, "lanes", "requantise, GELU,|residual, softmax", UNIT)
-    _arrow(drawing, "M115 314 V342")
-    _arrow(drawing, "M190 448 H226 V288 H262")
-    _arrow(drawing, "M226 368 H262")
-    _arrow(drawing, "M412 288 H449 V316 H486")
-    _arrow(drawing, "M412 362 H449 V342 H486")
-    _arrow(drawing, "M646 328 H720")
-    _arrow(drawing, "M790 364 V490 H337 V474")
-    _arrow(drawing, "M790 394 H430 V376 H412")
-    _arrow(drawing, "M412 448 H486")
-    _arrow(drawing, "M566 422 V394")
+    drawing.block(40, 262, 150, 52, "registers", "AXI4-Lite, interrupt", UNIT)
+    drawing.block(40, 342, 150, 52, "sequencer", "fetches and checks", UNIT)
+    drawing.block(40, 422, 150, 52, "read and write ports", "AXI4, to DDR4", UNIT)
+    drawing.block(262, 262, 150, 52, "weight stream", "rows by precision", UNIT)
+    drawing.block(262, 342, 150, 52, "activations", "int8, on chip", UNIT)
+    drawing.block(262, 422, 150, 52, "residual", "int16, on chip", UNIT)
+    drawing.block(486, 292, 160, 72, "array", "4-bit products,|two per 8-bit row", UNIT)
+    drawing.block(486, 422, 160, 52, "LayerNorm", "integer, 1/sqrt table", UNIT)
+    drawing.block(720, 292, 140, 72, "lanes", "requantise, GELU,|residual, softmax", UNIT)
+    drawing.arrow("M115 314 V342")
+    drawing.arrow("M190 448 H226 V288 H262")
+    drawing.arrow("M226 368 H262")
+    drawing.arrow("M412 288 H449 V316 H486")
+    drawing.arrow("M412 362 H449 V342 H486")
+    drawing.arrow("M646 328 H720")
+    drawing.arrow("M790 364 V490 H337 V474")
+    drawing.arrow("M790 394 H430 V376 H412")
+    drawing.arrow("M412 448 H486")
+    drawing.arrow("M566 422 V394")
 
 
 def _size(overlay: Overlay) -> str:
     shape = f"{overlay.tokens} x {overlay.rows} x {overlay.depth}"
     return f"{overlay.name} {shape} = {overlay.macs:,}"
-
-
-def _block(
-    drawing: Drawing,
-    x: int,
-    y: int,
-    w: int,
-    h: int,
-    name: str,
-    what: str,
-    fill: str,
-    dashed: bool = False,
-) -> None:
-    style = {"stroke_dasharray": "5 4"} if dashed else {}
-    drawing.box(x, y, w, h, fill=fill, **style)
-    lines = what.split("|")
-    first = y + h / 2 - 8 * len(lines) + 4
-    drawing.text(x + w / 2, first, name, text_anchor="middle", font_size=15)
-    for number, line in enumerate(lines):
-        drawing.text(
-            x + w / 2,
-            first + 18 + 15 * number,
-            line,
-            text_anchor="middle",
-            fill=SOFT,
-            font_size=11.5,
-        )
-
-
-def _arrow(drawing: Drawing, path: str) -> None:
-    drawing.line(path, stroke=INK, stroke_width=1.5, marker_end="url(#arrow)")

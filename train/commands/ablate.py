@@ -22,9 +22,11 @@ from .options import Inputs, RecipeOptions
 from .paths import check_file, check_folder
 from .verb import TRAINING, Verb
 
-overlay_option = click.option("--overlay", default="b1024", show_default=True, help="Sets cycles.")
+overlay_option = click.option(
+    "--overlay", default="b1024", show_default=True, help="Overlay whose cycles count."
+)
 seed_option = click.option(
-    "--seed", type=options.SEED, default=0, show_default=True, help="Of the random rows."
+    "--seed", type=options.SEED, default=0, show_default=True, help="Seed of the random rows."
 )
 
 
@@ -43,7 +45,7 @@ def ablate() -> None:
     type=options.POSITIVE,
     default=160.0,
     show_default=True,
-    help="Cycles: those of this frame rate.",
+    help="Frame rate whose cycles all may take.",
 )
 @seed_option
 @click.option("--json", "path", type=Path, help="Write the outcomes here.")
@@ -56,7 +58,10 @@ def rows(
     seed: int,
     path: Path | None,
 ) -> None:
-    """Compare a row-wise mix with whole matrices and with random rows, at equal cycles."""
+    """Measure a row-wise mix beside whole matrices and random rows.
+
+    All three take the cycles of one frame rate.
+    """
     from quasar_runtime.files import replacing
     from quasar_runtime.isa.overlay import load_overlay
 
@@ -91,11 +96,14 @@ def rows(
     type=options.POSITIVE,
     default=(130.0, 145.0, 160.0, 175.0, 190.0),
     show_default=True,
-    help="May be repeated.",
+    help="Frame rate; may be repeated.",
 )
 @seed_option
 def predicted(effects: Path, overlay: str, rates: tuple[float, ...], seed: int) -> None:
-    """Predict what `rows` compares from EFFECTS, of `quasar-train predictor`, in seconds."""
+    """Predict what `rows` measures, in seconds.
+
+    EFFECTS is a file of `quasar-train predictor`.
+    """
     from quasar_runtime.isa.overlay import load_overlay
 
     from ..pipelines.ablate_rows import predicted_table
@@ -110,7 +118,13 @@ def predicted(effects: Path, overlay: str, rates: tuple[float, ...], seed: int) 
 @options.recipe("ablation")
 @click.option("--out", type=Path, required=True, help="A new folder, with one run per variant.")
 @options.labels
-@click.option("--only", multiple=True, type=click.Choice(list(VARIANTS)), help="Default: all.")
+@click.option(
+    "--only",
+    multiple=True,
+    type=click.Choice(list(VARIANTS)),
+    metavar="VARIANT",
+    help=f"May be repeated; default: all of {', '.join(VARIANTS)}.",
+)
 def training(
     inputs: Inputs,
     recipe: RecipeOptions,
@@ -118,7 +132,7 @@ def training(
     labels: Path | None,
     only: tuple[str, ...],
 ) -> None:
-    """Compare short supernet runs that differ in one thing each, on held-out pictures."""
+    """Compare short supernet runs that differ in one thing each."""
     from ..data.labels import labels_for
     from ..networks.precision import configure_torch
     from ..pipelines.ablate_training import Bench, variant_table

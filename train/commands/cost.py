@@ -24,17 +24,19 @@ def cost() -> None:
     multiple=True,
     default=("b1024", "b8192"),
     show_default=True,
-    help="May be repeated.",
+    help="Overlay; may be repeated.",
 )
 @click.option(
     "--space",
     "space_name",
     default="vit_tiny",
     show_default=True,
-    help="Gives image size and classes.",
+    help="Space that gives image size and classes.",
 )
 def cycles(subnet: Path, overlays: tuple[str, ...], space_name: str) -> None:
-    """Print cycles per image and FPS of the network in SUBNET, a JSON that a search has written.
+    """Print cycles per image and FPS of a network.
+
+    SUBNET is a JSON file, as a search writes it.
 
     They follow from dimensions alone, by the cycle model (docs/cycle_model.md).
     """
@@ -58,9 +60,10 @@ def cycles(subnet: Path, overlays: tuple[str, ...], space_name: str) -> None:
 @cost.command(cls=Verb, needs=("yaml",))
 @click.argument("overlay")
 def area(overlay: str) -> None:
-    """Print what OVERLAY takes of the ZCU102: DSP slices, LUTs, flip-flops and block RAMs.
+    """Print DSP slices, LUTs, flip-flops and block RAMs of an overlay.
 
-    OVERLAY is a name or the path of an overlay.json. The figures are estimates before placement.
+    OVERLAY is a name or the path of an overlay.json. The figures are estimates before placement,
+    with their percentage of the ZCU102.
     """
     from quasar_runtime.files import read_text
     from quasar_runtime.isa.overlay import load_overlay, parse_overlay

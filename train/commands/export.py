@@ -43,9 +43,11 @@ class Mix:
 mix_options = bundle(
     "mix",
     Mix,
-    click.option("--bits", type=click.Choice(["4", "8"]), help="Of all rows of the blocks; or:"),
     click.option(
-        "--share8", type=options.SHARE, help="Fraction of the blocks' rows in 8 bits, 0 to 1."
+        "--bits", type=click.Choice(["4", "8"]), help="Bits of all rows of the blocks; or:"
+    ),
+    click.option(
+        "--share8", type=options.SHARE, help="Fraction of the blocks' rows in 8 bits; or:"
     ),
     click.option("--subnet", type=Path, help="JSON of a subnet, as a search writes it."),
 )

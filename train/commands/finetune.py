@@ -70,7 +70,7 @@ origin_options = bundle(
     click.option(
         "--share8",
         type=options.SHARE,
-        help="Fraction of 8-bit rows, 0 to 1, of the checkpoint's own geometry.",
+        help="Fraction of 8-bit rows of the checkpoint's own geometry.",
     ),
     click.option("--image-size", type=int, help="Pixels; default: the checkpoint's, or the run's."),
 )
@@ -81,7 +81,7 @@ origin_options = bundle(
 @options.inputs
 @options.recipe("finetune")
 @options.model
-@click.option("--work", type=Path, help="Folder of the training; default: OUT with .run.")
+@click.option("--work", type=Path, help="Folder of the training; default: --out with .run.")
 @options.labels
 @options.compute
 def finetune(

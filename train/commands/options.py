@@ -164,7 +164,7 @@ def recipe(default: str | None = None) -> Callable[[Callable[..., None]], Callab
             default=default,
             required=default is None,
             show_default=True,
-            help="Of train/recipes/, or a .yaml file.",
+            help="Name of a recipe of train/recipes/, or a .yaml file.",
         ),
         click.option(
             "--set",
@@ -196,7 +196,9 @@ compute = bundle(
     "compute",
     Compute,
     click.option("--threads", type=THREAD_COUNT, default=2, show_default=True, help="CPU threads."),
-    click.option("--fuse/--no-fuse", default=True, help="Compile elementwise loops (a minute)."),
+    click.option(
+        "--fuse/--no-fuse", default=True, show_default=True, help="Compile loops (a minute)."
+    ),
 )
 
 image_size = click.option(

@@ -88,30 +88,48 @@ class Effort:
 loss_options = bundle(
     "loss",
     LossOptions,
-    click.option("--effects", type=Path, help="Of quasar-train predictor; with --run a start."),
-    click.option("--run", type=Path, help="A supernet's run, for the loss on held-out pictures."),
-    click.option("--images", type=Path, help="The pictures of which that run held some out."),
+    click.option(
+        "--effects", type=Path, help="Row effects, as quasar-train predictor writes them."
+    ),
+    click.option("--run", type=Path, help="Folder of a supernet's run, to rate subnets by it."),
+    click.option("--images", type=Path, help="Pictures of that run, of which it held some out."),
 )
 hardware_options = bundle(
     "hardware",
     Hardware,
-    click.option("--overlay", "overlays", multiple=True, help="Default: b1024."),
-    click.option("--budget", help="In place of --overlay: any array within it, e.g. dsp=600."),
+    click.option(
+        "--overlay",
+        "overlays",
+        multiple=True,
+        help="Overlay to search for; may be repeated; default: b1024.",
+    ),
+    click.option("--budget", help="In place of --overlay: any array within dsp=N,lut=N,..."),
 )
 effort_options = bundle(
     "effort",
     Effort,
     click.option(
-        "--trials", type=options.COUNT, default=2000, show_default=True, help="Subnets in all."
+        "--trials",
+        type=options.COUNT,
+        default=2000,
+        show_default=True,
+        help="Subnets to rate in all.",
     ),
     click.option(
-        "--population", type=click.IntRange(2, 10_000), default=48, show_default=True,
+        "--population",
+        type=click.IntRange(2, 10_000),
+        default=48,
+        show_default=True,
         help="Subnets per generation.",
     ),
     click.option(
-        "--seed", type=options.SEED, default=0, show_default=True, help="Of every random choice."
+        "--seed",
+        type=options.SEED,
+        default=0,
+        show_default=True,
+        help="Seed of every random choice.",
     ),
-)  # fmt: skip
+)
 
 
 @click.command(cls=Verb, needs=SEARCHING, kept=KEPT)
@@ -121,12 +139,12 @@ effort_options = bundle(
     "space_name",
     default="vit_tiny",
     show_default=True,
-    help="Of train/spaces/, or a .yaml.",
+    help="Name of a space of train/spaces/, or a .yaml file.",
 )
 @loss_options
 @hardware_options
 @click.option(
-    "--target", "targets", type=options.POSITIVE, multiple=True, required=True, help="FPS wanted."
+    "--target", "targets", type=options.POSITIVE, multiple=True, required=True, help="FPS to reach."
 )
 @effort_options
 def search(
@@ -139,7 +157,8 @@ def search(
 ) -> None:
     """Search a space for the most accurate subnet per frame rate.
 
-    Written into the folder OUT are the front and a subnet per target.
+    The loss comes from --effects, or from --run with --images (then --effects gives a start). The
+    front and a subnet per target are written into the folder OUT.
 
     Run it again to carry on, with more trials to go further, or several times at once to share the
     work: trials are kept in OUT/search.db.

@@ -27,10 +27,14 @@ KEPT = "the models made so far are written, the same command goes on with a trai
     "--out", type=Path, default=Path("model_zoo"), show_default=True, help="Folder of the models."
 )
 @click.option(
-    "--work", type=Path, default=Path("runs/zoo"), show_default=True, help="Of the trainings."
+    "--work",
+    type=Path,
+    default=Path("runs/zoo"),
+    show_default=True,
+    help="Folder of the trainings.",
 )
-@click.option("--measure", "action", flag_value="measure", help="Only their accuracy again.")
-@click.option("--rates", "action", flag_value="rates", help="Only their frame rates again.")
+@click.option("--measure", "action", flag_value="measure", help="Only measure accuracy again.")
+@click.option("--rates", "action", flag_value="rates", help="Only compute frame rates again.")
 def zoo(names: tuple[str, ...], data: Path, out: Path, work: Path, action: str | None) -> None:
     """Make the models of the zoo, or NAMES of them, and the index.
 
