@@ -340,7 +340,12 @@ def apart(function: Callable[[], Any]) -> Any:
 
 
 class Forked(Scenario):
-    """A command of train/: run in a fork of this process, which has PyTorch imported."""
+    """A command of train/: run in a fork of this process, which has PyTorch imported.
+
+    depth  blocks of the checkpoint
+    """
+
+    depth = 3
 
     def prepare(self) -> None:
         self.load()
@@ -351,7 +356,7 @@ class Forked(Scenario):
 
         from tests.train.export_cases import CLASSES, SIZE, random_images, random_tensors, write_tar
 
-        tensors = random_tensors(0, depth=3, heads=2)
+        tensors = random_tensors(0, depth=self.depth, heads=2)
         save_file(tensors, self.inputs / "deit_small.safetensors")
         write_tar(self.inputs / "mix.tar", random_images(160, seed=1, size=64))
         labels = [{"index": i, "wnid": f"n{i:08d}", "name": str(i)} for i in range(CLASSES)]
@@ -449,9 +454,10 @@ class Train(Forked):
 
 
 class Export(Forked):
-    """`quasar-train export`."""
+    """`quasar-train export`, whose time goes into the blocks' rounding: one block."""
 
     name = "export"
+    depth = 1
 
     def load(self) -> None:
         import train.pipelines.export  # noqa: F401
