@@ -135,17 +135,7 @@ class Session:
         self.program = replace(program, data=code.array)
         self._arena.to_device(code)
         self.device.load(code.address, code.size, program.count)
-        self._job = Job(
-            count=program.count,
-            program=code.address,
-            program_bytes=code.size,
-            image=self._own.address,
-            image_bytes=program.image_bytes,
-            output=self._output.address,
-            output_bytes=self._output.size,
-            profile=self._profile.address,
-            profile_bytes=self._profile.size,
-        )
+        self._job = Job.of(program.count, code, self._own, self._output, self._profile)
 
     def classify(self, image: ImageSource, top: int = 5) -> Result:
         """The `top` most likely classes of one picture.
