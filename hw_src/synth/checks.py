@@ -1,5 +1,7 @@
-"""What a design must not contain: latches, conflicting or missing drivers, loops, paths of too many
-levels, memories in the wrong kind of cell, logic that nothing reads.
+"""What a design must not contain.
+
+Latches, conflicting or missing drivers, loops, paths of too many levels, memories in the wrong kind
+of cell, logic that nothing reads.
 """
 
 from __future__ import annotations
@@ -8,8 +10,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from levels import RAM, Arcs
-from netlist import Module, memories
+from hw_src.synth.levels import RAM, Arcs
+from hw_src.synth.netlist import Module, memories
 
 LEVELS = 8
 """Most logic levels between registers: 300 MHz before placement, docs/hardware-timing.md."""

@@ -1,7 +1,7 @@
 """The nets that drive most, across modules, counted on the mapped netlist.
 
-    python hw_src/synth/fanout.py b8192          the nets of more than LOADS loads
-    python hw_src/synth/fanout.py b8192 200      of more than 200
+    python -m hw_src.synth.fanout b8192          the nets of more than LOADS loads
+    python -m hw_src.synth.fanout b8192 200      of more than 200
 
 A load is an input of a LUT, of a register (its data, enable or reset), of a memory or of a
 multiplier; clocks are left out. Nothing is placed: Vivado duplicates registers and gives resets and
@@ -20,10 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import netlist
-import synth
-import yosys
-from levels import LUT, Pin
+from hw_src.synth import netlist, synth, yosys
+from hw_src.synth.levels import LUT, Pin
 
 LOADS = 500
 CLOCK = re.compile(r"CLK|WCLK|CLKA.*|CLKB.*|CLKARDCLK|CLKBWRCLK")
@@ -44,8 +42,12 @@ class Net:
 
 @dataclass(frozen=True)
 class Loads:
-    """A module's loads by input pin, its outputs' drivers and what they drive inside, and all nets
-    that end inside it, as often as they are there."""
+    """The loads that a module adds to the nets of its ports, and the nets that end inside it.
+
+    inputs   (all loads, those on enables and resets) inside the module, per input pin
+    outputs  the driver of each output pin, with the loads that it has inside
+    nets     nets that end inside, with how often each occurs
+    """
 
     inputs: dict[Pin, tuple[int, int]]
     outputs: dict[Pin, Net]
@@ -138,6 +140,7 @@ def table(nets: list[tuple[Net, int]]) -> str:
 
 
 def main() -> int:
+    """Print the nets with the highest fan-out; the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )

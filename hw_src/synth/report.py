@@ -6,8 +6,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
-from netlist import Module
-from resources import DEVICE, Counts, as_json
+from hw_src.synth.netlist import Module
+from hw_src.synth.resources import DEVICE, Counts, as_json
 
 COLUMNS = ("DSP48E2", "LUT", "FF", "CARRY8", "BRAM36")
 

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from typing import Any
 
-from netlist import Module
+from hw_src.synth.netlist import Module
 
 DEVICE = {"DSP48E2": 2520, "LUT": 274_080, "FF": 548_160, "CARRY8": 34_260, "BRAM36": 912}
 """xczu9eg-ffvb1156-2."""

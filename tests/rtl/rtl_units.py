@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from quasar_runtime.devices.rtl.build import unavailable
 from quasar_runtime.isa import interface as hw
-from quasar_runtime.resources import data_folder
 
 if reason := unavailable():
     pytest.skip(reason, allow_module_level=True)
 
-sys.path.insert(0, str(data_folder("hw_src") / "sim"))
-
-import datapath_bench  # noqa: F401 - for the tests
-import unit_agents as agents  # noqa: F401
-import unit_bench as bench  # noqa: F401
+from hw_src.sim import datapath_bench  # noqa: F401 - for the tests
+from hw_src.sim import unit_agents as agents  # noqa: F401
+from hw_src.sim import unit_bench as bench  # noqa: F401
 
 THROTTLES = [(0.0, 0.0), (0.6, 0.0), (0.0, 0.6), (0.5, 0.5)]
 """How often the two sides of a module pause: neither, either, both."""

@@ -2,22 +2,22 @@
 
 import json
 import os
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "hw_src" / "synth"))
+from hw_src.synth import (
+    arrangements,
+    checks,
+    fanout,
+    levels,
+    netlist,
+    report,
+    resources,
+    yosys,
+)
 
-import arrangements  # noqa: E402
-import checks  # noqa: E402
-import fanout  # noqa: E402
-import levels  # noqa: E402
-import netlist  # noqa: E402
-import report  # noqa: E402
-import resources  # noqa: E402
-import yosys  # noqa: E402
+ROOT = Path(__file__).resolve().parents[2]
 
 LEAF = """module \\leaf${path}
   attribute \\src "{path}.sv:1"
@@ -349,7 +349,7 @@ def test_shapes_are_distinct_and_whole() -> None:
 
 def test_report_on_arrangements_is_of_the_present_sources() -> None:
     made = json.loads(arrangements.REPORT.read_text())
-    assert made["sources"] == arrangements.sources_hash(), "run hw_src/synth/arrangements.py"
+    assert made["sources"] == arrangements.sources_hash(), "run python -m hw_src.synth.arrangements"
     assert arrangements.REPORT.with_suffix(".md").read_text() == arrangements.markdown(made)
     for shape in made["shapes"]:
         overlay = json.loads((ROOT / "overlays" / shape["overlay"] / "overlay.json").read_text())

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from hw_src.vivado import finish, settings
 from quasar_runtime.bitstream import block_design as bd
 from quasar_runtime.bitstream import handoff as hwh
 from quasar_runtime.bitstream.package import bitstream, load_package
@@ -28,11 +29,6 @@ OVERLAYS = {
     "b1024": load_overlay("b1024"),
     "four ports": replace(load_overlay("b1024"), name="four", read_ports=4, clock_mhz=250),
 }
-sys.path.insert(0, str(VIVADO))
-
-import finish  # noqa: E402
-import settings  # noqa: E402
-
 pytestmark = pytest.mark.skipif(TCLSH is None, reason="tclsh is not installed (Debian's tcl)")
 
 

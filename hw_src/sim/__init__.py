@@ -1,0 +1,1 @@
+"""Benches: single modules and the datapath, stepped from Python under Verilator."""

@@ -1,0 +1,1 @@
+"""Area and logic levels before placement, by Yosys."""

@@ -1,0 +1,1 @@
+"""What Vivado is given, and what is made of its output."""
