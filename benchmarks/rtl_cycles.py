@@ -136,7 +136,7 @@ def kind(name: str) -> str:
 
 
 def lanes(overlay: Overlay) -> int:
-    """Digit rows a cycle through the epilogue: datapath.sv's LANES."""
+    """Digit rows per cycle through the epilogue: datapath.sv's LANES."""
     return overlay.depth // 4
 
 

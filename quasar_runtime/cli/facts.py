@@ -30,7 +30,7 @@ def _name(key: str) -> str:
 
 
 def lines(facts: Mapping[str, Any], columns: int | None, indent: str = "") -> Iterator[str]:
-    """Keys and values, one a line; what a value holds is indented under its key."""
+    """Keys and values, one per line; what a value holds is indented under its key."""
     for key, value in facts.items():
         name = _name(key)
         if isinstance(value, Mapping) and value:

@@ -18,7 +18,7 @@ MOST_THREADS = 256
 MOST_SECONDS = 1_000_000
 """Eleven days: beyond it some systems' clocks and waits overflow."""
 MOST_CYCLES = 10**15
-"""A simulation of 38 years at a million cycles a second."""
+"""A simulation of 38 years at a million cycles per second."""
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 

@@ -83,7 +83,7 @@ class Output:
             self.text(text, terminal.pad(name, size) + "  ")
 
     def facts(self, facts: Mapping[str, Any]) -> None:
-        """All of nested facts, one a line (`facts`)."""
+        """All of nested facts, one per line (`facts`)."""
         from quasar_runtime.cli.facts import lines
 
         for line in lines(facts, terminal.columns()):

@@ -26,7 +26,7 @@ class Ddr:
     """The external memory, as the rtl device's MemoryModel has it.
 
     latency         cycles from a burst's acceptance to its first beat
-    gigabytes       bandwidth in all, 1e9 bytes a second
+    gigabytes       bandwidth in all, 1e9 bytes per second
     port_gigabytes  bandwidth of a port of the DDR controller; each read port has its own up to two,
                     a third and a fourth share one
     """
@@ -107,7 +107,7 @@ class Timing:
     def __init__(self, overlay: Overlay, ddr: Ddr) -> None:
         o = self.overlay = overlay
         self.latency = ddr.latency
-        self.lanes = min(max(o.depth // 4, 2), 8)  # digit rows a cycle through the epilogue
+        self.lanes = min(max(o.depth // 4, 2), 8)  # digit rows per cycle through the epilogue
         self.slots = o.rows // self.lanes
         self.phases = o.depth // self.lanes  # cycles of a word through LAYERNORM
         self.roots = self.ROOTS + o.tokens

@@ -74,7 +74,7 @@ class Device(ABC):
 
     name       'native', 'rtl' or 'board'
     overlay    the parameters for which programs must be compiled
-    tick_hz    ticks a second of the profile area: the accelerator's clock, or 1e9 where it holds ns
+    tick_hz    ticks per second of the profile area: the accelerator's clock, or 1e9 for nanoseconds
     timeout    seconds that a run may take where nobody says how many; infinite for a simulation,
                which has a deadline in cycles
     """

@@ -226,7 +226,7 @@ def _sensors(machine: Machine) -> Finding:
     return Finding(
         "sensors",
         Status.WARNING,
-        f"{len(power.rails)} rails, {what}; bench gives no frames a watt",
+        f"{len(power.rails)} rails, {what}; bench gives no frames per watt",
         "use a kernel with CONFIG_SENSORS_INA2XX and a device tree for the ZCU102",
     )
 

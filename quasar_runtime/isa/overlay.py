@@ -27,7 +27,7 @@ FIELDS = {
 class Overlay:
     """An accelerator build.
 
-    tokens, rows, depth  the array: tokens x rows x depth 4-bit MACs a cycle, rows counted in digits
+    tokens, rows, depth  the array: tokens x rows x depth 4-bit MACs per cycle; rows are digit rows
     clock_mhz            the clock for which it is built
     act_words            words of the activation memory, tokens * depth bytes each
     res_words            words of the residual memory, tokens * depth int16 each
@@ -60,7 +60,7 @@ class Overlay:
 
     @property
     def macs(self) -> int:
-        """4-bit MACs a cycle."""
+        """4-bit MACs per cycle."""
         return self.tokens * self.rows * self.depth
 
     @property

@@ -43,8 +43,8 @@ class Program:
     """A compiled model.
 
     data      uint8, the program's bytes; descriptors first
-    names     one a descriptor, such as 'blocks.3.fc1'
-    macs      one a descriptor: useful 4-bit MACs, an 8-bit one counting two
+    names     one per descriptor, such as 'blocks.3.fc1'
+    macs      one per descriptor: useful 4-bit MACs, an 8-bit one counting two
     classes   int32 accumulators at the start of the output
     scale     float32 (classes,): logit = accumulator * scale
     traces    by descriptor name, when compiled with trace=True

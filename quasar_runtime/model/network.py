@@ -112,7 +112,7 @@ class Block:
 class Model:
     """A whole model. position is int16 (tokens, width): row 0 the CLS token with its position, the
     others the patch positions with the patch embedding's bias; head_scale float32 (classes,) turns
-    the classifier's int32 into a logit; labels are (wnid, name), one a class.
+    the classifier's int32 into a logit; labels are (wnid, name), one per class.
     """
 
     name: str

@@ -22,8 +22,9 @@ def random_model(
 ) -> Model:
     """A model with synthetic weights of any legal geometry, for tests and speed measurements.
 
-    heads and mlp hold one entry a block. share8 is the share of 8-bit rows in each matrix, or None
-    for a different random share in each. Scales are chosen so that values spread over their ranges.
+    heads and mlp hold one entry per block. share8 is the share of 8-bit rows in each matrix, or
+    None for a different random share in each. Scales are chosen so that values spread over
+    their ranges.
     """
     rng = np.random.default_rng(seed)
     heads, mlp = heads or [1, 2], mlp or [64, 96]

@@ -183,7 +183,7 @@ def _check_preprocessing(preprocessing: Preprocessing) -> None:
 def _check_labels(labels: list[tuple[str, str]], classes: int) -> None:
     if not isinstance(labels, list) or len(labels) != classes:
         found = len(labels) if isinstance(labels, list) else labels
-        fail("the number of labels", found, f"{classes}, one a class", "give one label a class")
+        fail("the number of labels", found, f"{classes}, one per class", "give one label a class")
     for i, label in enumerate(labels):
         if not isinstance(label, tuple) or len(label) != 2:
             fail(f"labels[{i}]", label, "pairs of wnid and name")

@@ -93,7 +93,7 @@ class Profile:
     """The time of every operation, as the device wrote it to the profile area.
 
     entries  interface.PROFILE_DTYPE, one an operation: begin and end in ticks
-    tick_hz  ticks a second: the accelerator's clock, 1e9 on the native device
+    tick_hz  ticks per second: the accelerator's clock, 1e9 on the native device
     """
 
     names: tuple[str, ...]
@@ -194,7 +194,7 @@ def rank(
 ) -> tuple[Prediction, ...]:
     """The `top` most likely classes of float32 (classes,) logits; ties go to the lower index.
 
-    labels are (wnid, name), one a class.
+    labels are (wnid, name), one per class.
     """
     shifted = np.exp(logits.astype(np.float64) - logits.max())
     probability = shifted / shifted.sum()

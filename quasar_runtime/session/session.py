@@ -153,7 +153,7 @@ class Session:
             return self._answer(image, self._own, times, top)
 
     def stream(self, images: ImageSources, top: int = 5) -> Iterator[Result]:
-        """One Result a picture, in order.
+        """One Result per picture, in order.
 
         images is a folder (with its subfolders), an array (N, H, W, 3), or any iterable of what
         `classify` takes and of folders; it is read `ring` pictures ahead. Each picture is answered
@@ -392,7 +392,7 @@ def session_html(session: Session) -> str:
         ("device", ", ".join([device.name, *(f"{k} {v}" for k, v in device.describe().items())])),
         (
             "overlay",
-            f"{overlay.name}: {overlay.macs:,} 4-bit MACs a cycle, {overlay.clock_mhz} MHz",
+            f"{overlay.name}: {overlay.macs:,} 4-bit MACs per cycle, {overlay.clock_mhz} MHz",
         ),
         ("program", f"{program.count} operations, {program.data.size / 1e6:.1f} MB"),
         ("picture", f"{program.image_size} x {program.image_size}"),

@@ -53,7 +53,7 @@ class MemoryModel:
 
     latency       cycles from a read burst's acceptance to its first beat, and from a write burst's
                   last beat to its response
-    gigabytes     bandwidth in all, 1e9 bytes a second
+    gigabytes     bandwidth in all, 1e9 bytes per second
     port_gigabytes  bandwidth of a DDR controller's port
     groups        the controller's port behind each read port and, last, the write port; by default
                   the read ports take HP0, HP3, HP1, HP2 and the write port HP1, where HP1 and HP2
