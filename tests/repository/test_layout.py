@@ -7,6 +7,7 @@ other, not even by way of others.
 """
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -177,6 +178,16 @@ def test_no_circle(name, package):
 def test_the_runtime_imports_only_itself(package):
     found = [i for i in package("quasar_runtime").imports if i.target.split(".")[0] in FOREIGN]
     assert not found, "\n".join(f"{i.place}: {i.target}" for i in found)
+
+
+def test_mypy_sees_every_folder_of_its_packages():
+    """`mypy -p` passes silently over a folder without `__init__.py`."""
+    line = re.search(r"^packages = \[(.*)\]$", (ROOT / "pyproject.toml").read_text(), re.M)
+    assert line
+    names = re.findall(r'"(\w+)"', line[1])
+    assert {"quasar_runtime", "train", "hw_src"} <= set(names)
+    folders = {path.parent for name in names for path in (ROOT / name).rglob("*.py")}
+    assert not [str(f.relative_to(ROOT)) for f in folders if not (f / "__init__.py").is_file()]
 
 
 MADE_UP = {

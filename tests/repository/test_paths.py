@@ -74,6 +74,15 @@ def test_every_path_that_is_named_exists():
     assert not found, "\n".join(found)
 
 
+def test_the_accelerators_page_names_what_is_beside_it():
+    folder = ROOT / "hw_src"
+    named = set(
+        re.findall(r"`((?:rtl|sim|synth|vivado)/[\w./]*)`", (folder / "README.md").read_text())
+    )
+    assert not [path for path in named if not (folder / path).exists()]
+    assert {f"rtl/{path.name}/" for path in (folder / "rtl").iterdir() if path.is_dir()} <= named
+
+
 def test_a_path_that_does_not_exist_is_found():
     text = "see docs/api.md, quasar_runtime.isa.program and `program.py`\n"
     assert not list(missing(text, True, {"program.py"}))
