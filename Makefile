@@ -31,11 +31,16 @@ test: test-tools lint unit numpy1 pynq
 
 # pyproject.toml has the types checked as for Python 3.10; numpy's for Python 3.12 on are only for those.
 TYPES_OF := 'import sys; v = sys.version_info; print(f"--python-version 3.{v[1]}" * (v[1] > 11))'
+# The tools beside the RTL import one another by name, from their folder.
+HW_PYTHON := hw_src/sim:hw_src/synth:hw_src/vivado
 lint: $(TESTED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run --Werror quasar_runtime/devices/native/*/*.[ch] tests/runtime/*/*.c tools/campaigns/*/*.c
 	$(BIN)/mypy $$($(BIN)/python -c $(TYPES_OF)) $(if $(filter 0,$(TRAIN)),-p quasar_runtime)
+	MYPYPATH=$(HW_PYTHON): $(BIN)/mypy $$($(BIN)/python -c $(TYPES_OF)) \
+		--explicit-package-bases hw_src/lint.py $(foreach \
+		folder,$(subst :, ,$(HW_PYTHON)),$(wildcard $(folder)/*.py))
 
 unit: $(TESTED)
 	$(BIN)/python -m pytest -n 2

@@ -109,8 +109,7 @@ def quasar_infer(model: str, threads: int, kernels: str | None) -> Infer:
     areas["data"].array[:] = program.data
     areas["image"].array[:] = np.random.default_rng(0).integers(0, 256, program.image_bytes)
     device.load(areas["data"].address, program.data.size, program.count)
-    sizes = [areas["data"], areas["image"], areas["output"], areas["profile"]]
-    job = Job(program.count, *(v for m in sizes for v in (m.address, m.array.size)))
+    job = Job.of(program.count, *areas.values())
 
     def infer() -> None:
         device.submit(job)

@@ -141,8 +141,7 @@ def measure(overlay: Overlay, program: Program, what: str) -> Comparison:
         memories = [device.allocate(size) for size in sizes]
         memories[0].array[:] = program.data
         memories[1].array[:] = 0
-        places = [x for m, size in zip(memories, sizes, strict=True) for x in (m.address, size)]
-        device.submit(Job(program.count, *places))
+        device.submit(Job.of(program.count, *memories))
         device.wait(600)
         profile = memories[3].array.view(hw.PROFILE_DTYPE)
         begin, end = profile["begin"].astype(np.float64), profile["end"].astype(np.float64)

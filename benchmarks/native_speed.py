@@ -95,8 +95,7 @@ def open_setting(program: Program, kernels: str, threads: int) -> Setting:
     memories = [device.allocate(size) for size in sizes]
     memories[0].array[:] = program.data
     memories[1].array[:] = np.random.default_rng(0).integers(0, 256, sizes[1])
-    areas = [value for m in memories for value in (m.address, m.array.size)]
-    job = Job(program.count, *areas)
+    job = Job.of(program.count, *memories)
     device.load(job.program, job.program_bytes, job.count)
     return Setting(device, job)
 

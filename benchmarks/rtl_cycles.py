@@ -136,7 +136,7 @@ def kind(name: str) -> str:
 
 
 def lanes(overlay: Overlay) -> int:
-    """Digit rows a cycle through the epilogue: datapath.sv's LANES."""
+    """Digit rows per cycle through the epilogue: datapath.sv's LANES."""
     return overlay.depth // 4
 
 
@@ -212,9 +212,8 @@ def simulate(name: str, overlay: Overlay) -> Run:
         memories = [device.allocate(size) for size in sizes]
         memories[0].array[:] = program.data
         memories[1].array[:] = image.reshape(-1)
-        areas = [value for m in memories for value in (m.address, m.array.size)]
         begin = time.perf_counter()
-        device.submit(Job(program.count, *areas))
+        device.submit(Job.of(program.count, *memories))
         device.wait(3600)
         seconds = time.perf_counter() - begin
         cycles, moved, memory = device.cycles, device.bytes_moved(), device.describe()["memory"]

@@ -45,6 +45,7 @@ def arrangement(top: str, *parameters: str) -> tuple[list[str], dict[str, str]]:
 
 
 def main() -> int:
+    """Run the command; returns its exit code."""
     results = []
     for name in overlay_names():
         for sources in (RTL, STUB):

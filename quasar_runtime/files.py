@@ -54,7 +54,8 @@ class Skipped:
 class Listing:
     """The files wanted of a folder and its subfolders, sorted; `skipped` is what was left out
     although it looked wanted, or could not be looked into; `others` counts the files of other kinds
-    by suffix ('' for none)."""
+    by suffix ('' for none).
+    """
 
     found: tuple[Path, ...]
     skipped: tuple[Skipped, ...]
@@ -108,7 +109,8 @@ def read_bytes(path: AnyPath, most: int, error: type[QuasarError] = DataError) -
 
 def read_text(path: AnyPath, error: type[QuasarError] = DataError, most: int = MOST_TEXT) -> str:
     """The text of a regular UTF-8 file, a byte order mark left out. Raises `error` as `read_bytes`
-    does, and when it is not UTF-8."""
+    does, and when it is not UTF-8.
+    """
     data = read_bytes(path, most, error)
     try:
         return data.decode("utf-8-sig")
@@ -132,7 +134,8 @@ def read_object(
     path: AnyPath, wrong: str, remedy: str, error: type[QuasarError] = DataError
 ) -> dict[str, Any]:
     """A JSON object of a file. Raises `error`, 'PATH WRONG (why); REMEDY', for anything else, and
-    as `read_text` does."""
+    as `read_text` does.
+    """
     said = f"{_shown(path)} {wrong}"
     value = parse_json(read_text(path, error), said, remedy, error)
     if not isinstance(value, dict):
@@ -173,7 +176,8 @@ def list_files(folder: AnyPath, wanted: Callable[[str], bool]) -> Listing:
 
 def unusable(path: AnyPath) -> str | None:
     """Why `path` cannot be read as a file ('a link to nowhere', 'a FIFO ...'); None when it can
-    be tried."""
+    be tried.
+    """
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
@@ -264,7 +268,8 @@ def replacing(path: AnyPath, error: type[QuasarError] = DataError) -> Iterator[I
 
 def _nameless(folder: Path) -> int | None:
     """A file in `folder` that has no name and goes with the process (O_TMPFILE), opened for
-    writing; None where there is no such thing."""
+    writing; None where there is no such thing.
+    """
     if not hasattr(os, "O_TMPFILE") or not os.path.isdir("/proc/self/fd"):
         return None
     try:

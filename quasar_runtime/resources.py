@@ -1,5 +1,6 @@
 """Where the zoo, the overlays and the RTL lie: beside the package in a checkout, inside it
-installed."""
+installed.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +8,8 @@ import os
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
+SIMULATED_BOARD = "QUASAR_SIMULATED_BOARD"
+"""Environment variable: 'native' or 'rtl' puts the board device on a simulated board."""
 
 
 def data_folder(kind: str) -> Path:

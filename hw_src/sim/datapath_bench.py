@@ -24,6 +24,8 @@ STATUS = ("done", "fault", "cycle limit reached", "no END", "parameters or weigh
 
 
 class Settings(ctypes.Structure):
+    """struct settings of the harness."""
+
     _fields_ = [
         (name, ctypes.c_uint32)
         for name in [
@@ -40,6 +42,8 @@ class Settings(ctypes.Structure):
 
 
 class Result(ctypes.Structure):
+    """struct result of the harness."""
+
     _fields_ = [
         ("status", ctypes.c_int32),
         ("descriptor", ctypes.c_int32),
@@ -145,6 +149,7 @@ class Bench:
         self.handle = ctypes.c_void_p(self.library.bench_create(ctypes.byref(settings)))
 
     def run(self, program: Program, image: npt.NDArray[np.uint8]) -> Run:
+        """A program on an image: its output, and the cycle at which each descriptor ended."""
         output = np.zeros(program.output_bytes, np.uint8)
         cycles = np.zeros(program.count, np.uint64)
         result = Result()
@@ -168,9 +173,11 @@ class Bench:
         )
 
     def reset(self) -> None:
+        """Hold the reset line."""
         self.library.bench_reset(self.handle)
 
     def close(self) -> None:
+        """Free the model."""
         self.library.bench_destroy(self.handle)
 
 
@@ -192,6 +199,7 @@ def report(program: Program, cycles: npt.NDArray[np.uint64]) -> str:
 
 
 def main() -> None:
+    """Run the command; returns its exit code."""
     from quasar_runtime.compiler.compile import compile_model
     from quasar_runtime.devices.reference import executor as reference
     from quasar_runtime.model.synthetic import random_model

@@ -24,13 +24,15 @@ class Names:
     prefix: str = ""
 
     def __call__(self, name: str, bits: int = 1) -> Signal:
+        """The signal of that name, or its lane of `bits` bits."""
         name = self.prefix + name
         return name if self.index is None else lane(name, self.index, bits)
 
 
 class ReadPort(Agent):
     """What a client sees of axi_reader: bursts are granted when it pleases, data come in order and
-    cannot be refused. `bursts` holds (address, beats) as asked for."""
+    cannot be refused. `bursts` holds (address, beats) as asked for.
+    """
 
     def __init__(
         self,
@@ -50,6 +52,7 @@ class ReadPort(Agent):
         self.waiting: deque[tuple[int, int]] = deque()  # cycle, address of a beat
 
     def drive(self, unit: Unit) -> None:
+        """Set the inputs of the next cycle."""
         unit.put(self.names("req_ready_i"), self.random.random() >= self.pause)
         there = bool(self.waiting) and self.waiting[0][0] <= unit.cycle
         valid = there and self.random.random() >= self.pause
@@ -59,11 +62,13 @@ class ReadPort(Agent):
             unit.put(self.data, self.beat(address))
 
     def beat(self, address: int) -> int:
+        """The 16 bytes at an address, as an integer."""
         at = address - self.base
         assert 0 <= at <= self.memory.size - BEAT, f"a read of {address:#x} outside the memory"
         return int.from_bytes(self.memory[at : at + BEAT].tobytes(), "little")
 
     def sample(self, unit: Unit) -> None:
+        """Look at the outputs before the clock's edge."""
         names = self.names
         if unit.get(names("req_valid_o")) and unit.get(names("req_ready_i")):
             address = unit.get(names("req_address_o", 64))
@@ -87,13 +92,16 @@ class WritePort(Agent):
 
     @property
     def idle(self) -> bool:
+        """Whether every beat has been taken."""
         return not self.beats
 
     def drive(self, unit: Unit) -> None:
+        """Set the inputs of the next cycle."""
         unit.put("req_ready_i", self.random.random() >= self.pause)
         unit.put("pop_i", bool(self.beats) and self.random.random() >= self.pause)
 
     def sample(self, unit: Unit) -> None:
+        """Look at the outputs before the clock's edge."""
         if unit.get("pop_i"):
             at = self.beats.popleft() - self.base
             write(self.memory, at, unit.get("data_o"), unit.get("strobe_o"))
@@ -132,9 +140,11 @@ class OnChip(Agent):
         self.pipe: deque[int] = deque([0] * latency)
 
     def drive(self, unit: Unit) -> None:
+        """Set the inputs of the next cycle."""
         unit.put(self.data, self.pipe.popleft())
 
     def sample(self, unit: Unit) -> None:
+        """Look at the outputs before the clock's edge."""
         value = self.read(unit)
         noise = self.random.getrandbits(unit.bits(self.data))
         self.pipe.append(noise if value is None else value)
@@ -171,10 +181,12 @@ class AxiRead(Agent):
         self.beats = 0
 
     def signal(self, name: str, bits: int = 1) -> Signal:
+        """The signal of this port, or its lane of `bits` bits."""
         name = f"m_axi_{name}"
         return name if self.index is None else lane(name, self.index, bits)
 
     def drive(self, unit: Unit) -> None:
+        """Set the inputs of the next cycle."""
         unit.put(self.signal("arready_i"), self.random.random() >= self.pause)
         silent = self.fault is not None and self.fault.response is None
         silent = silent and self.fault is not None and self.beats >= self.fault.after
@@ -192,10 +204,12 @@ class AxiRead(Agent):
             unit.put(self.signal("rresp_i", 2), self.response())
 
     def response(self) -> int:
+        """RRESP of the next beat: OKAY but where a fault is put in."""
         hit = self.fault is not None and self.fault.after == self.beats
         return self.fault.response or OKAY if hit and self.fault else OKAY
 
     def sample(self, unit: Unit) -> None:
+        """Look at the outputs before the clock's edge."""
         if self.offered and unit.get(self.signal("rready_o")):
             self.waiting.popleft()
             self.offered = False
@@ -230,6 +244,7 @@ class AxiWrite(Agent):
         self.offered = False
 
     def drive(self, unit: Unit) -> None:
+        """Set the inputs of the next cycle."""
         fault = self.fault
         unit.put("m_axi_awready_i", self.random.random() >= self.pause)
         unit.put("m_axi_wready_i", self.random.random() >= self.pause)
@@ -241,6 +256,7 @@ class AxiWrite(Agent):
         unit.put("m_axi_bresp_i", (fault.response or OKAY) if hit and fault else OKAY)
 
     def sample(self, unit: Unit) -> None:
+        """Look at the outputs before the clock's edge."""
         if self.offered and unit.get("m_axi_bready_o"):
             self.waiting.popleft()
             self.offered = False

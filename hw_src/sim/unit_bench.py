@@ -76,6 +76,7 @@ class Unit:
         self.reset()
 
     def close(self) -> None:
+        """Free the model."""
         self.library.unit_delete(self.handle)
 
     def __enter__(self) -> Unit:
@@ -135,6 +136,7 @@ class Unit:
         self.library.unit_settle(self.handle, self._in, self._out)
 
     def reset(self, cycles: int = 3) -> None:
+        """Hold rst_i for so many cycles."""
         if "rst_i" in self.ports:
             self.put("rst_i", 1)
             for _ in range(cycles):
@@ -239,6 +241,7 @@ class Source(Agent):
         self.taken = 0
 
     def drive(self, unit: Unit) -> None:
+        """Set the inputs of the next cycle."""
         if not self.offered:
             self.offered = bool(self.items) and self.random.random() >= self.pause
             for signal in self.data:  # what is not offered is noise
@@ -250,6 +253,7 @@ class Source(Agent):
         unit.put(self.valid, self.offered)
 
     def sample(self, unit: Unit) -> None:
+        """Look at the outputs before the clock's edge."""
         if self.offered and (self.ready is None or unit.get(self.ready)):
             self.items.popleft()
             self.taken += 1
@@ -280,12 +284,14 @@ class Sink(Agent):
         return lambda: len(self.items) >= count
 
     def drive(self, unit: Unit) -> None:
+        """Set the inputs of the next cycle."""
         full = self.most is not None and len(self.items) >= self.most
         self.taking = not full and self.random.random() >= self.pause
         if self.ready is not None:
             unit.put(self.ready, self.taking)
 
     def sample(self, unit: Unit) -> None:
+        """Look at the outputs before the clock's edge."""
         if unit.get(self.valid) and (self.ready is None or self.taking):
             self.items.append(tuple(unit.get(signal) for signal in self.data))
             self.cycles.append(unit.cycle)
@@ -302,9 +308,11 @@ class Scripted(Agent):
         self._drive, self._sample = drive, sample
 
     def drive(self, unit: Unit) -> None:
+        """Set the inputs of the next cycle."""
         if self._drive:
             self._drive(unit)
 
     def sample(self, unit: Unit) -> None:
+        """Look at the outputs before the clock's edge."""
         if self._sample:
             self._sample(unit)

@@ -140,6 +140,7 @@ def _share(parts: dict[str, dict[str, float]], column: str, cells: int) -> str:
 
 
 def main() -> int:
+    """Run the command; returns its exit code."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -150,7 +151,8 @@ def main() -> int:
         print("the report is up to date" if same else "the sources have changed since the report")
         return int(not same)
     (yosys.ROOT / yosys.WORK).mkdir(parents=True, exist_ok=True)
-    shapes, problems = [], []
+    shapes: list[dict[str, Any]] = []
+    problems: list[str] = []
     try:
         report = {"tool": yosys.version(), "sources": sources_hash(), "shapes": shapes}
         for overlay_name in SHAPES:

@@ -45,7 +45,8 @@ class Net:
 @dataclass(frozen=True)
 class Loads:
     """A module's loads by input pin, its outputs' drivers and what they drive inside, and all nets
-    that end inside it, as often as they are there."""
+    that end inside it, as often as they are there.
+    """
 
     inputs: dict[Pin, tuple[int, int]]
     outputs: dict[Pin, Net]
@@ -138,6 +139,7 @@ def table(nets: list[tuple[Net, int]]) -> str:
 
 
 def main() -> int:
+    """Run the command; returns its exit code."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )

@@ -39,6 +39,7 @@ PARAMETERS = ("tokens", "rows", "depth", "act_words", "res_words", "logits", "re
 
 
 def name(shape: tuple[int, ...]) -> str:
+    """The shape's name, as TOKENSxROWSxDEPTH."""
     return "x".join(map(str, shape[:3]))
 
 
@@ -49,6 +50,7 @@ def described(shape: tuple[int, ...]) -> dict[str, Any]:
 
 
 def main() -> int:
+    """Run the command; returns its exit code."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )

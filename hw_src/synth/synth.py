@@ -30,6 +30,7 @@ OVERLAYS = yosys.ROOT / "overlays"
 
 
 def say(text: str) -> None:
+    """A line on stderr."""
     print(text, file=sys.stderr, flush=True)
 
 
@@ -80,6 +81,7 @@ def stale() -> list[str]:
 
 
 def main() -> int:
+    """Run the command; returns its exit code."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )

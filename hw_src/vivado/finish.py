@@ -95,6 +95,7 @@ def finish(name: str, built: Path) -> None:
 
 
 def main() -> int:
+    """Run the command; returns its exit code."""
     try:
         finish(sys.argv[1], Path(sys.argv[2]))
     except QuasarError as e:

@@ -76,6 +76,7 @@ def tcl(value: Value) -> str:
 
 
 def main() -> int:
+    """Run the command; returns its exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("overlay")
     parser.add_argument("--jobs", type=int, default=4, help="Vivado's parallel jobs")

@@ -1,0 +1,1 @@
+"""Bitstreams: their packages, hardware handoff and block design."""

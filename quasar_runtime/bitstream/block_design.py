@@ -60,6 +60,7 @@ class Cell:
 
     @property
     def kind(self) -> str:
+        """The IP's name in its VLNV."""
         return self.vlnv.split(":")[2]
 
 

@@ -272,7 +272,8 @@ def _refuse_to_replace(found: Package, target: Path) -> None:
 @contextmanager
 def _scratch(overlays: Path) -> Iterator[Path]:
     """A folder beside the overlays for the time of an installation; a second one waits. What lies
-    there of one that was killed goes first."""
+    there of one that was killed goes first.
+    """
     try:
         overlays.mkdir(parents=True, exist_ok=True)
         lock = os.open(overlays, os.O_RDONLY | os.O_CLOEXEC)

@@ -44,7 +44,8 @@ def infer_main() -> NoReturn:
 
 def _run(name: str, load: Callable[[], click.Command]) -> NoReturn:
     """Run a command and exit. Nothing that a user has ends in a traceback or in click's own exit
-    codes: help into a closed pipe, Ctrl-C during an import, a package that is missing."""
+    codes: help into a closed pipe, Ctrl-C during an import, a package that is missing.
+    """
     from quasar_runtime.cli import limits, streams
 
     streams.complete()

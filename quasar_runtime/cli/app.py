@@ -27,9 +27,11 @@ class LazyGroup(VerbGroup):
     """A group that imports a verb's module only when the verb is named."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of the verbs, in the order of `--help`."""
         return list(VERBS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of a verb, imported now; None for an unknown name."""
         module = VERBS.get(cmd_name)
         if module is None:
             return None

@@ -93,7 +93,8 @@ def bench(
 
 def _writable(trace: str) -> bool:
     """Whether the trace can be written, told before the work if not: the figures, which may take
-    minutes of simulation, do not need it."""
+    minutes of simulation, do not need it.
+    """
     from quasar_runtime.files import check_output
 
     try:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from quasar_runtime.cli.facts import scalar
-from quasar_runtime.errors import CompileError
+from quasar_runtime.errors import CompileError, OverlayError
 from quasar_runtime.model.network import Model
-from quasar_runtime.model.zoo import ZooEntry
+from quasar_runtime.model.zoo import RATES_MARK, ZooEntry
 
 if TYPE_CHECKING:
     from quasar_runtime.isa.overlay import Overlay
 
-RATES_MARK = "; by the cycle model"
-"""Where a zoo model's summary goes over to frame rates, which have a line of their own."""
 PREDICTED = "the cycle model, computed now"
 
 
@@ -38,7 +37,7 @@ def card(model: Model, entry: ZooEntry, path: str | os.PathLike[str]) -> list[tu
 
 
 def what(entry: ZooEntry) -> str:
-    """The summary without its frame rates."""
+    """The summary without its frame rates, which have a line of their own."""
     return entry.summary.partition(RATES_MARK)[0]
 
 
@@ -66,17 +65,20 @@ def _rates(model: Model, entry: ZooEntry) -> tuple[str, str]:
     """Frame rates on every overlay, and where they come from."""
     from quasar_runtime.isa.overlay import load_overlay, overlay_names
 
-    overlays = [load_overlay(name) for name in overlay_names()]
+    overlays: list[str] = []
+    with suppress(OverlayError):  # a model needs none to be told
+        overlays = overlay_names()
     computed = {
-        overlay.name: _predicted(model, overlay)
-        for overlay in overlays
-        if overlay.name not in entry.frame_rates
+        name: _predicted(model, load_overlay(name))
+        for name in overlays
+        if name not in entry.frame_rates
     }
     rates = {**entry.frame_rates, **computed}
+    order = [*overlays, *(name for name in entry.frame_rates if name not in overlays)]
     text = ", ".join(
-        f"{fps:,.0f} FPS on {o.name}{_target(model, o.name)}"
-        for o in overlays
-        if (fps := rates[o.name]) is not None
+        f"{fps:,.0f} FPS on {name}{_target(model, name)}"
+        for name in order
+        if (fps := rates[name]) is not None
     )
     if too_large := [name for name, fps in computed.items() if fps is None]:
         text += ("; " if text else "") + f"too large for {', '.join(too_large)}"

@@ -24,13 +24,9 @@ def devices(overlay: str | None, no_build: bool, out: Output) -> None:
 
     Builds the simulation for the rtl device unless it exists. That takes a minute or two.
     """
-    from quasar_runtime.devices.catalogue import (
-        DEFAULT_OVERLAY,
-        available_devices,
-        build_simulation,
-    )
+    from quasar_runtime.devices.catalogue import available_devices, build_simulation
     from quasar_runtime.errors import DeviceError
-    from quasar_runtime.isa.overlay import load_overlay
+    from quasar_runtime.isa.overlay import DEFAULT_OVERLAY, load_overlay
 
     name = DEFAULT_OVERLAY if overlay is None else overlay
     if overlay is not None:

@@ -25,10 +25,14 @@ def scalar(value: Any) -> str:
     return number(value) if isinstance(value, int | float) else str(value)
 
 
+def _name(key: str) -> str:
+    return key.replace("_", " ")
+
+
 def lines(facts: Mapping[str, Any], columns: int | None, indent: str = "") -> Iterator[str]:
-    """Keys and values, one a line; what a value holds is indented under its key."""
+    """Keys and values, one per line; what a value holds is indented under its key."""
     for key, value in facts.items():
-        name = key.replace("_", " ")
+        name = _name(key)
         if isinstance(value, Mapping) and value:
             yield f"{indent}{name}"
             yield from lines(value, columns, indent + INDENT)
@@ -65,7 +69,7 @@ def _is_table(value: Any) -> bool:
 
 def _table(entries: Sequence[Mapping[str, Any]], columns: int | None) -> Iterator[str]:
     """Objects as rows, numbered from 0."""
-    headers = ["", *(key.replace("_", " ") for key in entries[0])]
+    headers = ["", *map(_name, entries[0])]
     rows = [[str(i), *map(scalar, entry.values())] for i, entry in enumerate(entries)]
     yield from table(headers, rows, columns)
 
@@ -73,7 +77,7 @@ def _table(entries: Sequence[Mapping[str, Any]], columns: int | None) -> Iterato
 def _flat(value: Any) -> str:
     """A value in one line; a list whose values are all the same says it once."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{k.replace('_', ' ')} {_flat(v)}" for k, v in value.items()) or "-"
+        return ", ".join(f"{_name(k)} {_flat(v)}" for k, v in value.items()) or "-"
     if not isinstance(value, list | tuple):
         return scalar(value)
     # Separators of thousands would read as further entries.

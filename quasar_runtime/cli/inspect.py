@@ -24,8 +24,7 @@ def inspect(
     model: str, overlay: str | None, memory: bool, descriptors: bool, each: bool, out: Output
 ) -> None:
     """Show a model's matrices, its program and predicted cycles."""
-    from quasar_runtime.devices.catalogue import DEFAULT_OVERLAY
-    from quasar_runtime.isa.overlay import load_overlay
+    from quasar_runtime.isa.overlay import DEFAULT_OVERLAY, load_overlay
     from quasar_runtime.measure.inspect import inspect_model, inspect_program
     from quasar_runtime.model.zoo import load_model
 

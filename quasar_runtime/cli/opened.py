@@ -56,9 +56,8 @@ def open_session(
 
 @contextmanager
 def _simulated(model: str | Model, on: DeviceOptions, out: Output) -> Iterator[Session]:
-    from quasar_runtime.devices.catalogue import DEFAULT_OVERLAY
     from quasar_runtime.devices.rtl.device import RtlDevice
-    from quasar_runtime.isa.overlay import load_overlay
+    from quasar_runtime.isa.overlay import DEFAULT_OVERLAY, load_overlay
     from quasar_runtime.model.zoo import load_model
     from quasar_runtime.session.session import Session
 
@@ -92,7 +91,8 @@ def _file_of(model: str | Model) -> list[Path]:
 
 def _check_outputs(writes: Sequence[str], reads: Sequence[AnyPath]) -> None:
     """DataError unless all of `writes` can be written without harm to another file of theirs or to
-    one of `reads`."""
+    one of `reads`.
+    """
     from quasar_runtime.files import check_output
     from quasar_runtime.images.prepare import list_pictures
 

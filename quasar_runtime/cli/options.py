@@ -18,7 +18,7 @@ MOST_THREADS = 256
 MOST_SECONDS = 1_000_000
 """Eleven days: beyond it some systems' clocks and waits overflow."""
 MOST_CYCLES = 10**15
-"""A simulation of 38 years at a million cycles a second."""
+"""A simulation of 38 years at a million cycles per second."""
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -36,9 +36,9 @@ def complete_model(ctx: click.Context, param: click.Parameter, incomplete: str) 
 
 def complete_device(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Names of the devices."""
-    from quasar_runtime.devices.catalogue import NAMES
+    from quasar_runtime.devices.catalogue import KINDS
 
-    return _starting(["auto", *NAMES], incomplete)
+    return _starting(["auto", *KINDS], incomplete)
 
 
 def complete_overlay(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
@@ -143,6 +143,7 @@ class Seconds(click.FloatRange):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
+        """The value in seconds; click.BadParameter for NaN."""
         seconds = float(super().convert(value, param, ctx))
         if math.isnan(seconds):  # compares with no bound
             self.fail(f"{value} is no number of seconds.", param, ctx)

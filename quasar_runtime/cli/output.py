@@ -33,7 +33,8 @@ class Output:
 
     def text(self, text: str, start: str = "") -> None:
         """Words for people, wrapped at the terminal's width; the lines that follow the first are
-        indented as far as `start` goes. A start of more than half the width has its own line."""
+        indented as far as `start` goes. A start of more than half the width has its own line.
+        """
         columns = terminal.columns()
         if columns is None:
             streams.say(start + text)
@@ -47,7 +48,8 @@ class Output:
 
     def heading(self, text: str, aside: str, indent: str = "  ") -> None:
         """A text that is never broken, such as a path, and what is said of it: in a line of its own
-        where the terminal has no room for both."""
+        where the terminal has no room for both.
+        """
         columns = terminal.columns()
         if columns is None or terminal.width(f"{text}  {aside}") <= columns:
             streams.say(f"{text}  {aside}")
@@ -81,7 +83,7 @@ class Output:
             self.text(text, terminal.pad(name, size) + "  ")
 
     def facts(self, facts: Mapping[str, Any]) -> None:
-        """All of nested facts, one a line (`facts`)."""
+        """All of nested facts, one per line (`facts`)."""
         from quasar_runtime.cli.facts import lines
 
         for line in lines(facts, terminal.columns()):
@@ -131,7 +133,8 @@ class Output:
     @contextmanager
     def cycles(self) -> Iterator[Callable[[Progress], None] | None]:
         """A bar of cycles for each run of a simulation, with the time that is left; yields what the
-        rtl device calls."""
+        rtl device calls.
+        """
         bar = _CycleBar()
         try:
             yield bar if self._watched else None

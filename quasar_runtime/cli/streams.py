@@ -56,7 +56,8 @@ def standard_input() -> BinaryIO:
 
 def say(text: str, end: str = "\n") -> None:
     """Write to standard output, at once. OutputLost when that fails; BrokenPipeError when nobody
-    reads it."""
+    reads it.
+    """
     with written():
         sys.stdout.write(text + end)
         sys.stdout.flush()
@@ -89,7 +90,8 @@ def complain(text: str) -> None:
 
 def finish(code: int) -> int:
     """Write what is still to be written, and the exit code that a command then has: `code` unless
-    its output is lost."""
+    its output is lost.
+    """
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -126,7 +128,8 @@ def _lost(e: OSError) -> str:
 
 def _discard(stream: TextIO) -> None:
     """Let what the stream holds, and all that follows, go nowhere: Python flushes it again at its
-    exit, and would complain."""
+    exit, and would complain.
+    """
     with suppress(OSError, ValueError):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, stream.fileno())

@@ -1,5 +1,6 @@
 """Tables that fit the terminal: text is wrapped in its cell, and columns that still find no room
-follow in a second table below."""
+follow in a second table below.
+"""
 
 from __future__ import annotations
 

@@ -18,7 +18,8 @@ ANSI = re.compile("\x1b\\[[0-9]*m")
 
 def columns() -> int | None:
     """Columns of the terminal on standard output: COLUMNS where it is set, else what the terminal
-    says. None where standard output is no terminal: files and pipes get whole lines."""
+    says. None where standard output is no terminal: files and pipes get whole lines.
+    """
     if not sys.stdout.isatty():
         return None
     stated = os.environ.get("COLUMNS", "")
@@ -33,7 +34,8 @@ def columns() -> int | None:
 
 def styled(text: str, style: str | None) -> str:
     """`text` in one of STYLES, where standard output is a terminal that has colours; NO_COLOR, when
-    it is set and not empty, and TERM=dumb turn them off (https://no-color.org)."""
+    it is set and not empty, and TERM=dumb turn them off (https://no-color.org).
+    """
     if style is None or not text.strip() or not sys.stdout.isatty():
         return text
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":

@@ -26,15 +26,18 @@ class Parsed(click.Command):
     """A command whose help and version are written as answers are."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Parse the arguments; help goes to stdout as answers do."""
         with streams.written():
             return super().make_context(*args, **kwargs)
 
 
 class Verb(Parsed):
     """A command whose errors a user can cause are printed as `Error: ...`, in one line, and whose
-    warnings as `Warning: ...`."""
+    warnings as `Warning: ...`.
+    """
 
     def invoke(self, ctx: click.Context) -> None:
+        """Run the verb; see `reported` for its errors."""
         # Pillow warns of odd metadata and of large pictures; what matters is an error or nothing.
         warnings.filterwarnings("ignore", module="PIL")
         warnings.showwarning = _print_warning
@@ -44,7 +47,8 @@ class Verb(Parsed):
 
 class VerbGroup(Parsed, click.Group):
     """A group that lists its verbs with whole summaries, and for an unknown verb names the closest
-    one or all of them."""
+    one or all of them.
+    """
 
     def __init__(self, name: str | None = None, **kwargs: Any) -> None:
         super().__init__(name, **{"subcommand_metavar": "VERB ...", **kwargs})
@@ -64,6 +68,7 @@ class VerbGroup(Parsed, click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The verb of `args`; click.UsageError names the closest one for an unknown name."""
         verbs = self.list_commands(ctx)
         if args[0] not in verbs and not args[0].startswith("-"):
             hint = did_you_mean(args[0], verbs) or f"; known: {', '.join(verbs)}"
@@ -74,7 +79,8 @@ class VerbGroup(Parsed, click.Group):
 @contextmanager
 def reported() -> Iterator[None]:
     """Print what a user, or this machine, can cause as one line, and exit with its code; what is
-    left is a bug, and keeps its traceback."""
+    left is a bug, and keeps its traceback.
+    """
     try:
         yield
         return

@@ -1,0 +1,1 @@
+"""From a model and an overlay to a program."""

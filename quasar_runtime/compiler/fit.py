@@ -56,7 +56,8 @@ def misfit(model: Model | Geometry, overlay: Overlay) -> str | None:
 
 def advice(model: Model | Geometry, overlay: Overlay) -> str:
     """What to do about a model that does not fit `overlay`: the overlay to take, or that there is
-    none."""
+    none.
+    """
     try:
         others = [name for name in overlays_that_take(model) if name != overlay.name]
     except OverlayError:

@@ -43,7 +43,8 @@ class Builder:
 
     def section(self, data: Callable[[], npt.NDArray[np.generic]]) -> int:
         """Append the bytes that `data` makes; returns their offset from the end of the descriptor
-        table."""
+        table.
+        """
         if self.planned:
             return 0
         raw = np.ascontiguousarray(data()).reshape(-1).view(np.uint8)

@@ -11,7 +11,7 @@ from quasar_runtime.isa.program import region_words
 
 @dataclass(frozen=True)
 class Region:
-    """An ACT region: tokens x channels at word `base`, `pitch` words a token row."""
+    """An ACT region: tokens x channels at word `base`, `pitch` words per token row."""
 
     base: int
     pitch: int
@@ -58,4 +58,5 @@ class OnChip:
         return Region(base, pitch, tokens, channels)
 
     def free(self, region: Region) -> None:
+        """Give a region's words back."""
         self.freed = {region.base: self.used.pop(region.base)}

@@ -1,0 +1,1 @@
+"""The cycle model: cycles of a program without simulating it."""

@@ -24,7 +24,8 @@ from quasar_runtime.isa.interface import Epilogue, Opcode
 
 def overlaps(work: Sequence[Operation], i: int) -> bool:
     """Whether an operation begins while the one before it runs: overlap.sv, for the compiler's
-    regions."""
+    regions.
+    """
     if not i:
         return False
     w, p = work[i], work[i - 1]
@@ -131,7 +132,8 @@ class Chain:
 
     def layernorm(self, i: int) -> None:
         """A LAYERNORM beside the LINEAR before it. Where it ends is known once the one after it has
-        begun."""
+        begun.
+        """
         t, w = self.t, self.work[i]
         self.ahead.move(0.0, self.gains[i], 0)
         over = self.overlaps[i]
@@ -181,7 +183,8 @@ class Chain:
 
     def _following(self, i: int) -> tuple[First | None, int]:
         """(the LINEAR that may be handed over while operation i runs; row parameters of the
-        LAYERNORM between)."""
+        LAYERNORM between).
+        """
         j, gains = i + 1, 0
         work, over = self.work, self.overlaps
         if j < len(work) and over[j] and work[j].opcode == Opcode.LAYERNORM:
@@ -195,7 +198,8 @@ class Chain:
 
     def _horizon(self, i: int) -> float:
         """How long ago has ceased to matter to the LINEAR behind LINEAR i. With few tokens the
-        ring is not filled for long."""
+        ring is not filled for long.
+        """
         following = self.groups[i + 1] or (self.groups[i + 2] if i + 2 < len(self.work) else None)
         if following and following.tiles < self.t.fast:
             return -math.inf
@@ -212,7 +216,8 @@ class Chain:
 
     def _move(self, i: int, last: float) -> None:
         """Operation i has the array's last step: count times from there, and what is read ahead
-        from the operation after it."""
+        from the operation after it.
+        """
         self.origin += last
         self.ahead.move(last, self.gains[i], self.weights[i + 1] - self.weights[i])
 

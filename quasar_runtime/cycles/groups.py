@@ -179,7 +179,8 @@ def costs(program: Program, d: np.void, t: Timing) -> tuple[int, ...]:
 @lru_cache(maxsize=8192)
 def expected(t: Timing, steps: int, rows: int, share: int) -> tuple[float, float]:
     """Means of max(steps, cost) and of cost of a group when a slot's `rows` rows are neighbours
-    among a random share / 64 of all channels."""
+    among a random share / 64 of all channels.
+    """
     q = clash(t.overlay.depth, rows, share)
     pace = cost = 0.0
     for k in range(t.slots + 1):

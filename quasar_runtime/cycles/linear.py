@@ -13,13 +13,14 @@ from typing import NamedTuple
 
 from quasar_runtime.cycles.memory import Bursts, ReadAhead
 from quasar_runtime.cycles.norm import After, Before, normalised
-from quasar_runtime.cycles.state import State, recent
+from quasar_runtime.cycles.state import Leaving, State, recent
 from quasar_runtime.cycles.supply import Entry, Place, Supply
 
 
 class Outcome(NamedTuple):
     """What comes of a LINEAR: the array's last step; the end of the LAYERNORM before it, or of the
-    operation before it, and its own end; what it leaves."""
+    operation before it, and its own end; what it leaves.
+    """
 
     last: float
     normed: float
@@ -44,7 +45,8 @@ class Linear(Supply):
 
     def outcome(self, horizon: float) -> Outcome:
         """Take it, and the LAYERNORM before it to its end. Nothing before the horizon matters to
-        the next LINEAR."""
+        the next LINEAR.
+        """
         t, g, place = self.t, self.g, self.place
         begin = self.entry.begin
         ample = self._ample(begin)
@@ -76,20 +78,19 @@ class Linear(Supply):
         before = None
         if g.adds:
             before = Before(end - last, g.span(g.count - size, g.count), *g.last(size))
-        state = recent(
-            t,
-            horizon,
-            g.drain,
-            max(self.filed, self.entry.filing - t.ROWS + t.HAND) - last,
-            end - last,
-            self.end - last,
-            self.filled - last,
-            [(when - last, groups - g.count, n) for when, groups, n in self.passed],
-            self.seen,
-            self.begin - last,
-            size,
-            before,
+        leaving = Leaving(
+            pace=g.drain,
+            hand=max(self.filed, self.entry.filing - t.ROWS + t.HAND) - last,
+            end=end - last,
+            under_way=self.end - last,
+            filled=self.filled - last,
+            passed=[(when - last, groups - g.count, n) for when, groups, n in self.passed],
+            seen=self.seen,
+            begin=self.begin - last,
+            size=size,
+            before=before,
         )
+        state = recent(t, horizon, leaving)
         return Outcome(last, self.end, end, state)
 
     def _ample(self, begin: float) -> bool:
@@ -107,7 +108,8 @@ class Linear(Supply):
 
     def _ample_blocks(self, last: float) -> tuple[float, int]:
         """Full blocks behind the first one of which nothing waits: (last step, groups of the last
-        block)."""
+        block).
+        """
         g = self.g
         t, count, tiles, left, passed = self.t, g.count, g.tiles, g.left, self.passed
         first = begin = last - tiles * g.span(0, g.full)
@@ -130,7 +132,8 @@ class Linear(Supply):
 
     def _full(self, last: float, size: int, done: int) -> tuple[float, int]:
         """All blocks behind `done` groups, of which the last block had `size`, each full but the
-        last one: (last step, groups of the last block)."""
+        last one: (last step, groups of the last block).
+        """
         g = self.g
         count, tiles, most = g.count, g.tiles, g.most
         left = size
@@ -160,7 +163,8 @@ class Linear(Supply):
 
     def _begin(self, begin: float) -> float:
         """When the first block may begin: its first group's row parameters and its first weights
-        are there."""
+        are there.
+        """
         t, g = self.t, self.g
         self.file(begin - 1)
         if g.whole(self.filed_rows) < 1:
@@ -172,7 +176,8 @@ class Linear(Supply):
 
     def _block(self, begin: float, done: int) -> tuple[int, float, bool]:
         """(groups, last step of the first tile's first group, whether it is waited for) of the
-        block that begins then, behind `done` groups."""
+        block that begins then, behind `done` groups.
+        """
         t, g, steps = self.t, self.g, self.g.steps
         self.advance(begin - t.ARRIVED, done)
         self.file(begin - 1)
@@ -193,7 +198,8 @@ class Linear(Supply):
 
     def _blocks(self, last: float, size: int, done: int) -> tuple[float, int]:
         """All blocks behind `done` groups, of which the last block had `size`, as what is there
-        allows: (last step, groups of the last block)."""
+        allows: (last step, groups of the last block).
+        """
         g, tiles = self.g, self.g.tiles
         begin = last - tiles * g.span(0, size)
         if tiles == 1 and done < g.count:
@@ -221,7 +227,8 @@ class Linear(Supply):
 
     def _scarce(self, last: float, done: int, end: int) -> tuple[float, int]:
         """Single groups up to `end` that each wait for weights or row parameters: (last step,
-        groups done)."""
+        groups done).
+        """
         t, g, tiles = self.t, self.g, self.g.tiles
         groups = end - done
         others = (tiles - 1) * g.span(end - 1, end)

@@ -70,7 +70,8 @@ Stock = tuple[float, float, float, bool]
 
 class ReadAhead:
     """Array beats of weights (`weights`) and beats of row parameters (`rows`) that have come from
-    memory by the time `now`; `full`: then the buffers were, and nothing was under way."""
+    memory by the time `now`; `full`: then the buffers were, and nothing was under way.
+    """
 
     __slots__ = ("full", "now", "rows", "t", "weights")
 
@@ -80,6 +81,7 @@ class ReadAhead:
 
     @property
     def stock(self) -> Stock:
+        """What has been read ahead so far."""
         return self.now, self.rows, self.weights, self.full
 
     @stock.setter
@@ -104,7 +106,8 @@ class ReadAhead:
 
     def advance(self, to: float, rows: float, room: float) -> None:
         """Time goes on: so many row parameters have been asked for by then, and there has been room
-        for so many weights."""
+        for so many weights.
+        """
         t = self.t
         if self.full and room > self.weights:
             self.now += t.latency + t.ACCESS

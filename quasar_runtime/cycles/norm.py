@@ -22,7 +22,8 @@ EVEN = 13
 
 class Before(NamedTuple):
     """The last block of the LINEAR before: when its last tile is written, cycles from tile to tile,
-    and of each of its groups how long it takes a tile and how long its results take the lanes."""
+    and of each of its groups how long it takes a tile and how long its results take the lanes.
+    """
 
     written: float
     period: float
@@ -32,7 +33,8 @@ class Before(NamedTuple):
 
 class After(NamedTuple):
     """The first block of the LINEAR after: last step of its first tile's first group, cycles from
-    tile to tile, of those the lanes' share, steps of a group."""
+    tile to tile, of those the lanes' share, steps of a group.
+    """
 
     first: float
     period: float
@@ -94,7 +96,8 @@ class _Start(NamedTuple):
     """The first tile of a LAYERNORM beside the LINEAR before it, counted from when the last tile is
     written: when its sums are done, when its words begin and when they have passed the lanes; the
     lanes' share until that LINEAR is through; how much longer sums take until then, or 0 if they
-    wait."""
+    wait.
+    """
 
     sums: float
     began: float
@@ -123,7 +126,8 @@ def _start(
 
 def _sums(t: Timing, begin: float, cycles: float, taken: float, slower: float) -> float:
     """When a tile's sums are done. They share RES's port with what is added to the residual, which
-    takes the lanes until `taken`."""
+    takes the lanes until `taken`.
+    """
     free = taken + t.ADDED
     if begin >= free:
         return begin + cycles
@@ -136,7 +140,8 @@ def _sums(t: Timing, begin: float, cycles: float, taken: float, slower: float) -
 
 def _passed(begin: float, cycles: float, taken: float, share: float) -> float:
     """When a tile that begins then has passed the lanes, of which only the LINEAR before takes its
-    share until `taken`."""
+    share until `taken`.
+    """
     if begin >= taken:
         return begin + cycles
     if cycles <= (taken - begin) * share:
@@ -181,7 +186,8 @@ class Norm:
 
     def _skip(self) -> int:
         """Take the tiles that follow each other evenly before the LINEAR after comes in the way, at
-        once. Returns the next tile's number."""
+        once. Returns the next tile's number.
+        """
         t = self.t
         if not self.share or self.used >= self.taken:
             return 1
@@ -206,7 +212,8 @@ class Norm:
 
     def finish(self, after: After | None) -> tuple[float, float]:
         """(when the last tile is normalised; last step of the last tile's first group in the first
-        block of the LINEAR after)."""
+        block of the LINEAR after).
+        """
         t, cycles = self.t, self.cycles
         tile, tiles, own = self._skip(), self.tiles, self.period
         beside = _Beside(t, after, tile) if after else None
@@ -254,7 +261,8 @@ def normalised(
 
 class _Beside:
     """The first block of the LINEAR after: `issue` is the last step of its last tile's first group
-    so far, `taken` when its results have the lanes."""
+    so far, `taken` when its results have the lanes.
+    """
 
     __slots__ = ("after", "at", "issue", "lead", "share", "t", "taken", "to_lanes", "waits")
 
@@ -304,7 +312,8 @@ class _Beside:
     def even(self, used: float, left: int, cycles: float) -> tuple[int, float]:
         """(how many of so many tiles left follow each other evenly, cycles from one to the next),
         and takes them. Not the last ones if each is waited for: those end before the results of
-        the tiles before them take the lanes."""
+        the tiles before them take the lanes.
+        """
         after, roots, period = self.after, self.t.roots + 1.0, self.after.period
         each = max(cycles / self.share, roots) if self.share > 0 else 1e9
         if self.waits and each > period:

@@ -8,7 +8,7 @@ into buffers, and what one operation leaves in them is what the next one starts 
     LINEAR     groups of ROWS digit rows x tiles of TOKENS tokens x steps of DEPTH inputs, a step a
                cycle; tiles are spaced by the drain of their results when that takes longer than
                their steps; weights, and with few tokens rows' parameters, may come later than that
-    LAYERNORM  two passes of 4 cycles a word, overlapped by one tile
+    LAYERNORM  two passes of 4 cycles per word, overlapped by one tile
     ATTENTION  S0 S1 V0 S2 V1 ... on the array, beside it the copies of K and V and the softmax
     LOAD       as fast as the ports deliver; both loads overlap
     STORE      a 4-byte logit or a 16-byte beat a cycle
@@ -74,7 +74,8 @@ class Block(NamedTuple):
 @dataclass(frozen=True, eq=False)
 class Cycles:
     """Begin and end of every descriptor in cycles since START, as a profile has them, and the cycle
-    in which the run ends. The two loads at the start overlap."""
+    in which the run ends. The two loads at the start overlap.
+    """
 
     begin: npt.NDArray[np.float64]
     end: npt.NDArray[np.float64]

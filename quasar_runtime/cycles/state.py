@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 from quasar_runtime.cycles.norm import Before
 from quasar_runtime.cycles.supply import Passed, Place
 from quasar_runtime.cycles.units import Timing
 
 LATER = 0.4
-"""Part of the time since the horizon in which nothing that began there is left to do."""
+"""Fraction of the horizon after which earlier events are assumed finished."""
 
 
 class State:
@@ -70,27 +71,29 @@ state_of = lru_cache(maxsize=65536)(State)
 """The same state for the same values: it is compared by identity."""
 
 
-def recent(
-    t: Timing,
-    horizon: float,
-    pace: float,
-    hand: float,
-    end: float,
-    under_way: float,
-    filled: float,
-    passed: list[Passed],
-    seen: int,
-    begin: float,
-    size: int,
-    before: Before | None,
-) -> State:
-    """The state behind a LINEAR, without what happened too long ago to matter to the next one.
+class Leaving(NamedTuple):
+    """What a LINEAR leaves, as `State` has it; `passed` is not shortened yet."""
 
-    Row parameters that are taken from the `horizon` on, in places given back by then, have all been
-    taken when more places come back or the LINEAR begins, and weights fill the ring: so it makes no
-    difference if they have been taken since the horizon, or longer.
+    pace: float
+    hand: float
+    end: float
+    under_way: float
+    filled: float
+    passed: list[Passed]
+    seen: int
+    begin: float
+    size: int
+    before: Before | None
+
+
+def recent(t: Timing, horizon: float, leaving: Leaving) -> State:
+    """The state after a LINEAR, without what is too old to matter to the next operation.
+
+    Row parameters taken after the horizon, in places freed by then, have all been taken before
+    more places are freed or the next LINEAR begins, and weights fill the ring. So the state treats
+    them as taken at the horizon.
     """
-    filled = max(filled, hand)
+    hand, filled, passed = leaving.hand, max(leaving.filled, leaving.hand), leaving.passed
     k = len(passed) - 1
     while k and passed[k][0] > horizon:
         k -= 1
@@ -106,22 +109,23 @@ def recent(
         past = min(horizon, hand)
         when = past if when <= past else when
     return state_of(
-        pace,
+        leaving.pace,
         hand,
-        end,
-        max(under_way, hand),
+        leaving.end,
+        max(leaving.under_way, hand),
         filled,
         ((when, groups, 1), *late),
-        seen - k if seen > k else 0,
-        max(begin, -2.0 * t.BLOCK * t.overlay.rows),
-        size,
-        before,
+        leaving.seen - k if leaving.seen > k else 0,
+        max(leaving.begin, -2.0 * t.BLOCK * t.overlay.rows),
+        leaving.size,
+        leaving.before,
     )
 
 
 def horizon_of(t: Timing, places: Sequence[Place]) -> float:
     """How long ago has ceased to matter to any of these LINEARs; in steps, so that subnets of a
-    space have the same."""
+    space have the same.
+    """
     slack = 4 * t.TABLE  # tables, and from one hand-over to the next
     taken = max([p.taken for p in places], default=0) + slack
     asked = t.asked + max([p.rows for p in places], default=0) + slack

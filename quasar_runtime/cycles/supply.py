@@ -126,7 +126,8 @@ class Supply:
 
     def asked(self, passed: int) -> tuple[int, int]:
         """Row parameters that are taken when so many groups have been computed: (its own that
-        places allow, and with all of them the next LAYERNORM's; the next LINEAR's)."""
+        places allow, and with all of them the next LAYERNORM's; the next LINEAR's).
+        """
         g, place = self.g, self.place
         places = passed + self.t.GROUPS
         if places < g.count:
@@ -176,7 +177,8 @@ class Supply:
 
     def arrival(self, groups: int, passed: float | None = None) -> float:
         """When the weights of its first so many groups have come, if `passed` of them have been
-        computed when the last of the row parameters before them are asked for."""
+        computed when the last of the row parameters before them are asked for.
+        """
         t, ahead = self.t, self.ahead
         weights = groups * self.g.steps
         if weights <= ahead.weights:

@@ -26,7 +26,7 @@ class Ddr:
     """The external memory, as the rtl device's MemoryModel has it.
 
     latency         cycles from a burst's acceptance to its first beat
-    gigabytes       bandwidth in all, 1e9 bytes a second
+    gigabytes       bandwidth in all, 1e9 bytes per second
     port_gigabytes  bandwidth of a port of the DDR controller; each read port has its own up to two,
                     a third and a fourth share one
     """
@@ -62,7 +62,8 @@ class Operation(NamedTuple):
 
 class Timing:
     """Latencies of an overlay's pipelines in cycles, sizes of its buffers, and what the memory
-    grants. The constants are read off the RTL and checked against it."""
+    grants. The constants are read off the RTL and checked against it.
+    """
 
     # Between an operation's end and the next one's begin: it is reported, then its unit is free.
     GAP = 2
@@ -106,7 +107,7 @@ class Timing:
     def __init__(self, overlay: Overlay, ddr: Ddr) -> None:
         o = self.overlay = overlay
         self.latency = ddr.latency
-        self.lanes = min(max(o.depth // 4, 2), 8)  # digit rows a cycle through the epilogue
+        self.lanes = min(max(o.depth // 4, 2), 8)  # digit rows per cycle through the epilogue
         self.slots = o.rows // self.lanes
         self.phases = o.depth // self.lanes  # cycles of a word through LAYERNORM
         self.roots = self.ROOTS + o.tokens
@@ -217,7 +218,8 @@ def attention(t: Timing, tokens: int, keys: int, heads: int) -> float:
 
 class _Fill:
     """Copies of K and V to the weight memory, which has room for two heads: job 2h is K of head h,
-    2h + 1 its V. Time only moves on."""
+    2h + 1 its V. Time only moves on.
+    """
 
     WRITTEN = 4  # from a word's read to its use
 
@@ -267,7 +269,8 @@ class _Fill:
 
 def first_beats(t: Timing, work: Sequence[Operation]) -> int:
     """Beats of descriptors and tables that go before the loads: those of a full queue and in the
-    buffers behind it, but for the first burst, which the first operation waits for."""
+    buffers behind it, but for the first burst, which the first operation waits for.
+    """
     per_burst = t.BURST // t.DESCRIPTOR
     descriptors = min(len(work), t.QUEUE + t.BUFFERED * per_burst) - per_burst
     tables = sum(w.mode == Epilogue.TABLE for w in work[: t.QUEUE] if w.opcode == Opcode.LINEAR)
@@ -333,7 +336,8 @@ def _burst(w: Operation) -> float:
 
 def _burst_rate(t: Timing, w: Operation) -> float:
     """Beats a cycle of a load: only so many bursts are under way, and one is asked for in four
-    cycles."""
+    cycles.
+    """
     burst = _burst(w)
     return min(t.rate, t.BURSTS * burst / (t.latency + t.ACCESS), burst / t.REQUEST)
 

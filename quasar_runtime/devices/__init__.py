@@ -1,0 +1,1 @@
+"""What executes programs; `catalogue` finds and opens them."""

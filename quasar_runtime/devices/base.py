@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from types import TracebackType
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -30,9 +30,24 @@ class Memory:
     address: int
 
 
+class Area(Protocol):
+    """A part of a device's memory: a Memory, or a block of one."""
+
+    @property
+    def array(self) -> npt.NDArray[np.uint8]:
+        """What the CPU sees, uint8."""
+
+    @property
+    def address(self) -> int:
+        """What the device sees."""
+
+
 @dataclass(frozen=True)
 class Job:
-    """One run: device addresses and sizes in bytes of the four areas, and the table's length."""
+    """One run: device addresses and sizes in bytes of the four areas, and the table's length.
+
+    `of` makes one of areas that are filled by what they hold.
+    """
 
     count: int
     program: int
@@ -44,6 +59,12 @@ class Job:
     profile: int
     profile_bytes: int
 
+    @classmethod
+    def of(cls, count: int, program: Area, image: Area, output: Area, profile: Area) -> Job:
+        """A job of `count` descriptors on four whole areas."""
+        areas = (program, image, output, profile)
+        return cls(count, *(value for a in areas for value in (a.address, int(a.array.size))))
+
 
 class Device(ABC):
     """A running accelerator, or its equal. Not thread-safe: one job at a time.
@@ -53,7 +74,7 @@ class Device(ABC):
 
     name       'native', 'rtl' or 'board'
     overlay    the parameters for which programs must be compiled
-    tick_hz    ticks a second of the profile area: the accelerator's clock, or 1e9 where it holds ns
+    tick_hz    ticks per second of the profile area: the accelerator's clock, or 1e9 for nanoseconds
     timeout    seconds that a run may take where nobody says how many; infinite for a simulation,
                which has a deadline in cycles
     """

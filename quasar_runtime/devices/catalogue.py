@@ -14,19 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quasar_runtime.errors import DeviceNotFound, QuasarError, did_you_mean
+from quasar_runtime.isa.overlay import DEFAULT_OVERLAY
+from quasar_runtime.resources import SIMULATED_BOARD
 
 if TYPE_CHECKING:
     from quasar_runtime.devices.base import Device
     from quasar_runtime.isa.overlay import Overlay
 
-NAMES = ("board", "native", "rtl", "reference")
-"""Every device, in the order in which 'auto' prefers them; the last two only when asked for."""
-DEFAULT_OVERLAY = "b1024"
 BUILD_ENGINE = "pip install . (in a checkout: pip install -e .), which needs a C compiler"
 COMPATIBLE = Path("/proc/device-tree/compatible")
 """Where Linux has the name of a board."""
-SIMULATED_BOARD = "QUASAR_SIMULATED_BOARD"
-"""Environment variable: 'native' or 'rtl' puts the board device on a simulated board."""
 
 
 class BoardNotUsed(RuntimeWarning):
@@ -54,6 +51,7 @@ class DeviceInfo:
 
     @property
     def available(self) -> bool:
+        """Whether it can be used."""
         return self.reason is None
 
     def as_dict(self) -> dict[str, Any]:
@@ -67,6 +65,28 @@ class DeviceInfo:
         }
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What `open_device` was asked for, beside the device's name."""
+
+    overlay: str | Overlay | None
+    threads: int | None
+    kernels: str | None
+
+
+@dataclass(frozen=True)
+class DeviceKind:
+    """A kind of device: what it is, why it cannot be used here (None when it can), how it opens.
+
+    `facts` is what a usable one says of itself, such as the native one's kernel sets.
+    """
+
+    description: str
+    reason: Callable[[], str | None]
+    open: Callable[[Wanted], Device]
+    facts: Callable[[], dict[str, str]] = dict
+
+
 def open_device(
     name: str = "auto",
     *,
@@ -76,7 +96,7 @@ def open_device(
 ) -> Device:
     """Open a device; the caller closes it.
 
-    name     one of NAMES, or 'auto': the board where there is one, else native; a board that lacks
+    name     one of KINDS, or 'auto': the board where there is one, else native; a board that lacks
              what the accelerator needs gives a warning, BoardNotUsed, and native
     overlay  for which programs will be compiled, by default b1024; the board takes its own
     threads  of the native device, by default all cores
@@ -86,31 +106,15 @@ def open_device(
     """
     if name == "auto":
         return _open_best(overlay, threads, kernels)
-    if name not in NAMES:
-        known = ("auto", *NAMES)
+    kind = KINDS.get(name)
+    if kind is None:
+        known = ("auto", *KINDS)
         hint = did_you_mean(name, known) or "."
         raise DeviceNotFound(f"no device named '{name}'{hint} Known: {', '.join(known)}")
     reason = _reason(name)
     if reason:
         raise DeviceNotFound(f"device '{name}' cannot be used: {reason}")
-    if name == "board":
-        if simulated := os.environ.get(SIMULATED_BOARD):
-            importlib.import_module("quasar_runtime.devices.board_sim").start(overlay, simulated)
-        module = importlib.import_module("quasar_runtime.devices.board.device")
-        board: Device = module.BoardDevice(overlay)
-        return board
-    build = _overlay(overlay)
-    if name == "reference":
-        from quasar_runtime.devices.reference.device import ReferenceDevice
-
-        return ReferenceDevice(build)
-    if name == "rtl":
-        from quasar_runtime.devices.rtl.device import RtlDevice
-
-        return RtlDevice(build)
-    from quasar_runtime.devices.native.device import NativeDevice
-
-    return NativeDevice(build, threads=threads, kernels=kernels)
+    return kind.open(Wanted(overlay, threads, kernels))
 
 
 def _open_best(overlay: str | Overlay | None, threads: int | None, kernels: str | None) -> Device:
@@ -143,27 +147,27 @@ def build_simulation(overlay: str, report: Callable[[str], None]) -> None:
 
 def available_devices() -> list[DeviceInfo]:
     """Every device that Quasar knows, and why it cannot be used where it cannot."""
-    return [device_info(name) for name in NAMES]
+    return [device_info(name) for name in KINDS]
 
 
 def device_info(name: str) -> DeviceInfo:
-    """One of NAMES, as `available_devices` lists it. Never fails: what is wrong is the reason."""
+    """One of KINDS, as `available_devices` lists it. Never fails: what is wrong is the reason."""
     reason, facts = _reason(name), {}
     if reason is None:
         try:
             if name == "board":  # opening it says so itself, of the overlay that was asked for
                 reason = _bitstream_reason(None)
-            elif name in _FACTS:
-                facts = _FACTS[name]()
+            else:
+                facts = KINDS[name].facts()
         except Exception as e:
             reason = _unexpected(e)
-    return DeviceInfo(name, _DESCRIPTIONS[name], reason, facts)
+    return DeviceInfo(name, KINDS[name].description, reason, facts)
 
 
 def _reason(name: str) -> str | None:
     """Why a device cannot be used, None when it can."""
     try:
-        return _REASONS[name]()
+        return KINDS[name].reason()
     except Exception as e:
         return _unexpected(e)
 
@@ -268,16 +272,47 @@ def _rtl_reason() -> str | None:
     return _numpy_reason() or unavailable()
 
 
-_DESCRIPTIONS = {
-    "board": "the accelerator on a ZCU102, through pynq",
-    "native": "this machine's CPU, with SIMD kernels in C",
-    "rtl": "the accelerator's RTL, simulated cycle by cycle by Verilator",
-    "reference": "the normative arithmetic in NumPy: slow, for comparison",
+def _open_board(wanted: Wanted) -> Device:
+    if simulated := os.environ.get(SIMULATED_BOARD):
+        importlib.import_module("quasar_runtime.devices.board_sim").start(wanted.overlay, simulated)
+    module = importlib.import_module("quasar_runtime.devices.board.device")  # imports pynq
+    board: Device = module.BoardDevice(wanted.overlay)
+    return board
+
+
+def _open_native(wanted: Wanted) -> Device:
+    from quasar_runtime.devices.native.device import NativeDevice
+
+    build = _overlay(wanted.overlay)
+    return NativeDevice(build, threads=wanted.threads, kernels=wanted.kernels)
+
+
+def _open_rtl(wanted: Wanted) -> Device:
+    from quasar_runtime.devices.rtl.device import RtlDevice
+
+    return RtlDevice(_overlay(wanted.overlay))
+
+
+def _open_reference(wanted: Wanted) -> Device:
+    from quasar_runtime.devices.reference.device import ReferenceDevice
+
+    return ReferenceDevice(_overlay(wanted.overlay))
+
+
+KINDS = {
+    "board": DeviceKind("the accelerator on a ZCU102, through pynq", _board_reason, _open_board),
+    "native": DeviceKind(
+        "this machine's CPU, with SIMD kernels in C", _native_reason, _open_native, _native_facts
+    ),
+    "rtl": DeviceKind(
+        "the accelerator's RTL, simulated cycle by cycle by Verilator",
+        _rtl_reason,
+        _open_rtl,
+        _rtl_facts,
+    ),
+    "reference": DeviceKind(
+        "the normative arithmetic in NumPy: slow, for comparison", _numpy_reason, _open_reference
+    ),
 }
-_REASONS = {
-    "board": _board_reason,
-    "native": _native_reason,
-    "rtl": _rtl_reason,
-    "reference": _numpy_reason,
-}
-_FACTS = {"native": _native_facts, "rtl": _rtl_facts}
+"""Every device by name, in the order in which 'auto' prefers them; the last two only when asked
+for."""

@@ -1,0 +1,1 @@
+"""Checks of a machine, its software and the accelerator."""

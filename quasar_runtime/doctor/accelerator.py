@@ -47,7 +47,8 @@ def examine_accelerator(device: str, overlay: str | None, model: str | None) -> 
 
 def _identity(device: Device) -> Finding:
     """What the registers say that it is. A board or a simulation of another overlay does not
-    open."""
+    open.
+    """
     found = ", ".join(f"{key} {value}" for key, value in device.describe().items())
     return Finding(
         "accelerator", Status.OK, f"{device.name}, overlay {device.overlay.name}: {found}"
@@ -171,10 +172,9 @@ def _run(device: Device, program: Program, image: npt.NDArray[np.uint8]) -> npt.
         for name, data in areas.items():
             memories[name].array[:] = data
             device.flush(memories[name], 0, data.size)
-        places = {name: memory.address for name, memory in memories.items()}
-        sizes = {f"{name}_bytes": data.size for name, data in areas.items()}
-        device.load(places["program"], program.data.size, program.count)
-        device.submit(Job(count=program.count, **places, **sizes))
+        job = Job.of(program.count, **memories)
+        device.load(job.program, job.program_bytes, job.count)
+        device.submit(job)
         device.wait(DEADLINE)
         device.invalidate(memories["output"], 0, program.output_bytes)
         output: npt.NDArray[np.uint8] = memories["output"].array.copy()

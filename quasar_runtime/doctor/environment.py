@@ -1,5 +1,6 @@
 """The part of `quasar doctor` that looks at the environment: packages, models, places to write,
-letters."""
+letters.
+"""
 
 from __future__ import annotations
 

@@ -226,7 +226,7 @@ def _sensors(machine: Machine) -> Finding:
     return Finding(
         "sensors",
         Status.WARNING,
-        f"{len(power.rails)} rails, {what}; bench gives no frames a watt",
+        f"{len(power.rails)} rails, {what}; bench gives no frames per watt",
         "use a kernel with CONFIG_SENSORS_INA2XX and a device tree for the ZCU102",
     )
 
@@ -250,8 +250,7 @@ def _bitstream(machine: Machine, overlay: str | None) -> Finding:
 def _carried() -> str:
     """The overlay that the board takes when none is named: b1024 unless only others are built."""
     from quasar_runtime.bitstream.package import load_package
-    from quasar_runtime.devices.catalogue import DEFAULT_OVERLAY
-    from quasar_runtime.isa.overlay import overlay_names
+    from quasar_runtime.isa.overlay import DEFAULT_OVERLAY, overlay_names
 
     built = [name for name in overlay_names() if load_package(name).bitstream]
     return DEFAULT_OVERLAY if DEFAULT_OVERLAY in built or not built else built[-1]

@@ -58,6 +58,7 @@ class Machine:
 
     @property
     def is_board(self) -> bool:
+        """Whether Linux says that this is a Zynq UltraScale+."""
         return "zynqmp" in (self.text("proc/device-tree/compatible") or "")
 
 

@@ -1,0 +1,1 @@
+"""Pictures and data sets to the bytes that a program reads."""

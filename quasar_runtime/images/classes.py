@@ -22,7 +22,8 @@ WNID_FIRST = re.compile(r"(n\d{8})[-_. ,:]")
 @dataclass(frozen=True)
 class Label:
     """A label as it is written. kind is 'wnid', 'name' or 'index'; value, for an index, is the
-    number itself, which may count from 1, else the class's index."""
+    number itself, which may count from 1, else the class's index.
+    """
 
     text: str
     kind: str
@@ -30,6 +31,7 @@ class Label:
 
     @property
     def is_index(self) -> bool:
+        """Whether it is a class index, not a name."""
         return self.kind == "index"
 
 
@@ -50,6 +52,7 @@ class Classes:
 
     @property
     def example(self) -> str:
+        """The first class, for messages."""
         return self._classes[0][0]
 
     def shown(self, index: int) -> str:

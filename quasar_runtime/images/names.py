@@ -43,7 +43,8 @@ class PictureNames:
 
     def find(self, written: str, where: str) -> Match | None:
         """The picture that a list names; None when there is none. DataError, beginning with
-        `where`, when there are several."""
+        `where`, when there are several.
+        """
         if written in self.pictures:
             return Match(written)
         names, how = self._candidates(written)

@@ -62,7 +62,8 @@ class Prepared:
 @dataclass(frozen=True, eq=False)
 class Held:
     """A picture as it was when `hold` got it: `source` belongs to nobody else, or is the error that
-    reading it gave. `ms`, milliseconds that this took."""
+    reading it gave. `ms`, milliseconds that this took.
+    """
 
     name: str
     source: ImageSource | ImageError
@@ -99,7 +100,8 @@ def decode(source: ImageSource | Held) -> Image.Image:
 def hold(source: ImageSource) -> ImageSource | Held:
     """`source` as it is now, whatever its owner does with it next: paths and bytes are themselves,
     arrays are copied, file objects read, Pillow images decoded. Decoding it gives what decoding
-    `source` now would give, errors included."""
+    `source` now would give, errors included.
+    """
     if isinstance(source, (str, os.PathLike, bytes)):
         return source
     start, full_name = perf_counter(), source_name(source)
@@ -138,7 +140,8 @@ def resize_and_crop(picture: Image.Image, how: Preprocessing) -> npt.NDArray[np.
 def source_name(source: object) -> str:
     """What results call a picture: its path as given, or a description such as '<JpegImageFile
     640x480>'. A path's bytes that are no text are Python's surrogate escapes, so that `os.fsencode`
-    gives the path back; messages escape them (`errors.printable`)."""
+    gives the path back; messages escape them (`errors.printable`).
+    """
     if isinstance(source, Held):
         return source.name
     if isinstance(source, (str, os.PathLike)):

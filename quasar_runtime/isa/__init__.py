@@ -1,0 +1,1 @@
+"""The interface of programs: descriptors, registers, arithmetic, overlays."""

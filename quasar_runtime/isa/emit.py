@@ -225,6 +225,7 @@ def outputs() -> Iterable[tuple[Path, str]]:
 
 
 def main(arguments: list[str]) -> int:
+    """Write the generated files, or with --check report the stale ones; returns the exit code."""
     stale = 0
     for path, text in outputs():
         target = ROOT / path

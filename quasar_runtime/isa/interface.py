@@ -7,8 +7,8 @@ turns this description into `quasar_runtime/devices/native/engine/quasar_interfa
 On-chip memories, all in units of one *word* = TOKENS x DEPTH elements of an overlay:
 
 - ACT, int8 activations. A region of T tokens and C channels at word address `base` with pitch P
-  (words a token row, at least C / DEPTH) takes ceil(T / TOKENS) * P words: channel c of token t is
-  element c % DEPTH of bank t % TOKENS at word base + (t // TOKENS) * P + c // DEPTH. A program
+  (words per token row, at least C / DEPTH) takes ceil(T / TOKENS) * P words: channel c of token t
+  is element c % DEPTH of bank t % TOKENS at word base + (t // TOKENS) * P + c // DEPTH. A program
   reads a region only with the base and pitch with which it was written.
 - RES, the int16 residual stream: one region at word 0.
 - LOGITS, int32.
@@ -58,6 +58,8 @@ CHANNEL_MULTIPLE = 32
 
 
 class Opcode(enum.IntEnum):
+    """What a descriptor does."""
+
     LOAD_IMAGE = 1
     LOAD_RESIDUAL = 2
     LINEAR = 3
@@ -102,6 +104,8 @@ class Cause(enum.IntEnum):
 
 
 class Status(enum.IntFlag):
+    """Bits of register STATUS."""
+
     IDLE = 1
     BUSY = 2
     DONE = 4
@@ -109,6 +113,8 @@ class Status(enum.IntFlag):
 
 
 class Control(enum.IntFlag):
+    """Bits of register CONTROL."""
+
     START = 1
     RESET = 2
 
@@ -138,9 +144,9 @@ FIELDS = (
     Field("channel_k", 24, 2, "first channel of K in that region"),
     Field("channel_v", 26, 2, "first channel of V in that region"),
     Field("destination", 28, 4, "ACT word address written"),
-    Field("source_pitch", 32, 2, "words a token row of the source; ATTENTION: of Q"),
-    Field("kv_pitch", 34, 2, "words a token row of the region that holds K and V"),
-    Field("destination_pitch", 36, 2, "words a token row of the destination"),
+    Field("source_pitch", 32, 2, "words per token row of the source; ATTENTION: of Q"),
+    Field("kv_pitch", 34, 2, "words per token row of the region that holds K and V"),
+    Field("destination_pitch", 36, 2, "words per token row of the destination"),
     Field("clamp", 38, 1, "LINEAR: limit of a requantised result"),
     Field("shift", 39, 1, "LAYERNORM: n"),
     Field("weights", 40, 4, "offset from PROGRAM of the packed weights"),
@@ -314,7 +320,7 @@ REGISTERS = (
     Register("OUTPUT_LO", 0x70, "rw", "base of the output area"),
     Register("OUTPUT_HI", 0x74, "rw", ""),
     Register("OUTPUT_BYTES", 0x78, "rw", "its size"),
-    Register("PROFILE_LO", 0x80, "rw", "base of the profile area, 16 bytes a descriptor"),
+    Register("PROFILE_LO", 0x80, "rw", "base of the profile area, 16 bytes per descriptor"),
     Register("PROFILE_HI", 0x84, "rw", ""),
     Register("PROFILE_BYTES", 0x88, "rw", "its size"),
 )

@@ -9,6 +9,8 @@ from quasar_runtime.errors import OverlayError, did_you_mean, printable
 from quasar_runtime.files import parse_json, read_text
 from quasar_runtime.resources import data_folder
 
+DEFAULT_OVERLAY = "b1024"
+"""The build for which programs are compiled where none is named."""
 FIELDS = {
     "tokens": (1, 16),
     "rows": (2, 128),
@@ -25,7 +27,7 @@ FIELDS = {
 class Overlay:
     """An accelerator build.
 
-    tokens, rows, depth  the array: tokens x rows x depth 4-bit MACs a cycle, rows counted in digits
+    tokens, rows, depth  the array: tokens x rows x depth 4-bit MACs per cycle; rows are digit rows
     clock_mhz            the clock for which it is built
     act_words            words of the activation memory, tokens * depth bytes each
     res_words            words of the residual memory, tokens * depth int16 each
@@ -58,7 +60,7 @@ class Overlay:
 
     @property
     def macs(self) -> int:
-        """4-bit MACs a cycle."""
+        """4-bit MACs per cycle."""
         return self.tokens * self.rows * self.depth
 
     @property

@@ -13,7 +13,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -41,8 +43,8 @@ class Program:
     """A compiled model.
 
     data      uint8, the program's bytes; descriptors first
-    names     one a descriptor, such as 'blocks.3.fc1'
-    macs      one a descriptor: useful 4-bit MACs, an 8-bit one counting two
+    names     one per descriptor, such as 'blocks.3.fc1'
+    macs      one per descriptor: useful 4-bit MACs, an 8-bit one counting two
     classes   int32 accumulators at the start of the output
     scale     float32 (classes,): logit = accumulator * scale
     traces    by descriptor name, when compiled with trace=True
@@ -70,10 +72,12 @@ class Program:
 
     @property
     def image_bytes(self) -> int:
+        """Bytes of the IMAGE area."""
         return self.image_size * self.image_size * 3
 
     @property
     def profile_bytes(self) -> int:
+        """Bytes of the PROFILE area."""
         return self.count * hw.PROFILE_BYTES
 
     @property
@@ -265,98 +269,129 @@ def _check_fields(number: int, d: np.void) -> Violation | None:
     return None
 
 
+Found: TypeAlias = Iterator[Violation | None]
+
+
+@dataclass(frozen=True)
+class _Ranges:
+    """The on-chip regions and memory ranges of a descriptor whose fields are in their ranges.
+
+    One method per opcode gives a check after another, in the order in which devices make them:
+    a violation, or None.
+    """
+
+    number: int
+    d: np.void
+    overlay: Overlay
+    program: int
+    image: int
+    output: int
+
+    def load_image(self) -> Found:
+        side = self.field("image_size")
+        patches = (side // hw.PATCH) ** 2 + 1
+        yield self.act("destination", "destination", patches, hw.PATCH_CHANNELS)
+        yield self.over("image", self.field("address") + side * side * 3, self.image)
+
+    def load_residual(self) -> Found:
+        tokens, inputs = self.field("tokens"), self.field("inputs")
+        yield self.res(tokens, "destination_pitch", inputs)
+        end = self.field("address") + tokens * inputs * 2
+        yield self.over("position values", end, self.program)
+
+    def linear(self) -> Found:
+        tokens, inputs, outputs = (self.field(f) for f in ("tokens", "inputs", "outputs"))
+        rows8, mode = self.field("rows8"), Epilogue(self.field("mode"))
+        if rows8 > outputs:
+            yield self.wrong(f"rows8 is {rows8}, above outputs {outputs}")
+        if mode == Epilogue.LOGITS and tokens != 1:
+            yield self.wrong(f"tokens is {tokens}, logits take 1")
+        yield self.act("source", "source", tokens, inputs)
+        if mode in (Epilogue.REQUANTISE, Epilogue.TABLE):
+            yield self.act("destination", "destination", tokens, outputs)
+        elif mode == Epilogue.RESIDUAL:
+            yield self.res(tokens, "destination_pitch", outputs)
+        else:
+            yield self.over("logits", outputs, self.overlay.logits)
+        size = weight_bytes(inputs, outputs, rows8, self.overlay)
+        yield self.over("weights", self.field("weights") + size, self.program)
+        yield self.parameters(outputs * hw.ROW_BYTES)
+        if mode == Epilogue.TABLE:
+            end = self.field("lookup") + hw.TABLE_BYTES
+            yield self.over("lookup table", end, self.program)
+
+    def layernorm(self) -> Found:
+        tokens, inputs = self.field("tokens"), self.field("inputs")
+        yield self.res(tokens, "source_pitch", inputs)
+        yield self.act("destination", "destination", tokens, inputs)
+        yield self.parameters(inputs * 2)
+
+    def attention(self) -> Found:
+        tokens, keys = self.field("tokens"), self.field("keys")
+        channels = self.field("heads") * hw.HEAD_DIM
+        yield self.act("Q", "source", tokens, channels)
+        for what, first in (("K", "channel_k"), ("V", "channel_v")):
+            end = self.field(first) + channels
+            yield self.act(what, "source_kv", keys, end, pitch="kv_pitch")
+        yield self.act("destination", "destination", tokens, channels)
+        yield self.parameters(self.field("heads") * hw.HEAD_BYTES)
+
+    def store(self) -> Found:
+        tokens, inputs, outputs = (self.field(f) for f in ("tokens", "inputs", "outputs"))
+        source = Source(self.field("mode"))
+        if source == Source.LOGITS:
+            yield self.over("logits", outputs, self.overlay.logits)
+            size = 4 * outputs
+        elif source == Source.ACT:
+            yield self.act("source", "source", tokens, inputs)
+            size = tokens * inputs
+        else:
+            yield self.res(tokens, "source_pitch", inputs)
+            size = 2 * tokens * inputs
+        yield self.over("output", self.field("address") + size, self.output)
+
+    def end(self) -> Found:
+        yield None
+
+    def field(self, name: str) -> int:
+        return int(self.d[name])
+
+    def wrong(self, message: str) -> Violation:
+        return Violation(Cause.BAD_FIELD, self.number, message)
+
+    def over(self, what: str, end: int, size: int) -> Violation | None:
+        """A range that ends at `end` in a memory of `size`."""
+        if end <= size:
+            return None
+        return Violation(Cause.BAD_RANGE, self.number, f"{what} ends at {end}, past {size}")
+
+    def parameters(self, size: int) -> Violation | None:
+        return self.over("parameters", self.field("parameters") + size, self.program)
+
+    def act(
+        self, what: str, base: str, tokens: int, channels: int, pitch: str | None = None
+    ) -> Violation | None:
+        """A region of ACT whose base and pitch are fields of these names."""
+        first, pitch = self.field(base), pitch or f"{base}_pitch"
+        words = self.overlay.act_words
+        return self.region(f"{what} region", first, tokens, pitch, channels, words)
+
+    def res(self, tokens: int, pitch: str, channels: int) -> Violation | None:
+        return self.region("residual", 0, tokens, pitch, channels, self.overlay.res_words)
+
+    def region(
+        self, what: str, first: int, tokens: int, pitch: str, channels: int, words: int
+    ) -> Violation | None:
+        width = self.field(pitch)
+        if width * self.overlay.depth < channels:
+            message = f"{pitch} is {width} words, too few for {channels} channels"
+            return Violation(Cause.BAD_RANGE, self.number, message)
+        return self.over(what, first + region_words(tokens, width, self.overlay), words)
+
+
 def _check_ranges(
     number: int, d: np.void, overlay: Overlay, program: int, image: int, output: int
 ) -> Violation | None:
-    def over(what: str, end: int, size: int) -> Violation | None:
-        if end <= size:
-            return None
-        return Violation(Cause.BAD_RANGE, number, f"{what} ends at {end}, past {size}")
-
-    def region(
-        what: str, first: int, tokens: int, pitch: str, channels: int, words: int
-    ) -> Violation | None:
-        width = int(d[pitch])
-        if width * overlay.depth < channels:
-            return Violation(
-                Cause.BAD_RANGE,
-                number,
-                f"{pitch} is {width} words, too few for {channels} channels",
-            )
-        return over(what, first + region_words(tokens, width, overlay), words)
-
-    def act(what: str, base: str, tokens: int, pitch: str, channels: int) -> Violation | None:
-        first = int(d[base])
-        return region(f"{what} region", first, tokens, pitch, channels, overlay.act_words)
-
-    def res(tokens: int, pitch: str, channels: int) -> Violation | None:
-        return region("residual", 0, tokens, pitch, channels, overlay.res_words)
-
-    op = Opcode(int(d["opcode"]))
-    tokens, keys = int(d["tokens"]), int(d["keys"])
-    inputs, outputs, rows8 = int(d["inputs"]), int(d["outputs"]), int(d["rows8"])
-    address, parameters = int(d["address"]), int(d["parameters"])
-    found: list[Violation | None] = []
-    if op == Opcode.LOAD_IMAGE:
-        side = int(d["image_size"])
-        patches = (side // hw.PATCH) ** 2 + 1
-        found = [
-            act("destination", "destination", patches, "destination_pitch", hw.PATCH_CHANNELS),
-            over("image", address + side * side * 3, image),
-        ]
-    elif op == Opcode.LOAD_RESIDUAL:
-        found = [
-            res(tokens, "destination_pitch", inputs),
-            over("position values", address + tokens * inputs * 2, program),
-        ]
-    elif op == Opcode.LINEAR:
-        if rows8 > outputs:
-            return Violation(Cause.BAD_FIELD, number, f"rows8 is {rows8}, above outputs {outputs}")
-        mode = Epilogue(int(d["mode"]))
-        if mode == Epilogue.LOGITS and tokens != 1:
-            return Violation(Cause.BAD_FIELD, number, f"tokens is {tokens}, logits take 1")
-        found = [act("source", "source", tokens, "source_pitch", inputs)]
-        if mode in (Epilogue.REQUANTISE, Epilogue.TABLE):
-            found.append(act("destination", "destination", tokens, "destination_pitch", outputs))
-        elif mode == Epilogue.RESIDUAL:
-            found.append(res(tokens, "destination_pitch", outputs))
-        else:
-            found.append(over("logits", outputs, overlay.logits))
-        size = weight_bytes(inputs, outputs, rows8, overlay)
-        found.append(over("weights", int(d["weights"]) + size, program))
-        found.append(over("parameters", parameters + outputs * hw.ROW_BYTES, program))
-        if mode == Epilogue.TABLE:
-            found.append(over("lookup table", int(d["lookup"]) + hw.TABLE_BYTES, program))
-    elif op == Opcode.LAYERNORM:
-        found = [
-            res(tokens, "source_pitch", inputs),
-            act("destination", "destination", tokens, "destination_pitch", inputs),
-            over("parameters", parameters + inputs * 2, program),
-        ]
-    elif op == Opcode.ATTENTION:
-        channels = int(d["heads"]) * hw.HEAD_DIM
-        found = [
-            act("Q", "source", tokens, "source_pitch", channels),
-            act("K", "source_kv", keys, "kv_pitch", int(d["channel_k"]) + channels),
-            act("V", "source_kv", keys, "kv_pitch", int(d["channel_v"]) + channels),
-            act("destination", "destination", tokens, "destination_pitch", channels),
-            over("parameters", parameters + int(d["heads"]) * hw.HEAD_BYTES, program),
-        ]
-    elif op == Opcode.STORE:
-        source = Source(int(d["mode"]))
-        if source == Source.LOGITS:
-            found = [
-                over("logits", outputs, overlay.logits),
-                over("output", address + 4 * outputs, output),
-            ]
-        elif source == Source.ACT:
-            found = [
-                act("source", "source", tokens, "source_pitch", inputs),
-                over("output", address + tokens * inputs, output),
-            ]
-        else:
-            found = [
-                res(tokens, "source_pitch", inputs),
-                over("output", address + 2 * tokens * inputs, output),
-            ]
-    return next((f for f in found if f), None)
+    ranges = _Ranges(number, d, overlay, program, image, output)
+    checks: Found = getattr(ranges, Opcode(int(d["opcode"])).name.lower())()
+    return next(filter(None, checks), None)

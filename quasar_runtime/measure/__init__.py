@@ -1,0 +1,1 @@
+"""Benchmarks, accuracy, power, traces and inspection."""

@@ -56,7 +56,8 @@ class Latency:
 @dataclass(frozen=True)
 class HostRun:
     """One picture of a profiled run: seconds at which its parts began, the device's profile and the
-    accelerator's cycles."""
+    accelerator's cycles.
+    """
 
     decode: float
     preprocess: float
@@ -72,7 +73,7 @@ class Benchmark:
 
     decode, preprocess  file to pixels, pixels to the program's input
     infer               the program's input to logits
-    end_to_end_fps      pictures a second through Session.stream
+    end_to_end_fps      pictures per second through Session.stream
     layers              median time of every operation over the profiled runs
     cycles              the accelerator's for an image, median; None on a device that counts none
     clock_mhz           of the overlay

@@ -128,7 +128,8 @@ def _sections(program: Program, number: int) -> list[tuple[str, int, int]]:
 
 def _descriptor(program: Program, number: int, cycles: Cycles) -> dict[str, Any]:
     """A descriptor: its work, the bytes it reads from the program, its predicted cycles (begin from
-    START on) and the fields it uses."""
+    START on) and the fields it uses.
+    """
     d = program.descriptors[number]
     op = Opcode(int(d["opcode"]))
     return {

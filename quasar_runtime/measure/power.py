@@ -47,16 +47,19 @@ _NAMES = {f"ina226_{chip}": rail for chip, rail in {**PROCESSOR, **LOGIC}.items(
 @dataclass(frozen=True)
 class Power:
     """Watts: of each rail (None: it is there and cannot be read), of the programmable logic and of
-    the whole board (None unless all of their rails were read)."""
+    the whole board (None unless all of their rails were read).
+    """
 
     rails: dict[str, float | None]
 
     @property
     def logic(self) -> float | None:
+        """Watts of the programmable logic's rails; None when one cannot be read."""
         return self._sum(LOGIC)
 
     @property
     def board(self) -> float | None:
+        """Watts of all rails; None when one cannot be read."""
         return self._sum(PROCESSOR | LOGIC)
 
     def _sum(self, chips: dict[str, str]) -> float | None:
@@ -117,7 +120,8 @@ class PowerMeter:
 
 def _sensors(hwmon: Path) -> dict[str, Path]:
     """Rail -> file with its power in microwatts; the ZCU102's rails in their own order, then
-    others."""
+    others.
+    """
     found: dict[str, Path] = {}
     for path in sorted(hwmon.glob("hwmon*/power*_input")):
         chip = _text(path.parent / "name") or path.parent.name

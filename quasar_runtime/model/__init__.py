@@ -1,0 +1,1 @@
+"""A quantised network: in memory, in its file, in the zoo."""

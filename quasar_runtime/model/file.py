@@ -245,7 +245,8 @@ def _is_text(value: object) -> bool:
 
 def _check_table(header: dict[str, Any], geometry: Geometry) -> Specs:
     """What the tensors of this geometry are. ModelValueError unless the header lists exactly these;
-    ModelFileError for an entry that safetensors does not know."""
+    ModelFileError for an entry that safetensors does not know.
+    """
     rows8 = []
     for name, (rows, inputs) in geometry.matrices().items():
         found = header.get(f"{name}.weights8")
@@ -299,7 +300,8 @@ def _refuse_entry(name: str, entry: Any, dtype: str, shape: list[int]) -> NoRetu
 
 def _check_data(header: dict[str, Any], specs: Specs, data: memoryview, sha256: str) -> None:
     """Raise ModelFileError unless the tensors fill the data exactly, one after another, and the
-    data have the right sum."""
+    data have the right sum.
+    """
     places = []
     for name, entry in header.items():
         offsets = entry.get("data_offsets")

@@ -42,10 +42,12 @@ class Linear:
 
     @property
     def rows(self) -> int:
+        """Output channels."""
         return int(self.weights.shape[0])
 
     @property
     def inputs(self) -> int:
+        """Input channels."""
         return int(self.weights.shape[1])
 
     @property
@@ -97,10 +99,12 @@ class Block:
 
     @property
     def heads(self) -> int:
+        """Attention heads of 64 channels."""
         return self.qkv.rows // (3 * HEAD_DIM)
 
     @property
     def mlp(self) -> int:
+        """Hidden channels of the MLP."""
         return self.fc1.rows
 
 
@@ -108,7 +112,7 @@ class Block:
 class Model:
     """A whole model. position is int16 (tokens, width): row 0 the CLS token with its position, the
     others the patch positions with the patch embedding's bias; head_scale float32 (classes,) turns
-    the classifier's int32 into a logit; labels are (wnid, name), one a class.
+    the classifier's int32 into a logit; labels are (wnid, name), one per class.
     """
 
     name: str
@@ -125,22 +129,27 @@ class Model:
 
     @property
     def image_size(self) -> int:
+        """Pixels of the square's side."""
         return self.preprocessing.crop
 
     @property
     def tokens(self) -> int:
+        """Patches and CLS."""
         return (self.image_size // PATCH) ** 2 + 1
 
     @property
     def width(self) -> int:
+        """Channels of the residual stream."""
         return int(self.position.shape[1])
 
     @property
     def depth(self) -> int:
+        """Blocks."""
         return len(self.blocks)
 
     @property
     def classes(self) -> int:
+        """Classes of the classifier."""
         return self.head.rows
 
     def __repr__(self) -> str:

@@ -54,6 +54,7 @@ class Geometry:
 
     @property
     def tokens(self) -> int:
+        """Patches and CLS."""
         return int((self.image_size // hw.PATCH) ** 2 + 1)
 
     def matrices(self) -> dict[str, tuple[int, int]]:
@@ -182,7 +183,7 @@ def _check_preprocessing(preprocessing: Preprocessing) -> None:
 def _check_labels(labels: list[tuple[str, str]], classes: int) -> None:
     if not isinstance(labels, list) or len(labels) != classes:
         found = len(labels) if isinstance(labels, list) else labels
-        fail("the number of labels", found, f"{classes}, one a class", "give one label a class")
+        fail("the number of labels", found, f"{classes}, one per class", "give one label a class")
     for i, label in enumerate(labels):
         if not isinstance(label, tuple) or len(label) != 2:
             fail(f"labels[{i}]", label, "pairs of wnid and name")

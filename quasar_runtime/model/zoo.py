@@ -33,6 +33,8 @@ from quasar_runtime.resources import data_folder
 
 INDEX = "index.json"
 SUFFIX = ".safetensors"
+RATES_MARK = "; by the cycle model "
+"""Separates a summary from the frame rates in it."""
 CLOCK = "clock_mhz"
 """Key beside the overlays in a file's frame rates: the clock at which they hold."""
 REBUILD = "rebuild the index with `python -m quasar_runtime.model.zoo FOLDER`"

@@ -38,6 +38,7 @@ class Block:
 
     @property
     def size(self) -> int:
+        """Bytes."""
         return int(self.array.size)
 
 
@@ -70,6 +71,7 @@ class Arena:
 
     @property
     def size(self) -> int:
+        """Bytes; 0 once it is freed."""
         return 0 if self._memory is None else int(self._memory.array.size)
 
     @property

@@ -33,6 +33,7 @@ class Prediction:
     probability: float
 
     def as_dict(self) -> dict[str, Any]:
+        """What `--json` prints of it; see docs/cli.md."""
         return {
             "index": self.index,
             "wnid": self.wnid,
@@ -50,6 +51,7 @@ class Times:
     infer_ms: float = 0.0
 
     def as_dict(self) -> dict[str, float]:
+        """What `--json` prints of it, in milliseconds."""
         return {
             "decode_ms": round(self.decode_ms, 4),
             "preprocess_ms": round(self.preprocess_ms, 4),
@@ -75,6 +77,7 @@ class LayerTime:
     share: float
 
     def as_dict(self) -> dict[str, Any]:
+        """What `--json` prints of it; see docs/cli.md."""
         return {
             "name": self.name,
             "ticks": self.ticks,
@@ -90,7 +93,7 @@ class Profile:
     """The time of every operation, as the device wrote it to the profile area.
 
     entries  interface.PROFILE_DTYPE, one an operation: begin and end in ticks
-    tick_hz  ticks a second: the accelerator's clock, 1e9 on the native device
+    tick_hz  ticks per second: the accelerator's clock, 1e9 on the native device
     """
 
     names: tuple[str, ...]
@@ -119,6 +122,7 @@ class Profile:
         return span * 1e6 / self.tick_hz
 
     def as_dict(self) -> dict[str, Any]:
+        """What `--json` prints of it; see docs/cli.md."""
         return {
             "tick_hz": self.tick_hz,
             "microseconds": round(self.microseconds, 3),
@@ -133,6 +137,7 @@ class Profile:
 
 
 def no_logits() -> npt.NDArray[np.float32]:
+    """The logits of a picture that has none: float32 (0,)."""
     return np.zeros(0, np.float32)
 
 
@@ -189,7 +194,7 @@ def rank(
 ) -> tuple[Prediction, ...]:
     """The `top` most likely classes of float32 (classes,) logits; ties go to the lower index.
 
-    labels are (wnid, name), one a class.
+    labels are (wnid, name), one per class.
     """
     shifted = np.exp(logits.astype(np.float64) - logits.max())
     probability = shifted / shifted.sum()

@@ -135,17 +135,7 @@ class Session:
         self.program = replace(program, data=code.array)
         self._arena.to_device(code)
         self.device.load(code.address, code.size, program.count)
-        self._job = Job(
-            count=program.count,
-            program=code.address,
-            program_bytes=code.size,
-            image=self._own.address,
-            image_bytes=program.image_bytes,
-            output=self._output.address,
-            output_bytes=self._output.size,
-            profile=self._profile.address,
-            profile_bytes=self._profile.size,
-        )
+        self._job = Job.of(program.count, code, self._own, self._output, self._profile)
 
     def classify(self, image: ImageSource, top: int = 5) -> Result:
         """The `top` most likely classes of one picture.
@@ -163,7 +153,7 @@ class Session:
             return self._answer(image, self._own, times, top)
 
     def stream(self, images: ImageSources, top: int = 5) -> Iterator[Result]:
-        """One Result a picture, in order.
+        """One Result per picture, in order.
 
         images is a folder (with its subfolders), an array (N, H, W, 3), or any iterable of what
         `classify` takes and of folders; it is read `ring` pictures ahead. Each picture is answered
@@ -225,7 +215,8 @@ class Session:
 
     def _keep_program(self) -> None:
         """Leave `program` as it was to whoever looks at it later: its data lies in the device's
-        memory, which on a board is gone after this."""
+        memory, which on a board is gone after this.
+        """
         program: Program | None = self.__dict__.get("program")
         if program is not None:
             self.program = replace(program, data=program.data.copy())
@@ -401,7 +392,7 @@ def session_html(session: Session) -> str:
         ("device", ", ".join([device.name, *(f"{k} {v}" for k, v in device.describe().items())])),
         (
             "overlay",
-            f"{overlay.name}: {overlay.macs:,} 4-bit MACs a cycle, {overlay.clock_mhz} MHz",
+            f"{overlay.name}: {overlay.macs:,} 4-bit MACs per cycle, {overlay.clock_mhz} MHz",
         ),
         ("program", f"{program.count} operations, {program.data.size / 1e6:.1f} MB"),
         ("picture", f"{program.image_size} x {program.image_size}"),

@@ -20,6 +20,8 @@ from quasar_runtime.cli.app import quasar
 from quasar_runtime.cli.facts import lines as fact_lines
 from quasar_runtime.cli.tables import table
 from quasar_runtime.cli.terminal import pad, width, wrap
+from quasar_runtime.model.file import write_model
+from quasar_runtime.model.synthetic import random_model
 from tests.cli.conftest import ROOT
 
 REFERENCE = ["--device", "reference", "--overlay", "b64"]
@@ -132,6 +134,29 @@ def test_a_frame_rate_that_the_file_does_not_state_is_computed(printed):
     text = "\n".join(printed(None, "models", "show", "tiny-w8"))
     assert re.search(r"FPS on b64, [\d,]+ FPS on b1024, [\d,]+ FPS on b8192", text)
     assert "FPS from   the cycle model, computed now" in text
+
+
+def test_a_model_that_states_odd_facts_is_told_too(printed, tmp_path, monkeypatch):
+    """What a file says of its origin is free: other types, other overlays."""
+    model = random_model(0, name="odd")
+    model.provenance = {
+        "weights": {"from": 5, "licence": ["x"]},
+        "accuracy": "good",
+        "frame_rates": {"b4096": 7, "clock_mhz": 300},
+        "teacher": "somebody",
+        "macs8": "all",
+        "subnet": [None, {"a": [True]}, []],
+    }
+    model.target = {"fps": None}
+    write_model(model, tmp_path / "odd.safetensors")
+    path = tmp_path / "odd.safetensors"
+    for options in ([], ["--all"]):
+        lines = printed(60, "models", "show", path, *options)
+        check(lines, 60)
+        assert "somebody" in "\n".join(lines)
+    assert "7 FPS on b4096" in "\n".join(printed(None, "models", "show", path))
+    monkeypatch.setenv("QUASAR_OVERLAYS", str(tmp_path / "none"))
+    assert "7 FPS on b4096" in "\n".join(printed(None, "models", "show", path))
 
 
 def test_the_list_has_accuracy_loss_frame_rates_size_and_licence(printed):

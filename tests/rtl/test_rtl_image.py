@@ -42,8 +42,7 @@ def test_a_zoo_model_gives_the_reference_s_bytes_in_every_buffer() -> None:
         memories[0].array[:] = program.data
         memories[1].array[:] = pixels.reshape(-1)
         memories[2].array[:] = 0
-        areas = [x for m, size in zip(memories, sizes, strict=True) for x in (m.address, size)]
-        device.submit(Job(program.count, *areas))
+        device.submit(Job.of(program.count, *memories))
         device.wait(WAIT)
         found = memories[2].array.copy()
     assert np.array_equal(found, expected), difference(program, found, expected)

@@ -64,7 +64,7 @@ def test_a_burst_waits_for_the_latency_and_then_comes_beat_by_beat(latency):
 def test_bandwidth_limits_the_rate(limit):
     free = {"gigabytes": 100.0, "port_gigabytes": 100.0}
     cycles = copy(MemoryModel(latency=1, **{**free, limit: 0.6}))
-    # 2 bytes a cycle at 300 MHz: 8 cycles a beat, and every byte is read and written.
+    # 2 bytes per cycle at 300 MHz: 8 cycles per beat, and every byte is read and written.
     assert 0.8 < cycles / (2 * BYTES / 2) < 1.2
 
 

@@ -9,8 +9,9 @@ from quasar_runtime.isa import arithmetic as ar
 from quasar_runtime.isa import interface as hw
 from quasar_runtime.isa.interface import Cause, Opcode, Source
 from quasar_runtime.isa.overlay import Overlay
-from quasar_runtime.isa.program import Violation, check
+from quasar_runtime.isa.program import check
 from tests.rtl.rtl_units import THROTTLES, agents, bench, descriptor, integer, random_bytes
+from tests.runtime.isa.edges import blamed, edge_cases, table_of
 from tests.runtime.isa.test_program import LEGAL
 
 BASE = 0x8_0000_0000
@@ -273,25 +274,14 @@ def mutated(rng: np.random.Generator) -> dict[str, int]:
     return d
 
 
-def blamed(violation: Violation | None) -> int | None:
-    """Offset of the field that a message about a field begins with."""
-    if violation is None or violation.cause not in (Cause.BAD_FIELD, Cause.MISALIGNED):
-        return None
-    return hw.FIELD[violation.message.split()[0]].offset
-
-
 def test_range_check_decides_as_program_check_does():
     rng, seen = np.random.default_rng(0), set()
     with bench.Unit("range_check", **PARAMETERS) as unit:
         for name, size in SIZES.items():
             unit.put(f"{name}_i", size)
         done = bench.Sink("done_o", None, ["violation_o"])
-        for number in range(3000):
-            fields = mutated(rng)
-            table = np.zeros(2, hw.DESCRIPTOR_DTYPE)
-            for name, value in fields.items():
-                table[0][name] = value
-            table[1]["opcode"] = Opcode.END
+        for number, fields in enumerate([*edge_cases(), *(mutated(rng) for _ in range(3000))]):
+            table = table_of(fields)
             violation = check(table, SMALL, *SIZES.values())
             unit.put("descriptor_i", integer(table[0]))
             unit.pulse("start_i")

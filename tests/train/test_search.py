@@ -79,7 +79,7 @@ def run(trials: int, storage: str | None = None, seed: int = 0) -> list[Candidat
 
 
 def hypervolume(front: list[Candidate]) -> float:
-    """Area that the front dominates, towards no frames a second and a loss of 1e-4."""
+    """Area that the front dominates, towards no frames per second and a loss of 1e-4."""
     area, above = 0.0, 1e-4
     for c in front:
         area += c.fps * max(0.0, above - c.loss)

@@ -18,6 +18,7 @@ from quasar_runtime.errors import DataError
 from quasar_runtime.isa.overlay import load_overlay
 from quasar_runtime.model.file import read_model, write_model
 from quasar_runtime.model.network import Model
+from quasar_runtime.model.zoo import RATES_MARK
 
 from ..cost.cycles import PREFERRED_OVERLAY, read_subnet
 from ..data import LABELS_FILE
@@ -38,8 +39,6 @@ SAMPLE = "imagenet_sample"
 SUBNETS = Path(__file__).parents[1] / "subnets"
 DATASET = "imagenet_sample (1,000 training-split images, one a class; not ImageNet validation)"
 RATED_OVERLAYS = (PREFERRED_OVERLAY, "b8192")
-RATES_MARK = "; by the cycle model "
-"""Separates a summary from the frame rates in it."""
 RATES_BY = "the cycle model, from START to the interrupt, one image after the other"
 
 

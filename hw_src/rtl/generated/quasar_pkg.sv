@@ -63,9 +63,9 @@ package quasar_pkg;
     logic [31:0] weights;  // byte 40: offset from PROGRAM of the packed weights
     logic [7:0] shift;  // byte 39: LAYERNORM: n
     logic [7:0] clamp;  // byte 38: LINEAR: limit of a requantised result
-    logic [15:0] destination_pitch;  // byte 36: words a token row of the destination
-    logic [15:0] kv_pitch;  // byte 34: words a token row of the region that holds K and V
-    logic [15:0] source_pitch;  // byte 32: words a token row of the source; ATTENTION: of Q
+    logic [15:0] destination_pitch;  // byte 36: words per token row of the destination
+    logic [15:0] kv_pitch;  // byte 34: words per token row of the region that holds K and V
+    logic [15:0] source_pitch;  // byte 32: words per token row of the source; ATTENTION: of Q
     logic [31:0] destination;  // byte 28: ACT word address written
     logic [15:0] channel_v;  // byte 26: first channel of V in that region
     logic [15:0] channel_k;  // byte 24: first channel of K in that region
@@ -343,7 +343,7 @@ package quasar_pkg;
   localparam logic [7:0] REG_OUTPUT_LO = 8'h70;  // rw base of the output area
   localparam logic [7:0] REG_OUTPUT_HI = 8'h74;  // rw
   localparam logic [7:0] REG_OUTPUT_BYTES = 8'h78;  // rw its size
-  localparam logic [7:0] REG_PROFILE_LO = 8'h80;  // rw base of the profile area, 16 bytes a descriptor
+  localparam logic [7:0] REG_PROFILE_LO = 8'h80;  // rw base of the profile area, 16 bytes per descriptor
   localparam logic [7:0] REG_PROFILE_HI = 8'h84;  // rw
   localparam logic [7:0] REG_PROFILE_BYTES = 8'h88;  // rw its size
 

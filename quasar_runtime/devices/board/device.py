@@ -20,7 +20,6 @@ from quasar_runtime.devices.base import Device, Job, Memory
 from quasar_runtime.devices.board.fabric import Fabric, board_of, import_pynq
 from quasar_runtime.devices.board.hardware import Hardware
 from quasar_runtime.devices.board.lock import BoardLock
-from quasar_runtime.devices.catalogue import DEFAULT_OVERLAY
 from quasar_runtime.devices.registers import AREAS, INTERRUPTS, cycles, fault, write_job
 from quasar_runtime.errors import (
     ArenaError,
@@ -32,7 +31,7 @@ from quasar_runtime.errors import (
 )
 from quasar_runtime.isa import interface as hw
 from quasar_runtime.isa.interface import Control, Status
-from quasar_runtime.isa.overlay import Overlay, overlay_names
+from quasar_runtime.isa.overlay import DEFAULT_OVERLAY, Overlay, overlay_names
 from quasar_runtime.process import Owner
 
 LOOK = 0.05
@@ -147,6 +146,7 @@ class BoardDevice(Device):
             raise DeviceFault(fault(state), state)
 
     def state(self) -> dict[str, int]:
+        """Every register by name."""
         return {register.name: self.read(register.name) for register in hw.REGISTERS}
 
     def reset(self) -> None:
@@ -164,9 +164,11 @@ class BoardDevice(Device):
         self._open().fabric.write(register, value)
 
     def close(self) -> None:
+        """Stop the accelerator and free its memory; may be repeated."""
         self._finish()
 
     def describe(self) -> dict[str, str]:
+        """Facts for people: bitstream, clock, interrupt, buffers."""
         hardware = self._open()
         used = sum(memory.array.size for memory in hardware.buffers)
         return {
@@ -179,7 +181,8 @@ class BoardDevice(Device):
 
     def _set(self, register: str, value: int) -> None:
         """Write a register, unless it has the value: from one run to the next, few change, and an
-        access from Python takes as long as thousands of the accelerator's cycles."""
+        access from Python takes as long as thousands of the accelerator's cycles.
+        """
         if hw.REGISTER[register].access == "rw" and self._values.get(register) == value:
             return
         self.write(register, value)

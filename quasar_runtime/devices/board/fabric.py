@@ -78,6 +78,7 @@ class Fabric:
         return int(self._registers.read(hw.REGISTER[name].offset))
 
     def write(self, name: str, value: int) -> None:
+        """Write a 32-bit register."""
         self._registers.write(hw.REGISTER[name].offset, int(value))
 
     def reload(self) -> None:

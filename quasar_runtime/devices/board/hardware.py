@@ -64,7 +64,8 @@ class Hardware:
 
     def allocate(self, size: int) -> Memory:
         """Uncached memory, zeroed. What PYNQ gave stays here: buffers derived from one have
-        addresses that are not theirs."""
+        addresses that are not theirs.
+        """
         buffer = self.fabric.allocate(size, cacheable=False)
         memory = Memory(np.asarray(buffer), int(buffer.device_address))
         self.buffers[memory] = buffer
@@ -72,6 +73,7 @@ class Hardware:
         return memory
 
     def free(self, memory: Memory) -> None:
+        """Give a buffer back."""
         self.buffers.pop(memory).freebuffer()
 
     def drain(self) -> None:
@@ -162,7 +164,8 @@ class Hardware:
 
     def _forget(self) -> None:
         """In a forked child, where all of it is the parent's: PYNQ's buffers free themselves when
-        they are collected, so here they never are."""
+        they are collected, so here they never are.
+        """
         for buffer in (*self.buffers.values(), self._fence):
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(buffer))
         self.buffers.clear()

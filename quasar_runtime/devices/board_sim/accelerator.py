@@ -63,6 +63,7 @@ class NativeAccelerator:
         self.power_on()
 
     def power_on(self) -> None:
+        """Start anew, as after a download."""
         self._abandon()
         self._faults.wedged = False
         with self._lock:
@@ -71,11 +72,13 @@ class NativeAccelerator:
             self._update_interrupt()
 
     def read(self, offset: int) -> int:
+        """The 32-bit register at a byte offset."""
         with self._lock:
             name = NAMES.get(offset, "")
             return int(self._faults.registers.get(name, self._values.get(name, 0)))
 
     def write(self, offset: int, value: int) -> None:
+        """Write the 32-bit register at a byte offset."""
         name = NAMES.get(offset, "")
         if name == "CONTROL":
             self._control(Control(value))

@@ -25,12 +25,11 @@ from quasar_runtime.devices.board_sim.faults import Faults
 from quasar_runtime.devices.board_sim.interrupts import InterruptController, UioFile
 from quasar_runtime.devices.board_sim.memory import SimulatedMemory
 from quasar_runtime.devices.board_sim.processor import BLOCKS, ProcessorRegisters
-from quasar_runtime.devices.catalogue import DEFAULT_OVERLAY, SIMULATED_BOARD
 from quasar_runtime.devices.native.device import NativeDevice
 from quasar_runtime.errors import OverlayError
-from quasar_runtime.isa.overlay import Overlay, load_overlay
+from quasar_runtime.isa.overlay import DEFAULT_OVERLAY, Overlay, load_overlay
 from quasar_runtime.process import Owner
-from quasar_runtime.resources import data_folder
+from quasar_runtime.resources import SIMULATED_BOARD, data_folder
 
 ACCELERATORS = ("native", "rtl")
 PL_INTERRUPT = 121
@@ -100,12 +99,14 @@ class SimulatedBoard(pynq.Device):  # type: ignore[misc]
             self.accelerator = NativeAccelerator(overlay, self.engine, self.memory, *parts)
 
     def read_registers(self, address: int, length: int) -> bytes:
+        """`length` bytes of registers from a physical address."""
         return b"".join(
             (self._read(a) & 0xFFFF_FFFF).to_bytes(4, "little")
             for a in range(address, address + length, 4)
         )
 
     def write_registers(self, address: int, data: bytes) -> None:
+        """Write 32-bit registers from a physical address on."""
         for i in range(0, len(data), 4):
             self._write(address + i, int.from_bytes(data[i : i + 4], "little"))
 
@@ -117,11 +118,13 @@ class SimulatedBoard(pynq.Device):  # type: ignore[misc]
         return runtime.RuntimeMetadataParser(frontends.Metadata(input=str(handoff)))
 
     def download(self, bitstream: Any, parser: Any = None) -> None:
+        """Load a bitstream: the accelerator starts anew."""
         self.downloads += 1
         self.accelerator.power_on()
         self.post_download(bitstream, parser)
 
     def allocate(self, shape: Any, dtype: Any, cacheable: int = 0, **_: Any) -> SimulatedBuffer:
+        """A contiguous buffer, as pynq.allocate gives it."""
         count = int(np.prod(shape)) * np.dtype(dtype).itemsize
         bo = self.memory.allocate(count, bool(cacheable))
         buffer = SimulatedBuffer(
@@ -131,12 +134,15 @@ class SimulatedBoard(pynq.Device):  # type: ignore[misc]
         return buffer
 
     def flush(self, bo: Any, offset: int, ptr: int, size: int) -> None:
+        """Write the cache's bytes to memory."""
         self.memory.flush(bo, offset, size)
 
     def invalidate(self, bo: Any, offset: int, ptr: int, size: int) -> None:
+        """Drop the cache's bytes."""
         self.memory.invalidate(bo, offset, size)
 
     def close(self) -> None:
+        """Switch the board off."""
         self.accelerator.power_on()
         self.memory.closed = True
         self.engine.close()
@@ -165,7 +171,8 @@ class SimulatedBoard(pynq.Device):  # type: ignore[misc]
 
 class _OwnStack(ExitStack):
     """An ExitStack that does nothing in a forked child: folder, threads and files are its
-    parent's."""
+    parent's.
+    """
 
     def __init__(self) -> None:
         super().__init__()

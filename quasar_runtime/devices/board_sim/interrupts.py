@@ -17,7 +17,8 @@ ISR, IPR, IER, IAR, SIE, CIE, MER = 0x00, 0x04, 0x08, 0x0C, 0x10, 0x14, 0x1C
 
 class UioFile:
     """Linux's UIO file of a level interrupt: it reads as the count of interrupts so far; after
-    each, the interrupt is masked until 1 is written. `path` is where it lies."""
+    each, the interrupt is masked until 1 is written. `path` is where it lies.
+    """
 
     def __init__(self) -> None:
         self._ours, self._theirs = os.openpty()
@@ -37,6 +38,7 @@ class UioFile:
             self._fire()
 
     def close(self) -> None:
+        """Close both ends and end the listener."""
         os.close(self._theirs)
         self._listener.join(1.0)  # its read ends when nobody has the other side open
         os.close(self._ours)
@@ -66,17 +68,20 @@ class InterruptController:
         self._enabled = self._master = 0
 
     def set_input(self, level: bool) -> None:
+        """Drive the interrupt input."""
         with self._lock:
             self._input = int(level)
             self._update()
 
     def read(self, offset: int) -> int:
+        """The register at a byte offset."""
         with self._lock:
             pending = self._latched & self._enabled
             values = {ISR: self._latched, IPR: pending, IER: self._enabled, MER: self._master}
             return values.get(offset, 0)
 
     def write(self, offset: int, value: int) -> None:
+        """Write the register at a byte offset."""
         with self._lock:
             if offset == IER:
                 self._enabled = value & 1

@@ -45,6 +45,7 @@ class BufferObject:
 
     @property
     def size(self) -> int:
+        """Bytes."""
         return int(self.cpu.size)
 
 
@@ -103,6 +104,7 @@ class SimulatedMemory:
                 other.drained = now
 
     def invalidate(self, buffer: BufferObject, offset: int, size: int) -> None:
+        """Let the CPU see what the accelerator wrote."""
         part = slice(offset, offset + size) if self._ranged else slice(None)
         if buffer.cacheable:
             buffer.cpu[part] = buffer.ddr[part]

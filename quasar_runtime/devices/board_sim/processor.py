@@ -39,8 +39,10 @@ class ProcessorRegisters:
             self._values |= {base + RDCTRL: 0x3B0 | WIDTH_64, base + WRCTRL: 0x3B0 | WIDTH_64}
 
     def read(self, address: int) -> int:
+        """The register at a physical address; 0 where nothing was written."""
         return self._values.get(address, 0)
 
     def write(self, address: int, value: int) -> None:
+        """Write a register, unless the fault `stuck` is put in."""
         if not self.stuck:
             self._values[address] = value

@@ -21,9 +21,11 @@ class RtlEngine(RtlDevice):
     """The simulation, stepped by hand instead of by `wait`."""
 
     def register(self, name: str) -> int:
+        """A register by name."""
         return self._read(name)
 
     def set_register(self, name: str, value: int) -> None:
+        """Write a register by name."""
         self._write(name, value)
 
     def advance(self, cycles: int) -> bool:
@@ -33,6 +35,7 @@ class RtlEngine(RtlDevice):
         return bool(self._library.sim_irq(handle))
 
     def reset_line(self) -> None:
+        """Hold the reset line for 16 cycles."""
         self._checked(self._library.sim_reset(self._require_open(), 16))
 
 
@@ -53,6 +56,7 @@ class RtlAccelerator:
         self._stop = threading.Event()
 
     def power_on(self) -> None:
+        """Start anew, as after a download."""
         self._stop.set()
         if self._clock is not None:
             self._clock.join()
@@ -62,6 +66,7 @@ class RtlAccelerator:
             self._interrupt(self._engine.advance(IDLE_CYCLES))
 
     def read(self, offset: int) -> int:
+        """The 32-bit register at a byte offset."""
         name = NAMES.get(offset)
         with self._lock:
             value = 0 if name is None else self._engine.register(name)
@@ -70,6 +75,7 @@ class RtlAccelerator:
         return self._faults.registers.get(name or "", value)
 
     def write(self, offset: int, value: int) -> None:
+        """Write the 32-bit register at a byte offset."""
         name = NAMES.get(offset)
         if name is None:
             return

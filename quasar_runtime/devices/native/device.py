@@ -52,7 +52,8 @@ def available_kernels() -> list[str]:
 
 def peak_macs(kernels: str, seconds: float = 0.2) -> float:
     """int8 multiply-accumulates a second of one core, by the kernel set's dot product on registers
-    alone; 0.0 where the set has no such instruction."""
+    alone; 0.0 where the set has no such instruction.
+    """
     return float(_lib.q_kernels_peak(kernels.encode(), seconds))
 
 
@@ -98,6 +99,7 @@ class NativeDevice(Device):
             )
 
     def allocate(self, size: int) -> Memory:
+        """Zeroed memory of `size` bytes, aligned to 64."""
         self._require_open()
         room = np.zeros(size + hw.ALIGNMENT, np.uint8)
         start = -room.ctypes.data % hw.ALIGNMENT
@@ -106,6 +108,7 @@ class NativeDevice(Device):
         return memory
 
     def free(self, memory: Memory) -> None:
+        """Give memory back; ArenaError if it is not this device's."""
         self._require_open()
         if memory not in self._memories:
             raise ArenaError(f"memory at {memory.address:#x} is not from this device's allocate")
@@ -172,13 +175,16 @@ class NativeDevice(Device):
         )
 
     def state(self) -> dict[str, int]:
+        """Every register by name."""
         engine = self._require_open()
         return {r.name: int(_lib.q_engine_register(engine, r.offset)) for r in hw.REGISTERS}
 
     def reset(self) -> None:
+        """End a run in progress; the engine is idle afterwards."""
         _lib.q_engine_reset(self._require_open())
 
     def close(self) -> None:
+        """Join the helper threads and free the memory; may be repeated."""
         if not self._owner.is_here():
             return  # the engine's helper threads are the parent's: joining them would never end
         if self._engine is not None:
@@ -187,6 +193,7 @@ class NativeDevice(Device):
         self._memories.clear()
 
     def describe(self) -> dict[str, str]:
+        """Facts for people: kernels and threads."""
         return {
             "kernels": self.kernels,
             "threads": str(self.threads),

@@ -1,0 +1,1 @@
+"""The normative NumPy executor."""

@@ -28,6 +28,7 @@ class ReferenceDevice(Device):
         self._next = 4096
 
     def allocate(self, size: int) -> Memory:
+        """Zeroed memory of `size` bytes."""
         self._owner.require()
         memory = Memory(np.zeros(size, np.uint8), self._next)
         self._next += -(-size // 4096) * 4096
@@ -35,6 +36,7 @@ class ReferenceDevice(Device):
         return memory
 
     def free(self, memory: Memory) -> None:
+        """Give memory back."""
         self._owner.require()
         self._memories.remove(memory)
 
@@ -45,6 +47,7 @@ class ReferenceDevice(Device):
         raise ArenaError(f"{size} bytes at {address:#x} are outside the memory of this device")
 
     def submit(self, job: Job) -> None:
+        """Run the job at once."""
         self._owner.require()
         profile = self._view(job.profile, job.profile_bytes).view(hw.PROFILE_DTYPE)
         start = time.perf_counter_ns()
@@ -72,11 +75,13 @@ class ReferenceDevice(Device):
         """Nothing to wait for: submit has run to the end."""
 
     def state(self) -> dict[str, int]:
+        """STATUS alone: it is always idle."""
         return {"STATUS": int(hw.Status.IDLE)}
 
     def reset(self) -> None:
         """Nothing to reset."""
 
     def close(self) -> None:
+        """Forget its memory; may be repeated."""
         if self._owner.is_here():
             self._memories.clear()

@@ -26,7 +26,7 @@ from quasar_runtime.isa.program import Program, require, weight_bytes
 class Machine:
     """A program's bytes, the areas around it, and the on-chip memories.
 
-    ACT is kept flat: a region at word `base` with `pitch` words a token row begins at element
+    ACT is kept flat: a region at word `base` with `pitch` words per token row begins at element
     base * TOKENS * DEPTH, and its token t, channel c is t * pitch * DEPTH + c elements on.
     """
 

@@ -1,0 +1,1 @@
+"""The accelerator's RTL, simulated by Verilator."""

@@ -198,6 +198,7 @@ class Steps:
         self._report(f"{self._head}{time.monotonic() - self._begin:.0f} s: {self._step}")
 
     def end(self) -> None:
+        """Clear the line that was reported last."""
         if self._step:
             self._report("")
 
@@ -213,7 +214,8 @@ def _snapshot(build: Build, work: Path) -> Build:
 
 def _units(work: Path) -> list[Path]:
     """Verilator's files as fewer translation units: most of a small file's time goes into
-    Verilator's headers. once*.cpp holds what runs before the first cycle."""
+    Verilator's headers. once*.cpp holds what runs before the first cycle.
+    """
     files = sorted(work.glob("Vquasar*.cpp"))
     once = [path for path in files if "__Slow" in path.name or "__Syms" in path.name]
     units = []
@@ -357,7 +359,8 @@ def _fingerprint(build: Build, target: str) -> str:
 @contextmanager
 def _locked(path: Path, step: Steps) -> Iterator[None]:
     """Hold a file lock: other processes that build the same thing wait. A killed process holds
-    none."""
+    none.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w") as file:
         while not _lock(file):

@@ -53,7 +53,7 @@ class MemoryModel:
 
     latency       cycles from a read burst's acceptance to its first beat, and from a write burst's
                   last beat to its response
-    gigabytes     bandwidth in all, 1e9 bytes a second
+    gigabytes     bandwidth in all, 1e9 bytes per second
     port_gigabytes  bandwidth of a DDR controller's port
     groups        the controller's port behind each read port and, last, the write port; by default
                   the read ports take HP0, HP3, HP1, HP2 and the write port HP1, where HP1 and HP2
@@ -172,6 +172,7 @@ class RtlDevice(Device):
         )
 
     def allocate(self, size: int) -> Memory:
+        """Zeroed memory of `size` bytes in the simulated DDR, aligned to 64."""
         handle = self._require_open()
         room = np.zeros(size + hw.ALIGNMENT, np.uint8)
         start = -room.ctypes.data % hw.ALIGNMENT
@@ -182,6 +183,7 @@ class RtlDevice(Device):
         return memory
 
     def free(self, memory: Memory) -> None:
+        """Give memory back; ArenaError if it is not this device's."""
         if memory not in self._memories:
             raise ArenaError(f"memory at {memory.address:#x} is not from this device's allocate")
         self._library.sim_unmap(self._require_open(), memory.address)
@@ -300,7 +302,8 @@ class RtlDevice(Device):
 
     def inject(self, port: int, channel: str, after: int, response: str) -> None:
         """Arm a fault of the memory: `after` so many handshakes of a channel, one answer of
-        'SLVERR' or 'DECERR' (on R or B), or 'silent' from then on. For tests."""
+        'SLVERR' or 'DECERR' (on R or B), or 'silent' from then on. For tests.
+        """
         self._library.sim_fault(
             self._require_open(), port, CHANNELS.index(channel), after, RESPONSES[response]
         )
@@ -310,11 +313,13 @@ class RtlDevice(Device):
         self._library.sim_clear_faults(self._require_open())
 
     def state(self) -> dict[str, int]:
+        """Every register by name."""
         return {r.name: self._read(r.name) for r in hw.REGISTERS}
 
     def reset(self) -> None:
         """The CONTROL register's reset; the reset line when that does not lead to idle in time,
-        because a port owes an answer that never comes."""
+        because a port owes an answer that never comes.
+        """
         self._running = False
         self._write("CONTROL", Control.RESET)
         handle, waited = self._require_open(), 0
@@ -326,6 +331,7 @@ class RtlDevice(Device):
             waited += 100
 
     def close(self) -> None:
+        """Finish the waves and free the simulation; may be repeated."""
         if not self._owner.is_here():
             return  # the waves' file is the parent's to finish
         handle, self._handle = self._handle, None
@@ -335,6 +341,7 @@ class RtlDevice(Device):
         self._memories.clear()
 
     def describe(self) -> dict[str, str]:
+        """Facts for people: the memory model."""
         m = self.memory
         return {
             "clock": f"{self.overlay.clock_mhz} MHz",

@@ -100,7 +100,8 @@ def version() -> str:
 
 def _compiler() -> tuple[str, ...]:
     """The compiler's command with an absolute path: CXX may be a path with spaces, or a command
-    with arguments."""
+    with arguments.
+    """
     asked = os.environ.get("CXX") or COMPILER
     try:
         parts = [asked] if shutil.which(asked) else shlex.split(asked)
@@ -159,7 +160,8 @@ def _answer(command: tuple[str, ...], remedy: str) -> bytes:
 @contextmanager
 def running(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
     """A tool while it runs, without standard input. When the block ends by an exception, a time
-    limit's or a signal's, the tool is killed with its children, which are in its session."""
+    limit's or a signal's, the tool is killed with its children, which are in its session.
+    """
     deferred = _Deferred()  # a signal before the process is known would leave it running
     try:
         process = subprocess.Popen(

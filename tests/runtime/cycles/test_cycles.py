@@ -166,7 +166,7 @@ def measure(program: Program, memory: MemoryModel) -> tuple[np.ndarray, int]:
         memories = [device.allocate(size) for size in (*sizes, program.profile_bytes)]
         memories[0].array[:] = program.data
         memories[1].array[:] = 0
-        device.submit(Job(program.count, *(x for m in memories for x in (m.address, m.array.size))))
+        device.submit(Job.of(program.count, *memories))
         device.wait(120)
         profile = memories[3].array.view(hw.PROFILE_DTYPE)
         return (profile["end"] - profile["begin"]).astype(np.float64), device.cycles

@@ -42,13 +42,11 @@ def image_for(program: Program, seed: int = 0) -> npt.NDArray[np.uint8]:
 
 def place(device: Device, program: Program, image: npt.NDArray[np.uint8]) -> tuple[Job, Program]:
     """Program, image, output and profile in the device's memory, as a job."""
-    areas = []
-    for size in (program.data.size, image.size, program.output_bytes, program.profile_bytes):
-        memory = device.allocate(size)
-        areas += [memory.address, size]
-    for memory, data in zip(device._memories[-4:], (program.data, image.reshape(-1)), strict=False):
+    sizes = (program.data.size, image.size, program.output_bytes, program.profile_bytes)
+    memories = [device.allocate(size) for size in sizes]
+    for memory, data in zip(memories, (program.data, image.reshape(-1)), strict=False):
         memory.array[:] = data
-    return Job(program.count, *areas), program
+    return Job.of(program.count, *memories), program
 
 
 def run(device: Device, program: Program, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

@@ -1,5 +1,6 @@
 """'auto' on a board that lacks something: the CPU's answer, and one line that says why."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,9 @@ def zynqmp(tmp_path, monkeypatch):
     """This machine is a board, with PYNQ; as far as `lacks` says not."""
     (tmp_path / "compatible").write_bytes(b"xlnx,zynqmp-zcu102-rev1.0\0xlnx,zynqmp\0")
     monkeypatch.setattr(device_module, "COMPATIBLE", tmp_path / "compatible")
-    monkeypatch.setitem(device_module._REASONS, "board", lambda: None)
+    monkeypatch.setitem(
+        device_module.KINDS, "board", replace(device_module.KINDS["board"], reason=lambda: None)
+    )
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from quasar_runtime.isa.interface import Cause, Opcode
 from quasar_runtime.isa.program import Program, check
 from quasar_runtime.model.synthetic import random_model
 from tests.runtime.devices.native_cases import image_for, overlay, place
+from tests.runtime.isa.edges import blamed, edge_cases, table_of
 
 PROGRAM = compile_model(random_model(2, heads=[1], mlp=[64]), overlay(), trace=True)
 TABLE_BYTES = PROGRAM.count * hw.DESCRIPTOR_BYTES
@@ -87,6 +88,28 @@ def test_mutated_descriptors_are_refused_as_the_rule_book_says(bench: Bench, mut
     elif found:  # only for a parameter outside its range, at an offset behind the table
         assert found[1] == number
         assert name in ("parameters", "outputs", "mode", "opcode", "inputs", "heads")
+
+
+def test_descriptors_at_every_edge_are_decided_as_the_rule_book_says(bench: Bench) -> None:
+    job = Job(2, *[getattr(bench.job, f) for f in Job.__dataclass_fields__ if f != "count"])
+    sizes = (job.program_bytes, job.image_bytes, job.output_bytes)
+    seen = set()
+    for fields in edge_cases():
+        table = table_of(fields)
+        expected = check(table, PROGRAM.overlay, *sizes)
+        bench.memory[:] = 0
+        bench.table[:2] = table
+        found = bench.refusal(job)
+        if expected is None:
+            # What it computes on zeros may still hold a parameter outside its range: gains, scores.
+            assert found is None or found[0] in (Cause.BAD_FIELD, Cause.BAD_RANGE), (fields, found)
+        else:
+            assert found is not None, (fields, expected)
+            assert found[:2] == (expected.cause, expected.descriptor), (fields, expected)
+            assert blamed(expected) in (None, found[2] % hw.DESCRIPTOR_BYTES), (fields, expected)
+        seen.add(expected.cause if expected else Cause.NONE)
+    causes = (Cause.NONE, Cause.BAD_OPCODE, Cause.BAD_FIELD, Cause.BAD_RANGE, Cause.MISALIGNED)
+    assert seen >= set(causes)
 
 
 @settings(max_examples=60, deadline=None)

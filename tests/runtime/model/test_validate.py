@@ -288,7 +288,7 @@ def test_preprocessing_is_sane(preprocessing, message):
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ([("n0", "a")] * 2, "number of labels is 2, allowed: 3, one a class"),
+        ([("n0", "a")] * 2, "number of labels is 2, allowed: 3, one per class"),
         (None, "number of labels is None"),
         ([("n0", "a"), ("n1", "b"), "cat"], r"labels\[2\] is 'cat', allowed: pairs"),
         ([("n0", "a"), ("n1", 5), ("n2", "c")], r"labels\[1\] \(name\) is 5"),

@@ -133,7 +133,7 @@ def session(model: Model) -> Iterator[Session]:
 
 def test_a_session_shows_model_device_and_overlay(session: Session) -> None:
     text = Checker(session._repr_html_()).text
-    for part in ("synthetic", "native", "b64: 64 4-bit MACs a cycle", "32 x 32"):
+    for part in ("synthetic", "native", "b64: 64 4-bit MACs per cycle", "32 x 32"):
         assert part in text
     session.close()
     assert Checker(session._repr_html_()).text == text, "also when it is closed"

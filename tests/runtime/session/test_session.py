@@ -4,6 +4,7 @@ import io
 import os
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -585,7 +586,11 @@ def test_native_device_answers_as_the_reference_does():
 
 def test_auto_is_native_where_there_is_no_board(monkeypatch):
     pytest.importorskip("quasar_runtime.devices.native.device", reason="the C engine is not built")
-    monkeypatch.setitem(device_module._REASONS, "board", lambda: "no board here")
+    monkeypatch.setitem(
+        device_module.KINDS,
+        "board",
+        replace(device_module.KINDS["board"], reason=lambda: "no board here"),
+    )
     with open_device(threads=1) as found:
         assert found.name == "native"
     with pytest.raises(DeviceNotFound, match="no board here"):

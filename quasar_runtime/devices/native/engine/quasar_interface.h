@@ -65,9 +65,9 @@ typedef struct {
     uint16_t channel_k; /* 24: first channel of K in that region */
     uint16_t channel_v; /* 26: first channel of V in that region */
     uint32_t destination; /* 28: ACT word address written */
-    uint16_t source_pitch; /* 32: words a token row of the source; ATTENTION: of Q */
-    uint16_t kv_pitch; /* 34: words a token row of the region that holds K and V */
-    uint16_t destination_pitch; /* 36: words a token row of the destination */
+    uint16_t source_pitch; /* 32: words per token row of the source; ATTENTION: of Q */
+    uint16_t kv_pitch; /* 34: words per token row of the region that holds K and V */
+    uint16_t destination_pitch; /* 36: words per token row of the destination */
     uint8_t clamp; /* 38: LINEAR: limit of a requantised result */
     uint8_t shift; /* 39: LAYERNORM: n */
     uint32_t weights; /* 40: offset from PROGRAM of the packed weights */

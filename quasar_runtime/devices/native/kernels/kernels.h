@@ -16,7 +16,7 @@ enum {
     Q_LANE = 64, /* alignment of buffers, and slack behind those that are read */
 };
 
-/* Requantisation of a panel's rows, each array one entry a row. */
+/* Requantisation of a panel's rows, each array one entry per row. */
 typedef struct {
     const int32_t *multiplier; /* m */
     const int32_t *shift;      /* n */
