@@ -23,7 +23,7 @@ import stat
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -75,7 +75,7 @@ ATTENTION = {
 }
 
 Arrays = dict[str, npt.NDArray[Any]]
-Specs = Mapping[str, tuple[str, tuple[int, ...], int]]
+Specs = Mapping[str, tuple[str, list[int], int]]
 """Type, shape and bytes of each tensor by name."""
 
 
@@ -261,26 +261,41 @@ def _check_table(header: dict[str, Any], geometry: Geometry) -> Specs:
     specs = _specs(geometry, tuple(rows8))
     for name, (dtype, wanted, _) in specs.items():
         entry = header.get(name)
-        if entry is None:
-            raise ModelValueError(f"the tensor {name} is missing; {REMEDY}")
-        if not isinstance(entry, dict):
-            raise ModelFileError(f"the header's entry of {name} is not an object; {REMEDY}")
-        shape = entry.get("shape")
-        # Equal is not enough: True equals 1, and 32.0 equals 32.
-        same = isinstance(shape, list) and tuple(shape) == wanted and {*map(type, shape)} == {int}
-        if entry.get("dtype") != dtype or not same:
-            raise ModelValueError(
-                f"{name} is {shown(entry.get('dtype'))} of shape {shown(shape)}, "
-                f"allowed: {dtype} of shape {list(wanted)}; {REMEDY}"
-            )
-        if len(entry) != 3:
-            unknown = next((k for k in entry if k not in ENTRY), None)
-            found = "no data_offsets" if unknown is None else f"the unknown key {shown(unknown)}"
-            raise ModelFileError(f"the header's entry of {name} has {found}; {REMEDY}")
+        if (
+            not isinstance(entry, dict)
+            or len(entry) != 3
+            or entry.get("dtype") != dtype
+            or entry.get("shape") != wanted
+        ):
+            _refuse_entry(name, entry, dtype, wanted)
+    # Equal is not enough: True equals 1, and 32.0 equals 32.
+    if {type(n) for name in specs for n in header[name]["shape"]} != {int}:
+        for name, (dtype, wanted, _) in specs.items():
+            if any(type(n) is not int for n in header[name]["shape"]):
+                _refuse_entry(name, header[name], dtype, wanted)
     if len(header) != len(specs):
         unknown = next(name for name in header if name not in specs)
         raise ModelValueError(f"the tensor {shown(unknown)} is unknown to the format; {REMEDY}")
     return specs
+
+
+def _refuse_entry(name: str, entry: Any, dtype: str, shape: list[int]) -> NoReturn:
+    """Raise for what is wrong with a tensor's entry in the header."""
+    if entry is None:
+        raise ModelValueError(f"the tensor {name} is missing; {REMEDY}")
+    if not isinstance(entry, dict):
+        raise ModelFileError(f"the header's entry of {name} is not an object; {REMEDY}")
+    unknown = next((key for key in entry if key not in ENTRY), None)
+    if unknown is not None:
+        raise ModelFileError(
+            f"the header's entry of {name} has the unknown key {shown(unknown)}; {REMEDY}"
+        )
+    if entry.get("dtype") == dtype and entry.get("shape") == shape and len(entry) != 3:
+        raise ModelFileError(f"the header's entry of {name} has no data_offsets; {REMEDY}")
+    raise ModelValueError(
+        f"{name} is {shown(entry.get('dtype'))} of shape {shown(entry.get('shape'))}, "
+        f"allowed: {dtype} of shape {shape}; {REMEDY}"
+    )
 
 
 def _check_data(header: dict[str, Any], specs: Specs, data: memoryview, sha256: str) -> None:
@@ -344,7 +359,7 @@ def _specs(geometry: Geometry, rows8: tuple[int, ...]) -> Specs:
             specs[f"blocks.{i}.attention.{part}"] = dtype, (heads,)
         specs[f"blocks.{i}.gelu"] = "I8", (TABLE_BYTES,)
     return {
-        name: (dtype, shape, math.prod(shape) * np.dtype(DTYPES[dtype]).itemsize)
+        name: (dtype, list(shape), math.prod(shape) * np.dtype(DTYPES[dtype]).itemsize)
         for name, (dtype, shape) in specs.items()
     }
 

@@ -38,6 +38,12 @@ def test_an_entry_has_the_keys_that_safetensors_knows():
         model_from_bytes(raw)
 
 
+def test_an_entry_has_offsets():
+    raw = mb.edit_header(RAW, lambda h: h["position"].pop("data_offsets"))
+    with pytest.raises(ModelFileError, match="entry of position has no data_offsets"):
+        model_from_bytes(raw)
+
+
 @pytest.mark.parametrize("extra", [{"pages": 3}, {"note": "\ud800"}, {"\ud800": ""}], ids=ascii)
 def test_metadata_are_text(extra):
     raw = mb.edit_header(RAW, lambda h: h["__metadata__"].update(extra))
