@@ -12,7 +12,8 @@ VENV   ?= .venv
 MODEL  ?= q-vit-160fps
 IMAGE  ?= examples/chelsea.jpg
 BIN    := $(VENV)/bin
-PIP    := $(BIN)/pip install --quiet --disable-pip-version-check
+# Python compiles what is imported; pip would compile all of PyTorch.
+PIP    := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
 # A stamp of its own, since an environment without PyTorch does not do for the tests that want it.
 TESTED := $(VENV)/installed-test$(if $(filter 0,$(TRAIN)),-without-torch)
 ENGINE := $(wildcard quasar_runtime/devices/native/*.py quasar_runtime/devices/native/*/*.[ch])
@@ -123,7 +124,7 @@ $(VENV)/installed-docs: $(VENV)/installed
 
 $(VENV)-numpy1/installed: $(TESTED)
 	$(PYTHON) -m venv $(VENV)-numpy1
-	$(VENV)-numpy1/bin/pip install --quiet --disable-pip-version-check 'numpy==1.26.4' -e '.[test]'
+	$(VENV)-numpy1/bin/pip install --quiet --disable-pip-version-check --no-compile 'numpy==1.26.4' -e '.[test]'
 	@touch $@
 
 # Quasar itself is the checkout's, its engine built by the main environment.
@@ -132,7 +133,7 @@ PYNQ4 := 4.0.0
 $(VENV)-pynq%/installed: tools/requirements.py $(TESTED)
 	$(PYTHON) -m venv $(VENV)-pynq$*
 	$(BIN)/python tools/requirements.py board rtl > $(VENV)-pynq$*/requirements.txt
-	$(VENV)-pynq$*/bin/pip install --quiet --disable-pip-version-check 'pynq==$(PYNQ$*)' \
+	$(VENV)-pynq$*/bin/pip install --quiet --disable-pip-version-check --no-compile 'pynq==$(PYNQ$*)' \
 		'pytest>=7.4' 'pytest-xdist>=3.5' -r $(VENV)-pynq$*/requirements.txt
 	@touch $@
 
