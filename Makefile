@@ -28,7 +28,16 @@ export PYTEST_ADDOPTS := --dist worksteal
 infer: $(VENV)/installed
 	@$(BIN)/quasar-infer --model "$(MODEL)" "$(IMAGE)"
 
-test: test-tools lint unit numpy1 pynq
+test: test-tools prepared unit numpy1 pynq
+
+# One core makes the environments of numpy 1 and of PYNQ while the other one lints.
+.PHONY: prepared environments
+prepared: $(TESTED)
+	@$(MAKE) --no-print-directory --output-sync=target -j2 lint environments
+environments: $(TESTED)
+	@if $(BIN)/python -c 'import sys; sys.exit(sys.version_info >= (3, 13))'; \
+	then $(MAKE) --no-print-directory $(VENV)-numpy1/installed $(VENV)-pynq3/installed \
+		$(VENV)-pynq4/installed; fi
 
 # pyproject.toml has the types checked as for Python 3.10; numpy's for Python 3.12 on are only for those.
 TYPES_OF := 'import sys; v = sys.version_info; print(f"--python-version 3.{v[1]}" * (v[1] > 11))'
