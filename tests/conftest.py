@@ -30,6 +30,7 @@ SLOW = (
     *("test_rtl_", "test_cycles", "test_simulation", "test_vivado", "test_board_rtl"),
     *("test_train_", "test_export", "test_search", "test_ablate_training", "test_notebooks"),
     *("test_zoo_bytes", "test_native_builds", "test_doctor", "test_model_file_mutations"),
+    *("test_installed", "test_collection", "test_pictures", "test_quasar_train", "test_campaign"),
 )
 """Files that `make test-quick` leaves out: they simulate, train, build, or run whole models."""
 FLOATS = ("test_train_", "test_export", "test_search_run", "test_ablate_training")
