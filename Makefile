@@ -13,7 +13,8 @@ MODEL  ?= q-vit-160fps
 IMAGE  ?= examples/chelsea.jpg
 BIN    := $(VENV)/bin
 # Python compiles what is imported; pip would compile all of PyTorch.
-PIP    := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
+INSTALL := install --quiet --disable-pip-version-check --no-compile
+PIP    := $(BIN)/pip $(INSTALL)
 # A stamp of its own, since an environment without PyTorch does not do for the tests that want it.
 TESTED := $(VENV)/installed-test$(if $(filter 0,$(TRAIN)),-without-torch)
 ENGINE := $(wildcard quasar_runtime/devices/native/*.py quasar_runtime/devices/native/*/*.[ch])
@@ -30,13 +31,15 @@ infer: $(VENV)/installed
 
 test: test-tools prepared unit numpy1 pynq
 
+# numpy 1 has no wheels for Python 3.13, and PYNQ 3 and 4 need numpy 1.
+HAS_NUMPY1 := $(BIN)/python -c 'import sys; sys.exit(sys.version_info >= (3, 13))'
+
 # One core makes the environments of numpy 1 and of PYNQ while the other one lints.
 .PHONY: prepared environments
 prepared: $(TESTED)
 	@$(MAKE) --no-print-directory --output-sync=target -j2 lint environments
 environments: $(TESTED)
-	@if $(BIN)/python -c 'import sys; sys.exit(sys.version_info >= (3, 13))'; \
-	then $(MAKE) --no-print-directory $(VENV)-numpy1/installed $(VENV)-pynq3/installed \
+	@if $(HAS_NUMPY1); then $(MAKE) --no-print-directory $(VENV)-numpy1/installed $(VENV)-pynq3/installed \
 		$(VENV)-pynq4/installed; fi
 
 # pyproject.toml has the types checked as for Python 3.10; numpy's for Python 3.12 on are only for those.
@@ -76,10 +79,8 @@ pynq-tests: $(VENV)-pynq3/installed $(VENV)-pynq4/installed
 	TRAIN=0 PYTHONPATH=. $(VENV)-pynq3/bin/python -m pytest -n 2 tests/board
 	TRAIN=0 PYTHONPATH=. $(VENV)-pynq4/bin/python -m pytest -n 2 tests/board
 
-# numpy 1 has no wheels for Python 3.13, and PYNQ 3 and 4 need numpy 1.
 numpy1 pynq: $(TESTED)
-	@if $(BIN)/python -c 'import sys; sys.exit(sys.version_info >= (3, 13))'; \
-	then $(MAKE) --no-print-directory $@-tests; \
+	@if $(HAS_NUMPY1); then $(MAKE) --no-print-directory $@-tests; \
 	else echo "make $@: left out, needs Python 3.12 or older; $(VENV) has $$($(BIN)/python -V)"; fi
 
 # The board's processor, and the board, emulated: as root, for an hour or more. docs/emulation.md.
@@ -118,14 +119,15 @@ $(VENV)/installed: setup.py pyproject.toml $(ENGINE) | $(VENV)/bin/pip
 	$(PIP) -e .
 	@touch $@
 
-$(VENV)/installed-test: $(VENV)/installed | test-tools
+# One installation for both stamps: each builds the engine.
+$(VENV)/installed-test: setup.py pyproject.toml $(ENGINE) | $(VENV)/bin/pip test-tools
 	$(PIP) torch==2.13.0
 	$(PIP) -e '.[test,train,rtl,notebook]'
-	@touch $@
+	@touch $(VENV)/installed $@
 
-$(VENV)/installed-test-without-torch: $(VENV)/installed | test-tools
+$(VENV)/installed-test-without-torch: setup.py pyproject.toml $(ENGINE) | $(VENV)/bin/pip test-tools
 	$(PIP) -e '.[test,search,rtl,notebook]'
-	@touch $@
+	@touch $(VENV)/installed $@
 
 $(VENV)/installed-docs: $(VENV)/installed
 	$(PIP) -e '.[docs]'
@@ -133,7 +135,7 @@ $(VENV)/installed-docs: $(VENV)/installed
 
 $(VENV)-numpy1/installed: $(TESTED)
 	$(PYTHON) -m venv $(VENV)-numpy1
-	$(VENV)-numpy1/bin/pip install --quiet --disable-pip-version-check --no-compile 'numpy==1.26.4' -e '.[test]'
+	$(VENV)-numpy1/bin/pip $(INSTALL) 'numpy==1.26.4' -e '.[test]'
 	@touch $@
 
 # Quasar itself is the checkout's, its engine built by the main environment.
@@ -142,7 +144,7 @@ PYNQ4 := 4.0.0
 $(VENV)-pynq%/installed: tools/requirements.py $(TESTED)
 	$(PYTHON) -m venv $(VENV)-pynq$*
 	$(BIN)/python tools/requirements.py board rtl > $(VENV)-pynq$*/requirements.txt
-	$(VENV)-pynq$*/bin/pip install --quiet --disable-pip-version-check --no-compile 'pynq==$(PYNQ$*)' \
+	$(VENV)-pynq$*/bin/pip $(INSTALL) 'pynq==$(PYNQ$*)' \
 		'pytest>=7.4' 'pytest-xdist>=3.5' -r $(VENV)-pynq$*/requirements.txt
 	@touch $@
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -74,6 +75,30 @@ class VerbGroup(Parsed, click.Group):
             hint = did_you_mean(args[0], verbs) or f"; known: {', '.join(verbs)}"
             raise click.UsageError(f"no verb '{args[0]}'{hint}", ctx)
         return super().resolve_command(ctx, args)
+
+
+class LazyGroup(VerbGroup):
+    """A group that imports a verb's module only when the verb is named.
+
+    verbs  verb -> its module; the command is what bears the module's own name there
+    """
+
+    def __init__(self, *args: Any, verbs: Mapping[str, str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.verbs = dict(verbs)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of the verbs, in the order of `--help`."""
+        return list(self.verbs)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of a verb, imported now; None for an unknown name."""
+        module = self.verbs.get(cmd_name)
+        if module is None:
+            return None
+        command = getattr(importlib.import_module(module), module.rpartition(".")[2])
+        assert isinstance(command, click.Command)
+        return command
 
 
 @contextmanager

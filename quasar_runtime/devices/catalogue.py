@@ -104,8 +104,9 @@ def open_device(
 
     DeviceNotFound when it is not on this machine, OverlayError for an unknown overlay.
     """
+    wanted = Wanted(overlay, threads, kernels)
     if name == "auto":
-        return _open_best(overlay, threads, kernels)
+        return _open_best(wanted)
     kind = KINDS.get(name)
     if kind is None:
         known = ("auto", *KINDS)
@@ -114,24 +115,24 @@ def open_device(
     reason = _reason(name)
     if reason:
         raise DeviceNotFound(f"device '{name}' cannot be used: {reason}")
-    return kind.open(Wanted(overlay, threads, kernels))
+    return kind.open(wanted)
 
 
-def _open_best(overlay: str | Overlay | None, threads: int | None, kernels: str | None) -> Device:
+def _open_best(wanted: Wanted) -> Device:
     """The board where there is one that has what it needs, else the native device.
 
     A board that something is wrong with (busy, another bitstream, no root) is an error all the
     same: whoever has one wants to know.
     """
-    lacks = _reason("board") or _bitstream_reason(overlay)
+    lacks = _reason("board") or _bitstream_reason(wanted.overlay)
     if lacks is None:
         try:
-            return open_device("board", overlay=overlay)
+            return open_device("board", overlay=wanted.overlay)
         except DeviceNotFound as e:
             lacks = str(e)
     if _is_board():
         warnings.warn(BoardNotUsed(lacks), stacklevel=3)
-    return open_device("native", overlay=overlay, threads=threads, kernels=kernels)
+    return open_device("native", **vars(wanted))
 
 
 def build_simulation(overlay: str, report: Callable[[str], None]) -> None:

@@ -10,6 +10,7 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -151,12 +152,7 @@ def reach(edges: dict[str, set[str]], start: str) -> set[str]:
 
 @pytest.fixture(scope="module")
 def package():
-    parsed: dict[str, Package] = {}
-
-    def get(name):
-        return parsed.setdefault(name, Package(ROOT, name)) if name not in parsed else parsed[name]
-
-    return get
+    return cache(lambda name: Package(ROOT, name))
 
 
 @pytest.mark.parametrize("name", ORDER)

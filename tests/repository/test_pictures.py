@@ -9,6 +9,7 @@ import pytest
 
 from quasar_runtime import list_models, load_model
 from quasar_runtime.isa.overlay import load_overlay
+from tests.repository.test_layout import ORDER
 from tools.pictures import accelerator, architecture, front, notebook, system, terminal
 from tools.pictures.__main__ import COMMANDS, FOLDER, PICTURES
 from tools.pictures.drawing import INK
@@ -131,6 +132,7 @@ def test_readmes_zoo_is_what_the_files_hold():
     ids=["quasar_runtime", "train"],
 )
 def test_the_architecture_shows_every_folder_with_code(folder, floors):
+    assert [name for name, _ in reversed(floors)] == [name for name in ORDER[folder] if name]
     found = {path.parent.name for path in (ROOT / folder).glob("*/*.py")}
     assert sorted(name for name, _ in floors) == sorted(found - {"recipes", "subnets"})
     page = (ROOT / "docs" / "architecture.md").read_text()

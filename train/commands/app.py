@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import signal
 import sys
 from typing import NoReturn
@@ -11,7 +10,7 @@ import click
 
 from quasar_runtime import __version__
 from quasar_runtime.cli import streams
-from quasar_runtime.cli.verb import HELP_OPTIONS, VerbGroup
+from quasar_runtime.cli.verb import HELP_OPTIONS, LazyGroup
 
 from .verb import end_quietly
 
@@ -29,24 +28,12 @@ VERBS = (
 """Each is a module of this folder; the command is what bears the module's name there."""
 
 
-class LazyGroup(VerbGroup):
-    """A group that imports a verb's module only when the verb is named; PyTorch when it runs."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """The verbs, in the order in which they are used."""
-        return list(VERBS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The verb of a name, None when there is none."""
-        if cmd_name not in VERBS:
-            return None
-        module = importlib.import_module(f".{cmd_name}", __package__)
-        command = getattr(module, cmd_name)
-        assert isinstance(command, click.Command)
-        return command
-
-
-@click.group(cls=LazyGroup, name="quasar-train", context_settings=HELP_OPTIONS)
+@click.group(
+    cls=LazyGroup,
+    name="quasar-train",
+    verbs={name: f"{__package__}.{name}" for name in VERBS},
+    context_settings=HELP_OPTIONS,
+)
 @click.version_option(__version__, prog_name="quasar-train")
 def quasar_train() -> None:
     """Quantise, search and train vision transformers for the accelerator."""

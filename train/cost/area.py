@@ -240,7 +240,7 @@ def read_reports(root: Path | None = None) -> list[Report]:
     if len(chosen) < least:
         raise AreaError(
             f"{len(chosen)} synthesis reports of the same RTL in {overlays.parent}, the model "
-            f"takes {least}; make more by hw_src/synth/shapes.py"
+            f"takes {least}; make more by python -m hw_src.synth.shapes"
         )
     return chosen
 
