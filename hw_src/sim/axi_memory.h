@@ -10,6 +10,8 @@
 //               group of ports that shares a port of the DDR controller (HP1 and HP2 on a ZCU102)
 //   bounds      a beat outside the mapped memories reads zeros, writes nothing and answers DECERR
 //   writes      become visible with their B response, not before
+//   order       a write's data are taken before, with or after its address; with backpressure, the
+//               memory at random insists on one of these orders for the next burst, as AXI lets it
 //   faults      on a channel of a port after so many handshakes: one SLVERR or DECERR, or silence
 //
 // What the accelerator may not do on AXI (a burst across 4 KiB, a valid withdrawn, a wrong wlast) is
@@ -172,8 +174,18 @@ private:
         uint64_t beats = 0;
         Offer ar;
     };
+    struct Beat {
+        uint64_t words[2];
+        unsigned strobes;
+        bool last;
+    };
+    // What the memory insists on for a burst's address (AW) and data (W).
+    enum Order { ANY, ADDRESS_FIRST, DATA_FIRST };
     struct WritePort {
         std::deque<Burst> bursts, answers;  // accepted addresses; complete bursts that wait for B
+        std::deque<Beat> early;             // of the burst whose address is yet to come
+        Order order = ANY;
+        bool early_complete() const { return !early.empty() && early.back().last; }
         bool aw_ready = false, w_ready = false, b_valid = false;
         uint64_t beats = 0;
         Offer aw, w;
@@ -267,11 +279,14 @@ private:
         const unsigned p = static_cast<unsigned>(reads_.size());
         WritePort& port = write_;
         auto& faults = faults_[p];
-        port.aw_ready = port.bursts.size() + port.answers.size() < config_.outstanding &&
+        const bool address = port.order != DATA_FIRST || port.early_complete();
+        port.aw_ready = address && port.bursts.size() + port.answers.size() < config_.outstanding &&
                         !faults[AW].silent() && !withheld();
         set(top.m_axi_awready, 0, 1, port.aw_ready);
-        port.w_ready = !port.bursts.empty() && !faults[W].silent() && total_.has() &&
-                       group(p).has() && !withheld();
+        const bool data =
+            !port.bursts.empty() || (port.order != ADDRESS_FIRST && !port.early_complete());
+        port.w_ready =
+            data && !faults[W].silent() && total_.has() && group(p).has() && !withheld();
         set(top.m_axi_wready, 0, 1, port.w_ready);
         if (port.b_valid) return;
         set(top.m_axi_bvalid, 0, 1, 0);
@@ -307,6 +322,16 @@ private:
             port.answers.pop_front();
         }
         sample_w(top, p, now);
+        sample_aw(top, p, now);
+        while (!port.bursts.empty() && !port.early.empty()) {
+            take_beat(p, now, port.early.front());
+            port.early.pop_front();
+        }
+    }
+
+    template <class Top>
+    void sample_aw(Top& top, unsigned p, uint64_t now) {
+        WritePort& port = write_;
         const bool valid = get(top.m_axi_awvalid, 0, 1) != 0;
         if (!valid && !port.aw.pending) return;
         Offer offer;
@@ -319,6 +344,7 @@ private:
                                           static_cast<unsigned>(offer.b),
                                           static_cast<unsigned>(get(top.m_axi_awsize, 0, 3)),
                                           static_cast<unsigned>(get(top.m_axi_awburst, 0, 2))));
+        port.order = !withheld() ? ANY : random_.chance(128) ? ADDRESS_FIRST : DATA_FIRST;
     }
 
     template <class Top>
@@ -336,13 +362,23 @@ private:
         total_.take();
         group(p).take();
         port.beats++;
+        const Beat beat = {{offer.a, offer.b}, static_cast<unsigned>(offer.c >> 1), (offer.c & 1) != 0};
+        if (port.bursts.empty())
+            port.early.push_back(beat);
+        else
+            take_beat(p, now, beat);
+    }
+
+    // A beat of the oldest burst whose address is known and whose data are not complete.
+    void take_beat(unsigned p, uint64_t now, const Beat& beat) {
+        WritePort& port = write_;
         Burst& burst = port.bursts.front();
-        const uint64_t words[2] = {offer.a, offer.b};
-        const auto* bytes = reinterpret_cast<const uint8_t*>(words);
+        const auto* bytes = reinterpret_cast<const uint8_t*>(beat.words);
         burst.bytes.insert(burst.bytes.end(), bytes, bytes + BEAT);
-        for (unsigned i = 0; i < BEAT; i++) burst.strobes.push_back((offer.c >> (i + 1)) & 1);
+        for (unsigned i = 0; i < BEAT; i++) burst.strobes.push_back((beat.strobes >> i) & 1);
         const bool last = --burst.beats == 0;
-        if (last != ((offer.c & 1) != 0)) violate("wlast is not at the burst's last beat", p, now, burst.address);
+        if (last != beat.last)
+            violate("wlast is not at the burst's last beat", p, now, burst.address);
         if (!last) return;
         burst.ready_at = now + config_.latency;
         port.answers.push_back(std::move(burst));

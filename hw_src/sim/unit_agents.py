@@ -6,6 +6,7 @@ import random
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from hw_src.sim.unit_bench import Agent, Bytes, Signal, Unit, lane
 
@@ -227,7 +228,12 @@ class AxiRead(Agent):
 
 @dataclass
 class AxiWrite(Agent):
-    """An AXI4 slave for writes: AW, W and B withheld at random."""
+    """An AXI4 slave for writes: AW, W and B withheld at random.
+
+    order  what the slave waits for, as AXI lets it: "any"; "address", W only after AW; "valid", AW
+           only while WVALID is there; "data", AW only after all data of its burst; "mixed", another
+           one for each burst
+    """
 
     memory: Bytes
     base: int = 0
@@ -235,20 +241,38 @@ class AxiWrite(Agent):
     latency: int = 4
     fault: Fault | None = None
     seed: int = 0
+    order: str = "mixed"
     bursts: list[tuple[int, int]] = field(default_factory=list)
     answers: int = 0
 
+    ORDERS: ClassVar = ("any", "address", "valid", "data")
+
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed + 6)
-        self.beats: deque[tuple[int, bool]] = deque()
+        self.beats: deque[tuple[int, bool]] = deque()  # address, last; of accepted bursts
+        self.early: deque[tuple[int, int, bool]] = (
+            deque()
+        )  # data, strobe, last; before their address
         self.waiting: deque[int] = deque()
         self.offered = False
+        self.choose()
+
+    def choose(self) -> None:
+        """The order for the next burst."""
+        self.now = self.random.choice(self.ORDERS) if self.order == "mixed" else self.order
 
     def drive(self, unit: Unit) -> None:
         """Set the ready of AW and W, and B's valid and response."""
         fault = self.fault
-        unit.put("m_axi_awready_i", self.random.random() >= self.pause)
-        unit.put("m_axi_wready_i", self.random.random() >= self.pause)
+        complete = bool(self.early) and self.early[-1][2]
+        address = self.now not in ("valid", "data") or complete
+        if self.now == "valid" and not self.beats and unit.get("m_axi_wvalid_o"):
+            address = True
+        data = bool(self.beats) or (self.now != "address" and not complete)
+        if self.now == "valid" and not self.beats:
+            data = False
+        unit.put("m_axi_awready_i", address and self.random.random() >= self.pause)
+        unit.put("m_axi_wready_i", data and self.random.random() >= self.pause)
         silent = fault is not None and fault.response is None and self.answers >= fault.after
         there = bool(self.waiting) and self.waiting[0] <= unit.cycle and not silent
         self.offered = self.offered or (there and self.random.random() >= self.pause)
@@ -257,25 +281,24 @@ class AxiWrite(Agent):
         unit.put("m_axi_bresp_i", (fault.response or OKAY) if hit and fault else OKAY)
 
     def sample(self, unit: Unit) -> None:
-        """Record addresses and write data beats; AssertionError on wrong order or WLAST."""
+        """Record addresses and write data beats; AssertionError on a wrong WLAST."""
         if self.offered and unit.get("m_axi_bready_o"):
             self.waiting.popleft()
             self.offered = False
             self.answers += 1
+        if unit.get("m_axi_wvalid_o") and unit.get("m_axi_wready_i"):
+            last = bool(unit.get("m_axi_wlast_o"))
+            self.early.append((unit.get("m_axi_wdata_o"), unit.get("m_axi_wstrb_o"), last))
         if unit.get("m_axi_awvalid_o") and unit.get("m_axi_awready_i"):
             address, beats = unit.get("m_axi_awaddr_o"), unit.get("m_axi_awlen_o") + 1
             assert (unit.get("m_axi_awsize_o"), unit.get("m_axi_awburst_o")) == (4, 1)
             self.bursts.append((address, beats))
             self.beats += [(address + BEAT * i, i == beats - 1) for i in range(beats)]
-        if unit.get("m_axi_wvalid_o") and unit.get("m_axi_wready_i"):
-            assert self.beats, "data before their address"
+            self.choose()
+        while self.early and self.beats:
+            data, strobe, marked = self.early.popleft()
             address, last = self.beats.popleft()
-            assert bool(unit.get("m_axi_wlast_o")) == last
-            write(
-                self.memory,
-                address - self.base,
-                unit.get("m_axi_wdata_o"),
-                unit.get("m_axi_wstrb_o"),
-            )
+            assert marked == last, "WLAST is not at the burst's last beat"
+            write(self.memory, address - self.base, data, strobe)
             if last:
                 self.waiting.append(unit.cycle + self.latency)

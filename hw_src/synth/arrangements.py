@@ -74,7 +74,7 @@ def measure(name: str, overlay: dict[str, Any]) -> tuple[dict[str, Any], list[st
     arcs: dict[str, levels.Arcs] = {}
     problems: list[str] = []
     for module in modules.values():
-        mapped = json.loads(yosys.kept(module, modules).read_text())
+        mapped = yosys.mapped(module, modules)
         for column, amount in resources.own(mapped["netlist"], modules).items():
             parts[PARTS[module.plain]][column] += used[module.name] * amount
         arcs[module.name] = levels.analyse(mapped["netlist"], arcs)

@@ -119,7 +119,7 @@ def highest(overlay: dict[str, Any], top: str, least: int) -> list[tuple[Net, in
     yosys.map_modules(modules, synth.say)
     found: dict[str, Loads] = {}
     for name, module in modules.items():
-        mapped = json.loads(yosys.kept(module, modules).read_text())["netlist"]
+        mapped = yosys.mapped(module, modules)["netlist"]
         found[name] = analyse(module.plain, mapped, found, least)
     last = next(reversed(found.values()))
     return sorted(last.nets.items(), key=lambda item: -item[0].loads)

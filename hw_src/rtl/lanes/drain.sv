@@ -94,7 +94,7 @@ module drain
   end
   for (genvar t = 0; t < TOKENS; t++) begin : g_slot
     logic [SLOT_BITS-1:0] slot;
-    if (SLOTS > 1) begin : g_copy
+    if (SLOTS > 1) begin : g_register
       replica #(
           .WIDTH(SLOT_BITS)
       ) u_slot (

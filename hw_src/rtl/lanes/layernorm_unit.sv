@@ -233,14 +233,14 @@ module layernorm_unit
             .p_o(whole)
         );
         assign square[t][l] = whole[30:0];
-        logic unused;
-        assign unused = whole[31];
+        logic unused_top;
+        assign unused_top = whole[31];
       end else begin : g_multiplier
-        logic [30:0] square_q;
+        logic [30:0] one_q;
         always_ff @(posedge clk_i) begin
-          square_q <= 31'(32'($signed(x_q[t][l])) * 32'($signed(x_q[t][l])));
+          one_q <= 31'(32'($signed(x_q[t][l])) * 32'($signed(x_q[t][l])));
         end
-        assign square[t][l] = square_q;
+        assign square[t][l] = one_q;
       end
     end
   end

@@ -115,8 +115,8 @@ module softmax
   logic first2_q, any2_q;
 
   // The maximum of keys that exist, pair by pair: where the second of two exists, the first does.
-  function automatic score_t larger(input score_t first, input score_t second, input logic exists);
-    return exists && second > first ? second : first;
+  function automatic score_t larger(input score_t first, input score_t second, input logic second_exists);
+    return second_exists && second > first ? second : first;
   endfunction
   logic [SADDRESS-2:0] block1;
   logic [EXP_ROWS-1:0] exists;
@@ -291,8 +291,8 @@ module softmax
             .p_o(whole)
         );
         assign product[t][l] = whole[PRODUCT_BITS-1:0];
-        logic unused;
-        assign unused = whole[PRODUCT_BITS];
+        logic unused_top;
+        assign unused_top = whole[PRODUCT_BITS];
       end else begin : g_dsp
         logic [47:0] whole, unused_cascade;
         dsp #(
@@ -307,8 +307,8 @@ module softmax
             .cascade_o(unused_cascade)
         );
         assign product[t][l] = whole[PRODUCT_BITS-1:0];
-        logic unused;
-        assign unused = ^{unused_cascade, whole[47:PRODUCT_BITS]};
+        logic unused_bits;
+        assign unused_bits = ^{unused_cascade, whole[47:PRODUCT_BITS]};
       end
     end
   end
@@ -340,8 +340,8 @@ module softmax
   logic [TOKENS-1:0][EXP_ROWS-1:0][6:0] e_q;
   logic [TOKENS-1:0][15:0] total_q;
   for (genvar i = 0; i < STAGES - 2; i++) begin : g_passed
-    logic unused;
-    assign unused = ^number_q[i];
+    logic unused_number;
+    assign unused_number = ^number_q[i];
   end
   always_ff @(posedge clk_i) begin
     valid_q <= {valid_q[STAGES-2:0], run_q && !rst_i};

@@ -1,11 +1,13 @@
 // The AXI4 write port, shared by several clients.
 //
 // A client asks for a burst when all its data wait in its FIFO (`data_i`, `strobe_i`; `pop_o` takes
-// a beat). Address first: a burst's data are sent once its address was accepted, in the same order.
-// Several bursts may be unanswered; `answers` holds their addresses.
+// a beat). A grant enters the burst into the queues of data and of answers, so that its address and
+// its data are offered independently: AXI forbids a manager to wait with WVALID for AWREADY, since a
+// subordinate may wait with AWREADY for WVALID (IHI 0022, "Dependencies between channel handshake
+// signals"). Data leave in the order of the addresses.
 //
-// `abort_i`: no new burst. One whose address was offered or accepted is finished, as AXI demands,
-// with all write strobes off: memory keeps what it holds. `quiet_o`: nothing is under way.
+// `abort_i`: no new burst. One that was granted is finished, as AXI demands, with all write strobes
+// off: memory keeps what it holds. `quiet_o`: nothing is under way.
 //
 // Faults: an error response, with the burst's address; TIMEOUT cycles without any handshake while
 // the port waits for something (0: wait for ever).
@@ -62,7 +64,8 @@ module axi_writer
 
   // --- Addresses
   logic aw_valid_q, aw_done, grant, data_room, answer_room, answer_valid, answered;
-  burst_t aw_q, granted, sending;
+  burst_t granted, sending;
+  logic [LENGTH_BITS-1:0] aw_length_q;
   logic [63:0] aw_address_q, granted_address, answer_address;
 
   always_comb begin
@@ -70,7 +73,7 @@ module axi_writer
     granted_address = '0;
     req_ready_o = '0;
     grant = 1'b0;
-    if (!abort_i && !aw_valid_q) begin
+    if (!abort_i && !aw_valid_q && data_room && answer_room) begin
       for (int c = CLIENTS - 1; c >= 0; c--) begin
         if (req_valid_i[c]) begin
           granted = '{client: CLIENT_BITS'(c), length: req_length_i[c]};
@@ -82,11 +85,10 @@ module axi_writer
     end
   end
 
-  // The address is offered only while both queues have room: what is accepted is always noted.
-  assign m_axi_awvalid_o = aw_valid_q && data_room && answer_room;
+  assign m_axi_awvalid_o = aw_valid_q;
   assign aw_done = m_axi_awvalid_o && m_axi_awready_i;
   assign m_axi_awaddr_o = aw_address_q;
-  assign m_axi_awlen_o = 8'(aw_q.length);
+  assign m_axi_awlen_o = 8'(aw_length_q);
   assign m_axi_awsize_o = 3'(SIZE);
   assign m_axi_awburst_o = 2'b01;
 
@@ -94,7 +96,7 @@ module axi_writer
     if (aw_done) aw_valid_q <= 1'b0;
     if (grant) begin
       aw_valid_q <= 1'b1;
-      aw_q <= granted;
+      aw_length_q <= granted.length;
       aw_address_q <= granted_address;
     end
     if (rst_i) aw_valid_q <= 1'b0;
@@ -110,9 +112,9 @@ module axi_writer
   ) i_data (
       .clk_i,
       .rst_i,
-      .valid_i(aw_done),
+      .valid_i(grant),
       .ready_o(data_room),
-      .data_i (aw_q),
+      .data_i (granted),
       .valid_o(send_valid),
       .ready_i(send_last),
       .data_o (sending)
@@ -143,9 +145,9 @@ module axi_writer
   ) i_answers (
       .clk_i,
       .rst_i,
-      .valid_i(aw_done),
+      .valid_i(grant),
       .ready_o(answer_room),
-      .data_i (aw_address_q),
+      .data_i (granted_address),
       .valid_o(answer_valid),
       .ready_i(m_axi_bvalid_i),
       .data_o (answer_address)

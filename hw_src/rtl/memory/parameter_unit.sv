@@ -40,8 +40,8 @@ module parameter_unit
 
   localparam int unsigned SIZE = $clog2(PORT_BITS / 8);
 
-  function automatic logic [12:0] beats(input logic [31:0] bytes);
-    return 13'((bytes + 32'(2 ** SIZE - 1)) >> SIZE);
+  function automatic logic [12:0] beats(input logic [31:0] size);
+    return 13'((size + 32'(2 ** SIZE - 1)) >> SIZE);
   endfunction
 
   // --- Reading ahead

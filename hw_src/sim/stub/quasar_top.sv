@@ -2,7 +2,7 @@
 // map. The tests of the simulated memory use it; it computes nothing.
 //
 // One burst is under way at a time, of up to 16 beats and alternating between the read ports: AR, R
-// into a buffer, AW, W, B. Then one profile entry, all zeros, and DONE. An error response or a wait
+// into a buffer, AW and W, B. Then one profile entry, all zeros, and DONE. An error response or a wait
 // longer than TIMEOUT cycles ends in ERROR with cause and address. It stays where it is then, and when
 // it is reset while busy: only rst_i leads back to idle.
 module quasar_top
@@ -66,7 +66,7 @@ module quasar_top
 );
 
   localparam int unsigned PORT_INDEX_BITS = READ_PORTS > 1 ? $clog2(READ_PORTS) : 1;
-  typedef enum logic [2:0] { IDLE, READ_ADDRESS, READ_DATA, WRITE_ADDRESS, WRITE_DATA, ANSWER } step_e;
+  typedef enum logic [2:0] { IDLE, READ_ADDRESS, READ_DATA, WRITE, ANSWER } step_e;
 
   step_e step_q;
   logic [63:0][31:0] registers_q;  // by word; those of access 'rw' that the host writes
@@ -147,6 +147,7 @@ module quasar_top
   // ---------------------------------------------------------------- copying
   logic [31:0] left;
   logic moved;  // a handshake in the step that is under way
+  logic address_moved, data_moved, address_sent_q, data_sent_q;
   assign left = registers_q[REG_IMAGE_BYTES>>2] - offset_q;
   assign address = step_q == READ_ADDRESS || step_q == READ_DATA ? base(REG_IMAGE_LO) + 64'(offset_q)
                  : profile_q ? base(REG_PROFILE_LO) : base(REG_OUTPUT_LO) + 64'(offset_q);
@@ -166,8 +167,7 @@ module quasar_top
     case (step_q)  // what was offered goes out, also after a fault
       READ_ADDRESS: moved = m_axi_arready[port_q];
       READ_DATA: moved = m_axi_rvalid[port_q] && !failed_q;
-      WRITE_ADDRESS: moved = m_axi_awready;
-      WRITE_DATA: moved = m_axi_wready;
+      WRITE: moved = address_moved || data_moved;
       ANSWER: moved = m_axi_bvalid && !failed_q;
       default: ;
     endcase
@@ -176,11 +176,14 @@ module quasar_top
   assign m_axi_awlen = 8'(beats_q - 5'd1);
   assign m_axi_awsize = 3'd4;
   assign m_axi_awburst = 2'd1;
-  assign m_axi_awvalid = step_q == WRITE_ADDRESS;
+  // Address and data are offered together: a subordinate may wait for either first.
+  assign m_axi_awvalid = step_q == WRITE && !address_sent_q;
+  assign address_moved = m_axi_awvalid && m_axi_awready;
   assign m_axi_wdata = profile_q ? '0 : buffer_q[beat_q[3:0]];
   assign m_axi_wstrb = '1;
   assign m_axi_wlast = beat_q == beats_q - 5'd1;
-  assign m_axi_wvalid = step_q == WRITE_DATA;
+  assign m_axi_wvalid = step_q == WRITE && !data_sent_q;
+  assign data_moved = m_axi_wvalid && m_axi_wready;
   assign m_axi_bready = step_q == ANSWER && !failed_q;
 
   task automatic fail(input cause_e cause);
@@ -212,14 +215,19 @@ module quasar_top
           fail(m_axi_rresp[port_q] == 2'd2 ? CAUSE_READ_SLVERR : CAUSE_READ_DECERR);
         else if (m_axi_rlast[port_q]) begin
           beat_q <= '0;
-          step_q <= WRITE_ADDRESS;
+          step_q <= WRITE;
         end
       end
-      WRITE_ADDRESS: if (moved) step_q <= WRITE_DATA;
-      WRITE_DATA:
-      if (moved) begin
-        beat_q <= beat_q + 5'd1;
-        if (m_axi_wlast) step_q <= ANSWER;
+      WRITE: begin
+        if (address_moved) address_sent_q <= 1'b1;
+        if (data_moved) begin
+          beat_q <= beat_q + 5'd1;
+          data_sent_q <= m_axi_wlast;
+        end
+        if ((address_sent_q || address_moved) && (data_sent_q || (data_moved && m_axi_wlast))) begin
+          {address_sent_q, data_sent_q} <= '0;
+          step_q <= ANSWER;
+        end
       end
       default:
       if (moved) begin
@@ -234,7 +242,7 @@ module quasar_top
         end else if (left == {23'd0, beats_q, 4'd0}) begin
           profile_q <= 1'b1;
           beats_q <= 5'd1;
-          step_q <= WRITE_ADDRESS;
+          step_q <= WRITE;
         end else begin
           step_q <= READ_ADDRESS;
           if (left - {23'd0, beats_q, 4'd0} < 32'd256) beats_q <= 5'((left >> 4) - 32'(beats_q));
@@ -245,7 +253,7 @@ module quasar_top
         wait_q >= registers_q[REG_TIMEOUT>>2])
       fail(CAUSE_STALLED);
     if (restart && step_q != IDLE) failed_q <= 1'b1;
-    if (rst_i) {step_q, failed_q} <= '0;
+    if (rst_i) {step_q, failed_q, address_sent_q, data_sent_q} <= '0;
     if (rst_i || restart) begin
       {cause_q, cycles_q} <= '0;
       {done_q, status_q} <= '0;
