@@ -113,14 +113,11 @@ def sv_package() -> str:
         for r in hw.REGISTERS
     ]
     for name, values, bits, doc in TABLES:
-        total = len(values) * bits
-        entries = ", ".join(f"{bits}'d{v}" for v in reversed(values))
         lines += [
             "",
-            f"  // {doc}; entry i is bits {bits} * i +: {bits}.",
-            f"  localparam int unsigned {name}_BITS = {bits};",
-            f"  localparam logic [{total - 1}:0] {name} = {{",
-            _wrap(entries, "    "),
+            f"  // {doc}. An array, which tools map as a ROM.",
+            f"  localparam logic [{bits - 1}:0] {name}[{len(values)}] = '{{",
+            _wrap(", ".join(f"{bits}'d{v}" for v in values), "    "),
             "  };",
         ]
     return "\n".join([*(line.rstrip() for line in lines), "", "endpackage", ""])

@@ -32,7 +32,7 @@ module reciprocal
     for (int unsigned i = 1; i < 4; i++) length_q[i] <= length_q[i-1];
     z1_q <= by1;
     z2_q <= z1_q;
-    y2_q <= RECIPROCAL[RECIPROCAL_BITS*32'(z1_q[14:7])+:RECIPROCAL_BITS];
+    y2_q <= RECIPROCAL[z1_q[14:7]];
     y3_q <= y2_q;
     h3_q <= 18'((32'h8000_0000 - 32'(z2_q) * 32'(y2_q)) >> 14);
     y_o <= 16'((34'(y3_q) * 34'(h3_q)) >> 15);

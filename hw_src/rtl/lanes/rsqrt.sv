@@ -46,7 +46,7 @@ module rsqrt
     pair1_q <= pair;
     z2_q <= 18'({v1_q, 16'd0} >> {pair1_q, 1'b0});
     z3_q <= z2_q;
-    y3_q <= RSQRT[RSQRT_BITS*32'(entry)+:RSQRT_BITS];
+    y3_q <= RSQRT[entry];
     z4_q <= z3_q;
     y4_q <= y3_q;
     square4_q <= 19'((32'(y3_q) * 32'(y3_q)) >> 13);

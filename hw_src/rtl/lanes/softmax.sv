@@ -353,7 +353,7 @@ module softmax
       for (int unsigned l = 0; l < EXP_ROWS; l++) begin
         automatic logic [15:0] key = 16'(number_q[STAGES-2]) * 16'(EXP_ROWS) + 16'(l);
         index_q[t][l] <= scaled(product[t][l], token_shift[t]);
-        e_q[t][l] <= key < keys ? EXP[EXP_BITS*32'(index_q[t][l])+:EXP_BITS] : 7'd0;
+        e_q[t][l] <= key < keys ? EXP[index_q[t][l]] : 7'd0;
         part += 16'(e_q[t][l]);
       end
       if (valid_q[STAGES-1]) total_q[t] <= (number_q[STAGES-1] == '0 ? 16'd0 : total_q[t]) + part;
