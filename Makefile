@@ -2,6 +2,7 @@
 # make test    everything the tests need, then lint, types and all tests (TRAIN=0: without PyTorch)
 # make test-quick  what neither simulates nor trains: a minute or two, while working
 # make test-cpus   the tests of training and export again, as other processors compute
+# make formal  proofs about the RTL's interfaces, and that each fails for a damaged module
 # make docs    the documentation as a site in build/site
 # The first two install the system packages that are missing; DEPS=no forbids it and names them.
 PYTHON ?= python3
@@ -23,7 +24,7 @@ ENGINE := $(wildcard quasar_runtime/devices/native/*.py quasar_runtime/devices/n
 # takes half of what the other has left when it is done.
 export PYTEST_ADDOPTS := --dist worksteal
 
-.PHONY: infer test test-quick test-cpus lint unit numpy1 numpy1-tests pynq pynq-tests interface zoo
+.PHONY: infer test test-quick test-cpus formal lint unit numpy1 numpy1-tests pynq pynq-tests interface zoo
 .PHONY: notebooks clean
 
 infer: $(VENV)/installed
@@ -100,6 +101,11 @@ zoo: $(VENV)/installed-test
 
 # The documentation as a site in build/site, every link checked; and the pictures in it and in README.
 .PHONY: docs pictures
+# The first use compiles Yosys' WebAssembly, which takes a minute or two.
+formal: $(TESTED) $(VENV)/installed-formal
+	$(BIN)/python -m hw_src.formal.proofs
+	$(BIN)/python -m pytest tests/rtl/test_formal.py
+
 docs: $(VENV)/installed-docs
 	PYTHONPATH=. NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 	@echo "build/site/index.html; with search: $(BIN)/python -m http.server -d build/site"
@@ -129,6 +135,10 @@ $(VENV)/installed-test: setup.py pyproject.toml $(ENGINE) | $(VENV)/bin/pip test
 $(VENV)/installed-test-without-torch: setup.py pyproject.toml $(ENGINE) | $(VENV)/bin/pip test-tools
 	$(PIP) -e '.[test,search,rtl,notebook]'
 	@touch $(VENV)/installed $@
+
+$(VENV)/installed-formal: $(VENV)/installed
+	$(PIP) -e '.[formal]'
+	@touch $@
 
 $(VENV)/installed-docs: $(VENV)/installed
 	$(PIP) -e '.[docs]'

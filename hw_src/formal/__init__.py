@@ -1,0 +1,1 @@
+"""Proofs about the RTL with SymbiYosys: rules of AXI, scoreboards."""
