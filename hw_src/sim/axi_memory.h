@@ -6,7 +6,7 @@
 // `sample` takes the handshakes of the clock edge that follows.
 //
 //   latency     cycles from a burst's acceptance to its first beat; from the last W beat to B
-//   bandwidth   bytes a cycle, as token buckets in 1/256 byte: one over all ports, and one for each
+//   bandwidth   bytes per cycle, as token buckets in 1/256 byte: one over all ports, and one for each
 //               group of ports that shares a port of the DDR controller (HP1 and HP2 on a ZCU102)
 //   bounds      a beat outside the mapped memories reads zeros, writes nothing and answers DECERR
 //   writes      become visible with their B response, not before
@@ -36,8 +36,8 @@ enum Channel : unsigned { AR, R, AW, W, B, CHANNELS };
 struct MemoryConfig {
     uint32_t read_ports;
     uint32_t latency;
-    uint32_t bandwidth;        // 1/256 byte a cycle, over all ports
-    uint32_t group_bandwidth;  // 1/256 byte a cycle, over the ports of a group
+    uint32_t bandwidth;        // 1/256 byte per cycle, over all ports
+    uint32_t group_bandwidth;  // 1/256 byte per cycle, over the ports of a group
     uint32_t outstanding;      // bursts that a port accepts before the first is answered
     uint32_t backpressure;     // of 256: how often a handshake is withheld for a cycle
     uint32_t group[8];         // of each read port, then of the write port

@@ -208,7 +208,7 @@ def main() -> None:
     parser.add_argument("overlay")
     parser.add_argument("--deit-tiny", type=int, choices=(4, 8), help="bits of every row")
     parser.add_argument("--blocks", type=int, default=2, help="blocks simulated")
-    parser.add_argument("--weight-bytes", type=int, default=0, help="weight bytes a cycle")
+    parser.add_argument("--weight-bytes", type=int, default=0, help="weight bytes per cycle")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--gap-percent", type=int, default=0)
     parser.add_argument("--structural", action="store_true")

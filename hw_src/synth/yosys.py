@@ -105,7 +105,7 @@ def run(commands: str, work: Path, stem: str) -> None:
 
 
 def elaborate(overlay: dict[str, Any], top: str, work: Path) -> str:
-    """RTLIL of the module `top` with an overlay's parameters, one module an instance."""
+    """RTLIL of the module `top` with an overlay's parameters, one module per instance."""
     values = {name.upper(): overlay[name] for name in PARAMETERS}
     values["CLOCK_KHZ"] = overlay["clock_mhz"] * 1000
     text = next(path for path in by_name() if path.stem == top).read_text()
@@ -114,7 +114,7 @@ def elaborate(overlay: dict[str, Any], top: str, work: Path) -> str:
 
 
 def read(files: list[Path], top: str, parameters: dict[str, int], work: Path) -> str:
-    """RTLIL of the module `top` of some files, one module an instance."""
+    """RTLIL of the module `top` of some files, one module per instance."""
     given = " ".join(f"-G {name}={value}" for name, value in parameters.items())
     names = " ".join(str(path.relative_to(ROOT)) for path in (*files, PRIMITIVE))
     # Only what asks for a memory is one: delay lines are arrays as well.

@@ -1,10 +1,11 @@
-"""Checks what Vivado built and puts it into the overlay's folder, with checksums.
+"""Check what Vivado built and put it into the overlay's folder, with checksums.
 
-python -m hw_src.vivado.finish OVERLAY FOLDER
+python -m hw_src.vivado.finish b1024 build/vivado/b1024
 """
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import sys
 from pathlib import Path
@@ -93,9 +94,15 @@ def finish(name: str, built: Path) -> None:
 
 
 def main() -> int:
-    """Finish the build of `sys.argv[1]` in the folder `sys.argv[2]`; the exit status."""
+    """Finish the build that the command line names; the exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("overlay", help="its name")
+    parser.add_argument("folder", type=Path, help="what Vivado built: .bit, .hwh and reports")
+    given = parser.parse_args()
     try:
-        finish(sys.argv[1], Path(sys.argv[2]))
+        finish(given.overlay, given.folder)
     except QuasarError as e:
         print(f"Error: {e}", file=sys.stderr)
         return 1

@@ -11,7 +11,7 @@ into buffers, and what one operation leaves in them is what the next one starts 
     LAYERNORM  two passes of 4 cycles per word, overlapped by one tile
     ATTENTION  S0 S1 V0 S2 V1 ... on the array, beside it the copies of K and V and the softmax
     LOAD       as fast as the ports deliver; both loads overlap
-    STORE      a 4-byte logit or a 16-byte beat a cycle
+    STORE      a 4-byte logit or a 16-byte beat per cycle
 
 `program_cycles` takes a compiled program and sees its rows' true order; `operations_cycles` takes
 `operations` of a geometry, for a search: about a millisecond a subnet.

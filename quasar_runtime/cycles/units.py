@@ -136,7 +136,7 @@ class Timing:
         self.streams = 2 if o.depth == 32 else 1
         self.load_lanes = 2 if o.depth == 32 and o.read_ports > 1 else 1
         # Beats a cycle of a port, less when too little is under way, and of the whole memory.
-        beat = o.clock_mhz * 1e6 * BEAT / 1e9  # a beat a cycle, in GB/s
+        beat = o.clock_mhz * 1e6 * BEAT / 1e9  # one beat per cycle, in GB/s
         burst = self.part if ports > 1 else self.BURST
         flight = min(self.FLIGHT + burst / 2, self.BURSTS * burst)
         self.port_rate = min(

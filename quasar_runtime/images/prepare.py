@@ -9,7 +9,7 @@ How other kinds of picture become RGB:
 
 - greyscale, palette, CMYK, alpha: Pillow's `convert("RGB")`, as in the checkpoints' evaluation. An
   alpha channel is dropped, not composited.
-- 16 bits a channel: round(x / 257), so that 0 and 65535 become 0 and 255.
+- 16 bits per channel: round(x / 257), so that 0 and 65535 become 0 and 255.
 - floating point is refused: its range is not known.
 """
 

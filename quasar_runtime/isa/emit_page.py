@@ -112,7 +112,7 @@ def page(origin: str) -> str:
     lines += ["Those of a weight row, in streaming order:", "", *_layout(hw.ROW_DTYPE)]
     lines += ["Those of an attention head:", "", *_layout(hw.HEAD_DTYPE)]
     lines += ["An entry of the profile, one per descriptor:", "", *_layout(hw.PROFILE_DTYPE)]
-    lines += ["LayerNorm's gains are uint16, one a channel; a lookup table is 256 int8.", ""]
+    lines += ["LayerNorm's gains are uint16, one per channel; a lookup table is 256 int8.", ""]
     lines += ["## Constants", ""]
     lines += _table(
         ("name", "value"),

@@ -99,7 +99,7 @@ class Benchmark:
 
     @property
     def infer_fps(self) -> float:
-        """Inferences a second, one after the other: of the median latency."""
+        """Inferences per second, one after the other: of the median latency."""
         return 1e3 / self.infer.p50_ms
 
     @property
@@ -109,7 +109,7 @@ class Benchmark:
 
     @property
     def fps_per_watt(self) -> float | None:
-        """Inferences a second for each watt of the board, None where its power is not known."""
+        """Inferences per second and watt of the board, None where its power is not known."""
         board = self.power.board
         return self.infer_fps / board if board else None
 

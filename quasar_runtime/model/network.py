@@ -83,7 +83,7 @@ class Attention:
 class Block:
     """A transformer block.
 
-    qkv's rows are (q of all heads, k of all heads, v of all heads), 64 a head; its results are
+    qkv's rows are (q of all heads, k of all heads, v of all heads), 64 per head; its results are
     clamped to [-119, 119]. gelu is int8 (256,), indexed by fc1's result + 128, its values in
     [-127, 127].
     """

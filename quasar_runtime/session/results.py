@@ -92,7 +92,7 @@ class LayerTime:
 class Profile:
     """The time of every operation, as the device wrote it to the profile area.
 
-    entries  interface.PROFILE_DTYPE, one an operation: begin and end in ticks
+    entries  interface.PROFILE_DTYPE, one per operation: begin and end in ticks
     tick_hz  ticks per second: the accelerator's clock, 1e9 on the native device
     """
 
@@ -103,7 +103,7 @@ class Profile:
 
     @cached_property
     def layers(self) -> tuple[LayerTime, ...]:
-        """One entry an operation, in the order in which they run."""
+        """One entry per operation, in the order in which they run."""
         begin = self.entries["begin"].astype(np.int64)
         ticks = self.entries["end"].astype(np.int64) - begin
         begin -= begin.min(initial=begin[0] if begin.size else 0)

@@ -173,7 +173,7 @@ def test_the_overlay_adds_the_interrupts_node_to_a_device_tree(tmp_path):
 
 
 def test_logits_are_hashed_by_value_and_differ_where_one_bit_does(tmp_path):
-    """What the comparison rests on: a line a picture, and another picture has another hash."""
+    """What the comparison rests on: one line per picture, and another picture has another hash."""
     examples = sorted((ROOT / "examples").glob("*.jpg"))
     command = [sys.executable, TOOLS / "logits.py", "--model", "q-vit-250fps"]
     here = run(*command, *examples, PYTHONPATH=str(ROOT))

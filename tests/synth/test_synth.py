@@ -367,7 +367,7 @@ def test_shapes_are_distinct_and_whole() -> None:
     assert len({m["overlay"]["name"] for m in made}) == len(made) >= 8
     for m in made:
         o = m["overlay"]
-        # Four products a multiplier, and two multipliers a lane at least.
+        # Four products per multiplier, and two multipliers per lane at least.
         lanes = min(max(o["depth"] // 4, 2), 8)
         least = o["tokens"] * (o["rows"] * o["depth"] // 4 + 2 * lanes)
         assert least < m["totals"]["DSP48E2"] < 2 * least + 50
@@ -383,7 +383,7 @@ def test_report_on_arrangements_is_of_the_present_sources() -> None:
         tokens, rows, depth = shape["size"]
         for entry in shape["arrangements"]:
             parts = entry["parts"]
-            # Four products a multiplier, whatever the arrangement.
+            # Four products per multiplier, whatever the arrangement.
             assert sum(part["DSP48E2"] for part in parts.values()) == tokens * rows * depth // 4
             assert entry["levels"] <= checks.LEVELS
 

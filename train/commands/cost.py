@@ -48,7 +48,8 @@ def cycles(subnet: Path, overlays: tuple[str, ...], space_name: str) -> None:
     network, space = read_subnet(subnet), Space.load(space_name)
     costs = [OverlayCost.of(space, load_overlay(name)) for name in overlays]
     share8 = 100 * network.share8()
-    click.echo(f"{network.width} wide, {network.depth} deep, {share8:.0f} % in 8 bits")
+    side = f"{space.image_size} x {space.image_size} pixels (--space {space_name})"
+    click.echo(f"{network.width} wide, {network.depth} deep, {share8:.0f} % in 8 bits; {side}")
     for model in costs:
         found = model(network)
         click.echo(

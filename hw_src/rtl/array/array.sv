@@ -123,7 +123,7 @@ module array
   assign final_o = final_q;
   assign meta_o  = meta_q[LATENCY];
 
-  // The last registers before the accumulators, a copy a digit row.
+  // The last registers before the accumulators, a copy per digit row.
   logic [ROWS-1:0] valid_row, first_row, capture_row;
   for (genvar r = 0; r < ROWS; r++) begin : g_replica
     replica #(

@@ -1,4 +1,4 @@
-// A first-word-fall-through FIFO in block memory, at a full entry a cycle. Behind the memory is its
+// A first-word-fall-through FIFO in block memory, one entry per cycle. Behind the memory is its
 // output register, the head: the entry that was read waits in the memory's latch until the head is free
 // or taken.
 

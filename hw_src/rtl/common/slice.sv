@@ -1,5 +1,5 @@
 // A stage in a stream that no combinational path crosses: valid, data and ready are all registers.
-// A beat a cycle; the second place takes what comes in the cycle in which the reader stops.
+// One beat per cycle; the second place takes what comes in the cycle in which the reader stops.
 module slice #(
     parameter int unsigned WIDTH = 8
 ) (

@@ -15,7 +15,7 @@ module datapath
     parameter int unsigned RES_WORDS = 1024,
     parameter int unsigned LOGITS = 1024,
     parameter int unsigned PORT_BITS = 128,
-    // Digit rows a cycle that leave through the epilogue, and keys a cycle through the softmax, which
+    // Digit rows per cycle that leave through the epilogue, and keys per cycle through the softmax, which
     // takes a score tile of ROWS / 2 keys in the HEAD_DIM / DEPTH cycles between two of them.
     parameter int unsigned LANES = DEPTH / 4,
     localparam int unsigned EXP_MINIMUM = ROWS * DEPTH / (2 * HEAD_DIM),

@@ -1,4 +1,4 @@
-// LINEAR: walks block -> token tile -> group -> step, a step a cycle, without a bubble between tiles,
+// LINEAR: walks block -> token tile -> group -> step, one step per cycle, without a bubble between tiles,
 // groups or operations, and takes the weight stream into the weight memory ahead of its use.
 //
 // Groups of ROWS digit rows are taken in blocks of up to BLOCK_GROUPS: all groups of a block see a

@@ -4,7 +4,7 @@
 //   t = sat18(rs((D x - S1) y, k + 12)) = sat18(rs(x * (D y) - S1 y, k + 12))
 //   out = clamp(rs(t * gain, shift))
 //
-// The second form of t costs one multiplication a value; D y and S1 y are formed once a token. The
+// The second form of t costs one multiplication per value; D y and S1 y are formed once per token. The
 // lanes of requantise.sv compute both lines.
 //
 // Three engines, each on a tile of its own: sums (a first pass over the tile), the square root (a
@@ -67,7 +67,7 @@ module layernorm_unit
   assign pitch = ADDRESS_BITS'(descriptor_i.source_pitch);
   assign out_shift_o = descriptor_i.shift[5:0];
 
-  // Gains: a beat of eight goes into a memory of words of LANES, a word a cycle.
+  // Gains: a beat of eight goes into a memory of words of LANES, one word per cycle.
   localparam int unsigned GAIN_PARTS = 8 / LANES;
   localparam int unsigned PART_BITS = GAIN_PARTS > 1 ? $clog2(GAIN_PARTS) : 1;
   localparam int unsigned GAIN_WORDS = 128 * GAIN_PARTS;

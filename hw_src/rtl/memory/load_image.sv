@@ -3,7 +3,7 @@
 // A pixel byte x becomes max(x, 1) - 128. Token 0 (CLS) is zeros; token 1 + i is patch i in raster
 // order, its 768 channels ordered (row, column, colour). So a row of the image gives each patch
 // column 48 channels, three beats of 16 bytes, at channel 48 * row. The rows stream in as they lie
-// in memory, a beat a cycle and stream, and a step takes one beat of each stream:
+// in memory, one beat per cycle and stream, and a step takes one beat of each stream:
 //
 //     DEPTH 8   one stream; a step is two words, written in two cycles
 //     DEPTH 16  one stream; a step is a word

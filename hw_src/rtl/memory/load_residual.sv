@@ -2,7 +2,7 @@
 //
 // A RES word of one bank is DEPTH int16, DEPTH / 8 beats, assembled in a shift register. Token t
 // lies in bank t % TOKENS at word t / TOKENS * pitch. LANES share the work, each through its own
-// client of a read port: lane l takes tokens l, l + LANES, ... at a beat a cycle, and where two
+// client of a read port: lane l takes tokens l, l + LANES, ... at one beat per cycle, and where two
 // have a word in the same cycle, the higher lane waits.
 
 module load_residual

@@ -1,10 +1,11 @@
 // Answers the datapath's parameter requests: row, gain and head parameters, and lookup tables.
 //
-// Requests (offset from PROGRAM, bytes) are answered in order, ceil(bytes / beat) beats each. What an operation is going to ask for is known when its descriptor is queued: its parameters
-// in order, and its table. Both are read ahead (`prefetch`), and a request that goes on where the
-// prefetched range of this operation stands is answered from there; any other is read from memory
-// when its turn comes: as right, but with the memory's latency. A request is compared with what was
-// prefetched in the cycle after it was taken, and its answer leaves through a register (`slice`).
+// Requests (offset from PROGRAM, bytes) are answered in order, ceil(bytes / beat) beats each. What an
+// operation is going to ask for is known when its descriptor is queued: its parameters in order, and
+// its table. Both are read ahead (`prefetch`). A request that continues the prefetched range is
+// answered from there; any other is read from memory when its turn comes, with the memory's latency.
+// A request is compared with what was prefetched in the cycle after it was taken, and its answer
+// leaves through a register (`slice`).
 
 module parameter_unit
   import quasar_pkg::*;

@@ -6,7 +6,7 @@
 // and a shift register that assembles its part of the array beat.
 //
 // WORDS: entries of a FIFO of whole array beats behind the lanes, 0 for none. It is for operations
-// on one token (the last block's, the classifier), which take an array beat a cycle for as long as
+// on one token (the last block's, the classifier), which take one array beat per cycle for as long as
 // what was read ahead lasts, while the lanes deliver one in W / LANES / 16 cycles.
 //
 // `ahead_*`: a LINEAR was queued, its weights may be read. `start_i`: the LINEAR now begins, its

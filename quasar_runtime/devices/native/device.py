@@ -51,8 +51,10 @@ def available_kernels() -> list[str]:
 
 
 def peak_macs(kernels: str, seconds: float = 0.2) -> float:
-    """int8 multiply-accumulates a second of one core, by the kernel set's dot product on registers
-    alone; 0.0 where the set has no such instruction.
+    """int8 multiply-accumulates per second of one core.
+
+    Measured by the kernel set's dot product on registers alone; 0.0 where the set has no such
+    instruction.
     """
     return float(_lib.q_kernels_peak(kernels.encode(), seconds))
 

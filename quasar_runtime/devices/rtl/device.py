@@ -91,7 +91,7 @@ class RtlDevice(Device):
     memory       the external memory's behaviour
     checked      build with assertions, and with random bits as first contents
     waves        signals to record; `waves_recorded` says after closing how many cycles they hold
-    progress     called about 20 times a second while a run is simulated, and when it ends
+    progress     called about 20 times per second while a run is simulated, and when it ends
     cycle_limit  cycles after which a run has taken too long; by default ten times what the cycle
                  model predicts for the program that was loaded
     sources      folder of the SystemVerilog, by default hw_src/rtl
