@@ -41,6 +41,7 @@ DEVICES = ("native", "reference", "rtl", "board", "board_sim")
 HARDWARE_FOLDERS: tuple[Floor, ...] = (
     ("vivado", "Tcl, wrapper"),
     ("synth", "Yosys, area, levels"),
+    ("formal", "proofs"),
     ("sim", "harness, benches"),
     ("rtl", "SystemVerilog"),
 )
