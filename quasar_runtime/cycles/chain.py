@@ -1,8 +1,7 @@
-"""The operations that share the array and the lanes, one after the other: what each leaves to the
-next one. hw_src/rtl/control/overlap.sv.
+"""The sequence of operations that share the array and the lanes (hw_src/rtl/control/overlap.sv).
 
-Times are cycles since the array's last step. Counted from there, the states between operations are
-few in a search, and what follows from one is kept: a LINEAR behind the same state takes as long.
+Times are cycles since the array's last step. In these terms a search meets few distinct states
+between operations; LINEAR costs are memoised by state, shape and neighbours.
 """
 
 from __future__ import annotations
@@ -23,8 +22,9 @@ from quasar_runtime.isa.interface import Epilogue, Opcode
 
 
 def overlaps(work: Sequence[Operation], i: int) -> bool:
-    """Whether an operation begins while the one before it runs: overlap.sv, for the compiler's
-    regions.
+    """Whether operation i begins while operation i - 1 runs.
+
+    The rule of overlap.sv for regions as the compiler places them.
     """
     if not i:
         return False
@@ -44,19 +44,19 @@ def overlaps(work: Sequence[Operation], i: int) -> bool:
 Reading = tuple[float, float, float]
 """(when, row parameters, room for array beats) of a call of `ReadAhead.advance`."""
 Begins = tuple[float, float]
-"""When a LINEAR, and the LAYERNORM before it, may begin."""
+"""Earliest begin of a LINEAR and of the LAYERNORM before it."""
 START = 0.0, 0.0, ((0.0, 0, 1),), 0, 0.0, 0, None
-"""What a program begins with: nothing under way."""
+"""The rest of the state at START: nothing in flight."""
 
 
 class Chain:
-    """Time passes operation by operation.
+    """The timeline, extended by one operation per call.
 
     begin, end  of each operation, in cycles since START
-    origin      cycles from START to the array's last step
-    state       what the array and the lanes have been left in; the times below count from `origin`
-    ended       when the last operation ended, unless that is a LAYERNORM under way
-    ahead       what has been read ahead, counted from behind the last operation
+    origin      cycles from START to the array's last step; the times below count from there
+    state       state of array and lanes after the last operation
+    ended       end of the last operation, unless it is a LAYERNORM in flight
+    ahead       weights and row parameters read ahead of the next operation
     """
 
     def __init__(self, work: Sequence[Operation], t: Timing) -> None:
@@ -66,12 +66,12 @@ class Chain:
         self.gains = [parameter_beats(w) for w in work]
         self.rows = list(accumulate(self.gains, initial=0))
         self.weights = list(accumulate([g.beats if g else 0 for g in self.groups], initial=0))
-        # Of the operations queued while each is under way: their parameters are read ahead.
+        # The queue holds this many further operations: their parameters are read ahead.
         self.rows_known = self.rows[t.QUEUE + 1 :] + self.rows[-1:] * t.QUEUE
         self.weights_known = self.weights[t.QUEUE + 1 :] + self.weights[-1:] * t.QUEUE
         self.begin, self.end = [0.0] * len(work), [0.0] * len(work)
         self.origin = 0.0
-        # The first operation begins as if one before it had ended.
+        # The first operation begins as if another had just ended.
         self.ended = float(t.FIRST + t.latency - t.GAP)
         self.state = state_of(0.0, 0.0, self.ended, *START)
         self.ahead = ReadAhead(t)
@@ -80,16 +80,20 @@ class Chain:
         self.horizon = horizon_of(t, [p for p in self.places if p])
 
     def idle(self) -> float:
-        """When an operation begins that waits for the end of the one before it."""
+        """Begin of an operation that does not overlap the one before it."""
         return self.ended + self.t.GAP
 
     def alone(self, i: int, begin: float, end: float) -> None:
-        """Operation i, beside nothing else."""
+        """Record operation i, which overlaps no other."""
         self.begin[i], self.end[i] = self.origin + begin, self.origin + end
         self.ended = max(end, self.ended)
 
     def loaded(self, rows: float, beats: float) -> None:
-        """The image is there: row parameters and beats of weights on a port that came beside it."""
+        """The loads have ended: record what was read ahead meanwhile.
+
+        rows   beats of row parameters
+        beats  beats of weights on the busiest of their ports
+        """
         weights = min(float(self.t.weight_beats), max(0.0, beats) / self.t.part)
         self.ahead.stock = self.ended, rows, weights, weights == self.t.weight_beats
         self.state = state_of(0.0, 0.0, self.ended, *START)
@@ -97,7 +101,7 @@ class Chain:
     # ---- ATTENTION
 
     def attention(self, i: int, cycles: float) -> None:
-        """An ATTENTION, which has the array alone."""
+        """Append an ATTENTION of so many cycles, which has the array to itself."""
         t, state = self.t, self.state
         handed = self.idle()
         end = handed + cycles
@@ -122,7 +126,7 @@ class Chain:
         passed = tuple([(when - last, groups, n) for when, groups, n in state.passed])
         seen = state.seen
         if handed < -t.asked:
-            # All had been computed when it began, and nothing behind it depends on when.
+            # All groups were computed when it began; nothing later depends on when.
             passed, seen = ((handed, 0, 1),), 0
         self.state = state_of(
             float(t.slots), filed, self.ended, handed, filed, passed, seen, handed, state.size, None
@@ -131,8 +135,9 @@ class Chain:
     # ---- LAYERNORM
 
     def layernorm(self, i: int) -> None:
-        """A LAYERNORM beside the LINEAR before it. Where it ends is known once the one after it has
-        begun.
+        """Append a LAYERNORM, which overlaps the LINEAR before it.
+
+        If the next LINEAR overlaps it too, `linear` decides where it ends.
         """
         t, w = self.t, self.work[i]
         self.ahead.move(0.0, self.gains[i], 0)
@@ -153,7 +158,7 @@ class Chain:
     # ---- LINEAR
 
     def linear(self, i: int) -> None:
-        """A LINEAR, and where the LAYERNORM before it ends."""
+        """Append a LINEAR, and settle the end of an overlapped LAYERNORM before it."""
         t, ahead = self.t, self.ahead
         place, horizon = self.places[i], self._horizon(i)
         assert place is not None
@@ -182,8 +187,9 @@ class Chain:
         self.ended = self.state.end
 
     def _following(self, i: int) -> tuple[First | None, int]:
-        """(the LINEAR that may be handed over while operation i runs; row parameters of the
-        LAYERNORM between).
+        """The LINEAR that may be issued while operation i runs, or None.
+
+        With it the row parameters of the LAYERNORM between the two, in beats.
         """
         j, gains = i + 1, 0
         work, over = self.work, self.overlaps
@@ -197,8 +203,9 @@ class Chain:
         return None, 0
 
     def _horizon(self, i: int) -> float:
-        """How long ago has ceased to matter to the LINEAR behind LINEAR i. With few tokens the
-        ring is not filled for long.
+        """The horizon for the LINEAR after LINEAR i.
+
+        None (-inf) with few tokens: then the ring does not fill.
         """
         following = self.groups[i + 1] or (self.groups[i + 2] if i + 2 < len(self.work) else None)
         if following and following.tiles < self.t.fast:
@@ -215,22 +222,23 @@ class Chain:
         return place_of(self.t, g, True, norm, tilewise, attention, *self._following(i))
 
     def _move(self, i: int, last: float) -> None:
-        """Operation i has the array's last step: count times from there, and what is read ahead
-        from the operation after it.
+        """Make operation i's last array step the origin of times.
+
+        Count weights and row parameters from the operation after it.
         """
         self.origin += last
         self.ahead.move(last, self.gains[i], self.weights[i + 1] - self.weights[i])
 
 
 def _entry(state: State, place: Place, rows_known: float) -> tuple[Begins, Entry]:
-    """What a LINEAR begins with."""
+    """Earliest begins and initial conditions of a LINEAR."""
     t, g = place.t, place.g
     normed, hand = 0.0, state.hand
     if place.norm:
         normed = max(hand, state.end)
         hand += max(t.HAND, t.ROWS + place.norm_gains * t.gain)
     if place.overlapped:
-        # At most three are under way, or two.
+        # At most three operations are in flight, or two.
         handed = max(hand, state.under_way)
         begin = max(float(t.BEHIND), handed + t.STEP)
         filling = max(state.filled, handed + 2)
@@ -257,7 +265,7 @@ def _entry(state: State, place: Place, rows_known: float) -> tuple[Begins, Entry
 
 
 class _Plenty(ReadAhead):
-    """Weights enough: keeps what is read ahead meanwhile."""
+    """Memory that delivers all weights at once, and records what is read ahead meanwhile."""
 
     __slots__ = ("calls",)
 
@@ -273,7 +281,7 @@ class _Plenty(ReadAhead):
 def _unhindered(
     state: State, place: Place, rows_known: float, horizon: float
 ) -> tuple[Begins, Outcome, tuple[Reading, ...]]:
-    """A LINEAR whose weights are all there when it begins, and what is read ahead beside it."""
+    """A LINEAR whose weights were all read ahead, and the calls that read further ahead."""
     begins, entry = _entry(state, place, rows_known)
     ahead = _Plenty(place.t)
     outcome = Linear(place, entry, ahead, Bursts(place.t), math.inf).outcome(horizon)
@@ -284,7 +292,7 @@ def _unhindered(
 def _supplied(
     state: State, place: Place, rows_known: float, horizon: float, stock: Stock, known: float
 ) -> tuple[Begins, Outcome, Stock]:
-    """A LINEAR whose weights come from memory, and what has come by its end."""
+    """A LINEAR whose weights come from memory, and what has been delivered by its end."""
     begins, entry = _entry(state, place, rows_known)
     ahead = ReadAhead(place.t, stock)
     outcome = Linear(place, entry, ahead, Bursts(place.t), known).outcome(horizon)

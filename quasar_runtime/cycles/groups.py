@@ -1,6 +1,7 @@
-"""The groups of a LINEAR: ROWS digit rows each, which the array takes one after the other for every
-tile of tokens. What a group costs is set by its rows' channels
-(hw_src/rtl/lanes/row_parameters.sv).
+"""The groups of a LINEAR: ROWS digit rows each, which the array computes one after the other.
+
+The cost of a group is the number of cycles in which its results leave; the channels of its rows
+determine it (hw_src/rtl/lanes/row_parameters.sv).
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ FINE = 2.0**30
 
 
 class First(NamedTuple):
-    """What of a LINEAR matters while the one before it runs.
+    """The begin of a LINEAR, as far as it matters while the one before it runs.
 
-    rows   rows in none, in the first one, in the first two groups, as far as there are places
-    beats  array beats of weights, as far as the ring has room
-    table  whether a table comes before the rows
+    rows   rows in the first k groups, for k from 0 to the number of places
+    beats  array beats of weights, at most the ring's capacity
+    table  whether a lookup table comes before the rows
     """
 
     rows: tuple[int, ...]
@@ -35,26 +36,26 @@ class First(NamedTuple):
 
 
 class Groups:
-    """A LINEAR's groups: 8-bit rows, two digit rows each, come first.
+    """A LINEAR's groups; 8-bit rows, two digit rows each, come first.
 
-    count         how many
-    outputs       rows of all
-    beats         array beats of weights of all
+    count         number of groups
+    outputs       rows in all
+    beats         array beats of weights in all
     steps, tiles  steps of DEPTH inputs; tiles of TOKENS tokens
-    most          groups that share a pass over the tokens at most
+    most          largest number of groups in a block
     drain         cycles in which the last group's results leave
-    least         least cycles from a group to the next
-    most_rows     most rows of a group
-    table         whether a table comes before the rows
+    least         minimum of cycles from one group to the next
+    most_rows     largest number of rows in a group
+    table         whether a lookup table comes before the rows
     adds          whether results are added to the residual
-    first         what matters of it before it begins
-    supply        cycles in which a group's weights come from memory
-    lasting       they come as fast as full blocks use them up
-    sustained     so do the row parameters: a block's are filed while the one before is under way
+    first         its begin, as the LINEAR before it sees it
+    supply        cycles in which memory delivers a group's weights
+    lasting       whether memory delivers weights as fast as full blocks use them
+    sustained     whether a block's rows are filed while the block before it runs
 
-    In full blocks:
-    full, left    groups of the first and of the last one
-    middle        cycles of a tile in those between
+    With full blocks:
+    full, left    groups of the first and of the last block
+    middle        cycles per tile in the blocks between
     """
 
     def __init__(self, t: Timing, w: Operation) -> None:
@@ -93,7 +94,7 @@ class Groups:
             self.left = (self.count - self.full) % self.most or self.most
             self.middle = self.span(self.full, self.count - self.left)
         self.full_rows = self.rows(self.full)
-        # Behind which block the last places come free, and how many rows are filed there at last.
+        # The block after which the last places are free, and the rows that are filed after it.
         blocks = max(0, -(-(self.count - t.GROUPS) // self.most))
         self.before_last_rows = self.span(0, min(self.count, blocks * self.most))
         self.last_rows = self.outputs - self.rows(t.GROUPS + (blocks - 1) * self.most)
@@ -105,7 +106,7 @@ class Groups:
         )
 
     def span(self, first: int, end: int) -> float:
-        """Cycles that a tile takes in these groups."""
+        """Cycles per tile in groups `first` to `end` - 1."""
         if self._span:
             return self._span[end] - self._span[first]
         wide, p8, _, p4, _ = self._kinds
@@ -116,7 +117,7 @@ class Groups:
         return (wide - first) * p8 + (end - wide) * p4
 
     def busy(self, first: int, end: int) -> float:
-        """Cycles in which a tile's results in these groups take the lanes."""
+        """Cycles per tile in which results of groups `first` to `end` - 1 occupy the lanes."""
         if self._busy:
             return self._busy[end] - self._busy[first]
         wide, _, c8, _, c4 = self._kinds
@@ -124,7 +125,7 @@ class Groups:
         return count8 * c8 + (end - first - count8) * c4
 
     def last(self, size: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Paces and costs of the last so many groups; of expected ones their means, once."""
+        """Paces and costs of the last `size` groups; only their means where they are expected."""
         first, end = self.count - size, self.count
         if self._span:
             span, busy = self._span, self._busy
@@ -137,14 +138,14 @@ class Groups:
         return (pace,), (min(cost, pace),)
 
     def rows(self, groups: int) -> int:
-        """Rows in the first so many groups."""
+        """Rows in the first `groups` groups."""
         digits = groups * self._rows
         if digits <= 2 * self._rows8:
             return digits // 2
         return min(digits - self._rows8, self.outputs)
 
     def whole(self, rows: float) -> int:
-        """Groups whose rows are all among the first so many."""
+        """Groups all of whose rows are among the first `rows` rows."""
         if rows >= self.outputs:
             return self.count
         return int(2 * rows if rows <= self._rows8 else rows + self._rows8) // self._rows
@@ -152,15 +153,15 @@ class Groups:
 
 @lru_cache(maxsize=32768)
 def groups(t: Timing, w: Operation) -> Groups:
-    """The groups of a LINEAR; a search asks for the same ones again and again."""
+    """The groups of a LINEAR, memoised: a search meets the same ones again and again."""
     return Groups(t, w)
 
 
 def costs(program: Program, d: np.void, t: Timing) -> tuple[int, ...]:
-    """Cycles in which the results of each group of a LINEAR leave, from its rows' channels.
+    """The cost of each group of a LINEAR in cycles, from its rows' channels.
 
-    A slot of digit rows leaves in one cycle unless two of them share a memory column, or a bank of
-    the logits: then each takes its own.
+    A slot of LANES digit rows leaves in one cycle, unless two of its rows share a memory column or
+    a bank of the logits: then it takes LANES cycles.
     """
     o, outputs, rows8 = program.overlay, int(d["outputs"]), int(d["rows8"])
     first = int(d["parameters"])
@@ -178,8 +179,10 @@ def costs(program: Program, d: np.void, t: Timing) -> tuple[int, ...]:
 
 @lru_cache(maxsize=8192)
 def expected(t: Timing, steps: int, rows: int, share: int) -> tuple[float, float]:
-    """Means of max(steps, cost) and of cost of a group when a slot's `rows` rows are neighbours
-    among a random share / 64 of all channels.
+    """Expected max(steps, cost) and expected cost of a group of randomly chosen rows.
+
+    rows   rows per slot
+    share  fraction of all channels that have this precision, in 1/64
     """
     q = clash(t.overlay.depth, rows, share)
     pace = cost = 0.0
@@ -192,10 +195,11 @@ def expected(t: Timing, steps: int, rows: int, share: int) -> tuple[float, float
 
 @lru_cache(maxsize=1024)
 def clash(depth: int, rows: int, share: int) -> float:
-    """Probability that two of so many neighbouring rows share a memory column.
+    """Probability that two of `rows` successive rows share a memory column.
 
-    j rows further on, the channel is d higher with probability C(d-1, j-1) p^j (1-p)^(d-j): a clash
-    where d is a multiple of DEPTH. Clashes are taken as independent.
+    With p = share / 64, the channel of the j-th next row is higher by d with probability
+    C(d-1, j-1) p^j (1-p)^(d-j). It clashes where d is a multiple of DEPTH. Clashes are assumed
+    independent.
     """
     p = share / 64
     clashes = 0.0

@@ -1,10 +1,11 @@
 """A LINEAR: hw_src/rtl/datapath/linear_unit.sv, overlap.sv, row_parameters.sv.
 
-It is taken block by block. A block is as large as half of the weights' ring allows and as weights
-and row parameters are there when it begins, at least one group, which then waits for its own; its
-pass over the tokens takes its groups' paces times the tiles. With enough tokens weights and row
-parameters come faster than they are used up, and all blocks are full: then only the first and the
-last one matter. With few, blocks are single groups, as fast as memory or filing allows.
+A LINEAR runs block by block; a block is a number of groups that pass over all tiles of tokens
+together. Half of the weights' ring bounds its size, and so do the weights and row parameters that
+are there when it begins. A block of one group may begin before they are, and waits. With enough
+tokens weights and row parameters arrive faster than they are used: all blocks are full, and only
+the first and the last one need a computation. With few tokens blocks are single groups, paced by
+memory or by filing.
 """
 
 from __future__ import annotations
@@ -18,8 +19,12 @@ from quasar_runtime.cycles.supply import Entry, Place, Supply
 
 
 class Outcome(NamedTuple):
-    """What comes of a LINEAR: the array's last step; the end of the LAYERNORM before it, or of the
-    operation before it, and its own end; what it leaves.
+    """The result of a LINEAR.
+
+    last    the array's last step
+    normed  end of the LAYERNORM before it, or of the operation before it
+    end     its own end
+    state   the state after it
     """
 
     last: float
@@ -29,10 +34,10 @@ class Outcome(NamedTuple):
 
 
 class Linear(Supply):
-    """A LINEAR under way.
+    """A running LINEAR.
 
-    last   the array's last step so far; `pace` cycles later there may be the next group's
-    begin  when the block under way began, of `size` groups
+    last         the array's last step so far; the next group may follow `pace` cycles on
+    begin, size  begin and groups of the present block
     """
 
     def __init__(
@@ -44,8 +49,9 @@ class Linear(Supply):
         self.begin, self.size = 0.0, 0
 
     def outcome(self, horizon: float) -> Outcome:
-        """Take it, and the LAYERNORM before it to its end. Nothing before the horizon matters to
-        the next LINEAR.
+        """Run it, and the LAYERNORM before it, to the end.
+
+        Events before the horizon do not affect the next LINEAR.
         """
         t, g, place = self.t, self.g, self.place
         begin = self.entry.begin
@@ -94,7 +100,7 @@ class Linear(Supply):
         return Outcome(last, self.end, end, state)
 
     def _ample(self, begin: float) -> bool:
-        """Whether weights and row parameters are there for full blocks throughout."""
+        """Whether weights and row parameters arrive in time for full blocks throughout."""
         g, full = self.g, self.g.full
         if not g.sustained or self.entry.size + full > self.t.GROUPS:
             return False
@@ -107,8 +113,9 @@ class Linear(Supply):
         return self._come(g.count, rest) <= begin + g.tiles * g.span(0, rest)
 
     def _ample_blocks(self, last: float) -> tuple[float, int]:
-        """Full blocks behind the first one of which nothing waits: (last step, groups of the last
-        block).
+        """Run all blocks after the first, none of which waits.
+
+        Returns the array's last step and the groups of the last block.
         """
         g = self.g
         t, count, tiles, left, passed = self.t, g.count, g.tiles, g.left, self.passed
@@ -131,8 +138,9 @@ class Linear(Supply):
         return last, left
 
     def _full(self, last: float, size: int, done: int) -> tuple[float, int]:
-        """All blocks behind `done` groups, of which the last block had `size`, each full but the
-        last one: (last step, groups of the last block).
+        """Run the blocks after `done` groups, all full but the last; the block before has `size`.
+
+        Returns the array's last step and the groups of the last block.
         """
         g = self.g
         count, tiles, most = g.count, g.tiles, g.most
@@ -162,9 +170,7 @@ class Linear(Supply):
         return last, left
 
     def _begin(self, begin: float) -> float:
-        """When the first block may begin: its first group's row parameters and its first weights
-        are there.
-        """
+        """Earliest begin of the first block: its first group filed, its first weights there."""
         t, g = self.t, self.g
         self.file(begin - 1)
         if g.whole(self.filed_rows) < 1:
@@ -175,8 +181,9 @@ class Linear(Supply):
         return max(begin, self.filling + t.fast)
 
     def _block(self, begin: float, done: int) -> tuple[int, float, bool]:
-        """(groups, last step of the first tile's first group, whether it is waited for) of the
-        block that begins then, behind `done` groups.
+        """The block that begins then, after `done` groups.
+
+        Returns its groups, the last step of its first tile's first group, and whether that waits.
         """
         t, g, steps = self.t, self.g, self.g.steps
         self.advance(begin - t.ARRIVED, done)
@@ -191,19 +198,22 @@ class Linear(Supply):
         return 1, max(first, come), come > first
 
     def _come(self, groups: int, passed: float | None) -> float:
-        """When weights and row parameters of its first so many groups are there."""
+        """Cycle by which weights and row parameters of its first `groups` groups are there."""
         g = self.g
         filled = self.filling + groups * g.steps * self.t.fast
         return max(filled, self.arrival(groups, passed), self.filed_when(groups))
 
     def _blocks(self, last: float, size: int, done: int) -> tuple[float, int]:
-        """All blocks behind `done` groups, of which the last block had `size`, as what is there
-        allows: (last step, groups of the last block).
+        """Run the blocks after `done` groups, as large as supply allows.
+
+        size  groups of the block before them
+
+        Returns the array's last step and the groups of the last block.
         """
         g, tiles = self.g, self.g.tiles
         begin = last - tiles * g.span(0, size)
         if tiles == 1 and done < g.count:
-            # In whatever blocks: nothing waits for a tile but the last one.
+            # One tile: how groups form blocks makes no difference.
             last, done = self._scarce(last, done, g.count)
         while done < g.count:
             self.last, self.pace = last, g.span(done - 1, done)
@@ -226,8 +236,9 @@ class Linear(Supply):
         return last, size
 
     def _scarce(self, last: float, done: int, end: int) -> tuple[float, int]:
-        """Single groups up to `end` that each wait for weights or row parameters: (last step,
-        groups done).
+        """Run single groups up to `end`, each of which waits for weights or row parameters.
+
+        Returns the array's last step and the groups done.
         """
         t, g, tiles = self.t, self.g, self.g.tiles
         groups = end - done
@@ -236,7 +247,7 @@ class Linear(Supply):
         now = max(issued, self._come(end, end - 1) + others)
         each = (now - last) / groups
         if now > issued:
-            # What is asked for late comes after these weights.
+            # Row parameters requested late arrive after these weights.
             late = min(groups, t.queued / each)
             now = max(issued, self._come(end, end - 1 - late) + others)
             each = (now - last) / groups

@@ -1,8 +1,8 @@
-"""What is read ahead from memory: weights into buffers and row parameters into theirs.
+"""Read-ahead from memory: weights and row parameters, each into its own buffers.
 
-Two sums run through the whole program: array beats of weights and beats of row parameters, as
-delivered so far. Row parameters go first; weights take what the ports have left, as long as the
-buffers behind them have room and their descriptors are queued.
+The model keeps two sums over the program: array beats of weights and beats of row parameters that
+were delivered. Row parameters have priority; weights use the remaining bandwidth while their
+buffers have room and their descriptors are queued.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from quasar_runtime.cycles.units import PAGE, Operation, Timing, parameter_beats
 
 
 class Bursts:
-    """The bursts in which row parameters are read: of at most BURST beats, within an operation's
-    and within a page, each asked for as soon as the buffer has room for all of it. Without knowing
-    where they lie: half a burst is missing on average.
+    """The bursts that read row parameters.
 
-    ends    row parameters up to each burst's end, empty when that is not known
-    before  how many of them are not counted
+    A burst has at most BURST beats, crosses neither an operation's parameters nor a 4 KiB page, and
+    is requested once the buffer has room for all of it. Where addresses are unknown, as in a
+    search, half a burst is outstanding on average.
+
+    ends    beats of row parameters up to each burst's end; empty where addresses are unknown
+    before  beats in front of the first one that counts
     """
 
     __slots__ = ("before", "ends", "t")
@@ -32,7 +34,7 @@ class Bursts:
             self.ends = list(accumulate(self._lengths(work), initial=0))
 
     def behind(self, rows: int) -> Bursts:
-        """The same, counted from behind so many row parameters."""
+        """The same bursts, counted from after the first `rows` beats."""
         bursts = Bursts(self.t)
         bursts.ends, bursts.before = self.ends, self.before + rows
         return bursts
@@ -49,14 +51,14 @@ class Bursts:
         return lengths
 
     def asked(self, taken: float, known: float) -> float:
-        """How many have been asked for when so many were taken and so many are known of."""
+        """Beats requested once `taken` beats left the buffer and `known` beats have descriptors."""
         if not self.ends:
             return min(taken + self.t.ROW_BEATS - self.t.BURST / 2, known)
         most = min(taken + self.t.ROW_BEATS, known) + self.before
         return float(self.ends[bisect_right(self.ends, most) - 1] - self.before)
 
     def until(self, taken: float) -> float:
-        """How many more are taken until the next burst is asked for."""
+        """Beats that still leave the buffer before the next burst is requested."""
         if not self.ends:
             return self.t.BURST / 2
         most = taken + self.t.ROW_BEATS + self.before
@@ -65,12 +67,15 @@ class Bursts:
 
 
 Stock = tuple[float, float, float, bool]
-"""What has come from memory: (now, rows, weights, full) of a `ReadAhead`."""
+"""What was delivered: (now, rows, weights, full) of a `ReadAhead`."""
 
 
 class ReadAhead:
-    """Array beats of weights (`weights`) and beats of row parameters (`rows`) that have come from
-    memory by the time `now`; `full`: then the buffers were, and nothing was under way.
+    """What memory has delivered by the cycle `now`.
+
+    weights  array beats of weights
+    rows     beats of row parameters
+    full     whether the buffers were full then, with no burst in flight
     """
 
     __slots__ = ("full", "now", "rows", "t", "weights")
@@ -81,7 +86,7 @@ class ReadAhead:
 
     @property
     def stock(self) -> Stock:
-        """What has been read ahead so far."""
+        """All of it as one tuple."""
         return self.now, self.rows, self.weights, self.full
 
     @stock.setter
@@ -89,13 +94,13 @@ class ReadAhead:
         self.now, self.rows, self.weights, self.full = stock
 
     def move(self, cycles: float, rows: float, weights: float) -> None:
-        """Count all from there."""
+        """Move the origins of time, row parameters and weights."""
         self.now -= cycles
         self.rows -= rows
         self.weights -= weights
 
     def at(self, weights: float, rows: float) -> float:
-        """When so many weights will have come, if so many row parameters come before them."""
+        """Cycle by which `weights` are delivered, after `rows` beats of row parameters."""
         t = self.t
         beats = (weights - self.weights) * t.part
         first = rows - self.rows if rows > self.rows else 0.0
@@ -105,8 +110,10 @@ class ReadAhead:
         return self.now + delay + (port if port > memory else memory)
 
     def advance(self, to: float, rows: float, room: float) -> None:
-        """Time goes on: so many row parameters have been asked for by then, and there has been room
-        for so many weights.
+        """Deliver until the cycle `to`.
+
+        rows  beats of row parameters requested by then
+        room  array beats of weights for which there was room
         """
         t = self.t
         if self.full and room > self.weights:
@@ -120,7 +127,7 @@ class ReadAhead:
         memory = (cycles * t.memory_rate - first) / t.ports
         beats = port if port < memory else memory
         self.now = to
-        if beats < 0:  # the row parameters take longer than that
+        if beats < 0:  # row parameters alone take longer
             self.rows += min(first, cycles * t.port_rate)
             return
         self.rows += first

@@ -1,12 +1,13 @@
-"""LAYERNORM between the LINEAR that adds to the residual before it and the LINEAR after it, tile by
-tile: hw_src/rtl/lanes/layernorm_unit.sv, norm_words.sv, overlap.sv.
+"""LAYERNORM, overlapped with the LINEAR before it and the LINEAR after it, tile by tile.
 
-    before     its last block adds to the tiles for the last time, a tile every `period` cycles
-    LAYERNORM  sums of a tile once it is written, roots, then the tile's words on the lanes
-    after      its first block takes a tile once it is normalised
+Follows hw_src/rtl/lanes/layernorm_unit.sv, norm_words.sv and overlap.sv:
 
-The lanes belong to the results of both LINEARs first. So LAYERNORM falls behind the one before, or
-works at full speed while the one after waits for it; where it ends depends on all three.
+    before     its last block adds to the residual for the last time, one tile per `period` cycles
+    LAYERNORM  sums of a tile once it is written, square roots, then the tile's words on the lanes
+    after      its first block reads a tile once it is normalised
+
+Results of both LINEARs have priority on the lanes. So LAYERNORM either falls behind the LINEAR
+before, or runs at full speed while the LINEAR after waits for it; its end depends on all three.
 """
 
 from __future__ import annotations
@@ -17,12 +18,16 @@ from typing import NamedTuple
 from quasar_runtime.cycles.units import Timing
 
 EVEN = 13
-"""Tiles that are taken one by one at least: a few have no common pace."""
+"""Tiles that are at least computed one by one: so few have no common pace."""
 
 
 class Before(NamedTuple):
-    """The last block of the LINEAR before: when its last tile is written, cycles from tile to tile,
-    and of each of its groups how long it takes a tile and how long its results take the lanes.
+    """The last block of the LINEAR before.
+
+    written  when its last tile is written
+    period   cycles from tile to tile
+    paces    cycles per tile of each of its groups
+    costs    cycles per tile in which each group's results occupy the lanes
     """
 
     written: float
@@ -32,8 +37,12 @@ class Before(NamedTuple):
 
 
 class After(NamedTuple):
-    """The first block of the LINEAR after: last step of its first tile's first group, cycles from
-    tile to tile, of those the lanes' share, steps of a group.
+    """The first block of the LINEAR after.
+
+    first   last step of its first tile's first group
+    period  cycles from tile to tile
+    busy    of those, the cycles in which its results occupy the lanes
+    steps   steps of a group
     """
 
     first: float
@@ -44,23 +53,22 @@ class After(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def beside(t: Timing, paces: tuple[float, ...], costs: tuple[float, ...]) -> float:
-    """Share of the cycles that the lanes work for LAYERNORM while a LINEAR adds to the residual, in
-    groups of such paces and costs.
+    """Fraction of cycles in which the lanes serve LAYERNORM beside a LINEAR with these groups.
 
-    In those the lanes are taken, and ADDED cycles later RES's port, because what is added to is
-    read there. LAYERNORM holds two words: one is in use, `phases` cycles on the lanes, while the
-    other is read. A word is read as soon as there is room for it, so that what the port loses is
-    lost on the lanes too, unless these are waited for longer.
+    The LINEAR's results occupy the lanes, and ADDED cycles later the port of RES, which reads the
+    residual that they are added to. LAYERNORM holds two words: one occupies the lanes for `phases`
+    cycles while the other is read. A word is read as soon as there is room for it. So a cycle that
+    the port loses is lost on the lanes, unless the wait for the lanes is longer.
     """
     if all(cost >= pace for pace, cost in zip(paces, costs, strict=True)):
         return 0.0
     period = sum(paces)
     begins = [sum(paces[:k]) for k in range(len(paces))]
-    # What is taken, from the first free cycle on.
+    # Occupied intervals within a period.
     taken = [(b, b + c) for b, c in zip(begins, costs, strict=True)]
 
     def free(now: float) -> tuple[float, float]:
-        """The first cycle from `now` on that is free, and how many are from there on."""
+        """The first free cycle from `now` on, and the length of that free interval."""
         while True:
             at = now % period
             for begin, end in taken:
@@ -93,10 +101,13 @@ def beside(t: Timing, paces: tuple[float, ...], costs: tuple[float, ...]) -> flo
 
 
 class _Start(NamedTuple):
-    """The first tile of a LAYERNORM beside the LINEAR before it, counted from when the last tile is
-    written: when its sums are done, when its words begin and when they have passed the lanes; the
-    lanes' share until that LINEAR is through; how much longer sums take until then, or 0 if they
-    wait.
+    """The first tile of a LAYERNORM; times count from when the LINEAR before writes its last tile.
+
+    sums    when the tile's sums are complete
+    began   when its words begin on the lanes
+    used    when they have passed the lanes
+    share   fraction of the lanes' cycles for LAYERNORM until that LINEAR has ended
+    slower  factor by which sums take longer until then; 0 if they wait for its end
     """
 
     sums: float
@@ -125,8 +136,9 @@ def _start(
 
 
 def _sums(t: Timing, begin: float, cycles: float, taken: float, slower: float) -> float:
-    """When a tile's sums are done. They share RES's port with what is added to the residual, which
-    takes the lanes until `taken`.
+    """When a tile's sums are complete.
+
+    They share the port of RES with the residual additions, which occupy the lanes until `taken`.
     """
     free = taken + t.ADDED
     if begin >= free:
@@ -139,8 +151,9 @@ def _sums(t: Timing, begin: float, cycles: float, taken: float, slower: float) -
 
 
 def _passed(begin: float, cycles: float, taken: float, share: float) -> float:
-    """When a tile that begins then has passed the lanes, of which only the LINEAR before takes its
-    share until `taken`.
+    """When a tile that begins then has passed the lanes.
+
+    Until `taken` the LINEAR before leaves it the fraction `share` of the lanes' cycles, then all.
     """
     if begin >= taken:
         return begin + cycles
@@ -150,9 +163,9 @@ def _passed(begin: float, cycles: float, taken: float, share: float) -> float:
 
 
 class Norm:
-    """A LAYERNORM: when its first tile is normalised (`first`), and with `finish` when the last is.
+    """A LAYERNORM: `first` is when its first tile is normalised, `finish` gives the last one.
 
-    Times are those at which a tile's last word has passed the lanes.
+    A tile is normalised when its last word has passed the lanes.
     """
 
     __slots__ = (
@@ -185,8 +198,9 @@ class Norm:
         self.last = written + self.cycles  # ends no earlier
 
     def _skip(self) -> int:
-        """Take the tiles that follow each other evenly before the LINEAR after comes in the way, at
-        once. Returns the next tile's number.
+        """Compute at once the evenly spaced tiles before the LINEAR after interferes.
+
+        Returns the next tile's number.
         """
         t = self.t
         if not self.share or self.used >= self.taken:
@@ -211,8 +225,9 @@ class Norm:
         return done + 1
 
     def finish(self, after: After | None) -> tuple[float, float]:
-        """(when the last tile is normalised; last step of the last tile's first group in the first
-        block of the LINEAR after).
+        """When the last tile is normalised, and when the LINEAR after issues it.
+
+        The latter is the last step of the last tile's first group in that LINEAR's first block.
         """
         t, cycles = self.t, self.cycles
         tile, tiles, own = self._skip(), self.tiles, self.period
@@ -241,7 +256,7 @@ class Norm:
                 continue
             beside.take(self.used)
             if self.began > port and tiles - tile > EVEN:
-                # The LINEAR before is over.
+                # The LINEAR before has ended.
                 even, each = beside.even(self.used, tiles - tile, cycles)
                 if even > 1:
                     self.used += even * each
@@ -260,8 +275,10 @@ def normalised(
 
 
 class _Beside:
-    """The first block of the LINEAR after: `issue` is the last step of its last tile's first group
-    so far, `taken` when its results have the lanes.
+    """The first block of the LINEAR after, while LAYERNORM runs.
+
+    issue  last step of the first group of its last tile so far
+    taken  intervals in which its results use the lanes
     """
 
     __slots__ = ("after", "at", "issue", "lead", "share", "t", "taken", "to_lanes", "waits")
@@ -277,7 +294,7 @@ class _Beside:
         self.at, self.waits = 0, False
 
     def passed(self, now: float, left: float) -> float:
-        """When so many cycles of the lanes have been free from `now` on."""
+        """When the lanes have been free for `left` cycles from `now` on."""
         taken, at = self.taken, self.at
         while at < len(taken):
             begin, end = taken[at]
@@ -299,7 +316,7 @@ class _Beside:
         return now + left
 
     def take(self, used: float) -> None:
-        """The next tile, which is normalised then."""
+        """Issue the next tile, which is normalised at `used`."""
         period = self.after.period
         self.waits = self.issue + period < used + self.lead
         self.issue = used + self.lead if self.waits else self.issue + period
@@ -310,9 +327,10 @@ class _Beside:
             self.taken[-1] = (self.taken[-1][0], end)
 
     def even(self, used: float, left: int, cycles: float) -> tuple[int, float]:
-        """(how many of so many tiles left follow each other evenly, cycles from one to the next),
-        and takes them. Not the last ones if each is waited for: those end before the results of
-        the tiles before them take the lanes.
+        """Issue the evenly spaced tiles among the `left` that remain.
+
+        Returns their number and the cycles from one to the next. Where each is waited for, the last
+        ones are left out: they end before results of earlier tiles reach the lanes.
         """
         after, roots, period = self.after, self.t.roots + 1.0, self.after.period
         each = max(cycles / self.share, roots) if self.share > 0 else 1e9

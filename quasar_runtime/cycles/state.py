@@ -1,7 +1,7 @@
-"""What operations leave to the next one, in cycles since the array's last step.
+"""The pipeline's state between two operations, in cycles since the array's last step.
 
-In a search many subnets come to the same states, so that what follows from one needs to be computed
-once. They are the same only if all that ceased to matter is left out of them.
+A search meets few distinct states, so the operations that follow one are memoised by it. To keep
+them few, a state leaves out every event that is too old to affect what follows.
 """
 
 from __future__ import annotations
@@ -20,16 +20,17 @@ LATER = 0.4
 
 
 class State:
-    """What operations leave to the next one. Times are cycles since the array's last step.
+    """The state between two operations. Times are cycles since the array's last step.
 
-    pace        after that step there may be the next group's so much later
-    hand        when the next operation may be handed over, if few enough are under way
-    end, under_way  end of the last operation, and of the one before it if that is after `hand`
-    filled      when the last weights had passed into the ring
-    passed, seen  when groups were computed, counted from the last one; of how many of the entries
-                filing knows
-    begin, size  of the last block
-    before      the last LINEAR as a LAYERNORM after it sees it, if it adds to the residual
+    pace         cycles until the next group's first step may follow
+    hand         when the next operation may be issued, if few enough are in flight
+    end          end of the last operation
+    under_way    end of the operation before it, if later than `hand`
+    filled       when the last weights had entered the ring
+    passed       when groups were computed, counted from the last one
+    seen         entries of `passed` that row-parameter filing has used
+    begin, size  begin and groups of the last block
+    before       the last LINEAR, if it adds to the residual, as a LAYERNORM after it sees it
     """
 
     __slots__ = (
@@ -63,16 +64,16 @@ class State:
         self.begin, self.size, self.before = begin, size, before
 
     def rest(self) -> tuple[float, tuple[Passed, ...], int, float, int, Before | None]:
-        """What a LAYERNORM leaves as it is."""
+        """The part of the state that a LAYERNORM does not change."""
         return self.filled, self.passed, self.seen, self.begin, self.size, self.before
 
 
 state_of = lru_cache(maxsize=65536)(State)
-"""The same state for the same values: it is compared by identity."""
+"""Interned states: equal values give the same object, which caches compare by identity."""
 
 
 class Leaving(NamedTuple):
-    """What a LINEAR leaves, as `State` has it; `passed` is not shortened yet."""
+    """The state after a LINEAR, with `passed` in full length."""
 
     pace: float
     hand: float
@@ -87,11 +88,11 @@ class Leaving(NamedTuple):
 
 
 def recent(t: Timing, horizon: float, leaving: Leaving) -> State:
-    """The state after a LINEAR, without what is too old to matter to the next operation.
+    """The state after a LINEAR, without events that are too old to affect the next operation.
 
-    Row parameters taken after the horizon, in places freed by then, have all been taken before
-    more places are freed or the next LINEAR begins, and weights fill the ring. So the state treats
-    them as taken at the horizon.
+    Row parameters that are taken after the horizon, into places freed before it, are all taken
+    before further places are freed or the next LINEAR begins; weights fill the ring by then. The
+    state therefore records them as taken at the horizon.
     """
     hand, filled, passed = leaving.hand, max(leaving.filled, leaving.hand), leaving.passed
     k = len(passed) - 1
@@ -105,7 +106,7 @@ def recent(t: Timing, horizon: float, leaving: Leaving) -> State:
             k -= 1
     (when, groups, _), late = passed[k], passed[k + 1 :]
     if not late or late[0][1] - groups <= late[0][2]:
-        # It does not matter when, if it was that long ago.
+        # Older than the horizon: the exact time has no effect.
         past = min(horizon, hand)
         when = past if when <= past else when
     return state_of(
@@ -123,8 +124,9 @@ def recent(t: Timing, horizon: float, leaving: Leaving) -> State:
 
 
 def horizon_of(t: Timing, places: Sequence[Place]) -> float:
-    """How long ago has ceased to matter to any of these LINEARs; in steps, so that subnets of a
-    space have the same.
+    """The horizon: events before it affect none of these LINEARs. Negative cycles.
+
+    Rounded to multiples of 512, so that the subnets of a space share it.
     """
     slack = 4 * t.TABLE  # tables, and from one hand-over to the next
     taken = max([p.taken for p in places], default=0) + slack

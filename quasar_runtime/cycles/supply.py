@@ -1,8 +1,8 @@
-"""What a LINEAR waits for: weights and row parameters that are read ahead, and the places for them
-that its groups give back. hw_src/rtl/lanes/row_parameters.sv, overlap.sv.
+"""The supply of a LINEAR: weights, row parameters and the buffer places that its groups free.
 
-Times are cycles since the array's last step before it; row parameters, weights and groups are
-counted from its first.
+Follows hw_src/rtl/lanes/row_parameters.sv and overlap.sv. Times are cycles since the last array
+step before it; row parameters, weights and groups are counted from its first. *Filing* is the
+unpacking of row parameters into the groups' places, one row per cycle.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from quasar_runtime.cycles.norm import Before, Norm
 from quasar_runtime.cycles.units import Timing
 
 Passed = tuple[float, int, int]
-"""(when, groups, size): so many groups have left the array by then with their last tile, evenly in
-blocks of that size since the entry before."""
+"""(when, groups, size): by that cycle the array had computed so many groups, evenly in blocks of
+`size` groups since the entry before."""
 
 
 class Place:
-    """A LINEAR among its neighbours: what of the program its time depends on.
+    """A LINEAR and the neighbours that its time depends on.
 
     overlapped  whether it begins while the operation before it runs
-    norm       (tokens, channels) of a LAYERNORM that begins before it and ends beside it
-    tilewise   whether it reads tiles as the operation before it writes them
-    attention  whether that one is an ATTENTION
-    following  the LINEAR that may be handed over meanwhile
-    gains      row parameters of the LAYERNORM before that one
+    norm        (tokens, channels) of an overlapped LAYERNORM before it
+    tilewise    whether it reads tiles as the operation before it writes them
+    attention   whether the operation before it is an ATTENTION
+    following   the LINEAR that may be issued meanwhile
+    gains       row parameters of the LAYERNORM in front of `following`, in beats
 
-    rows, beats  row parameters, and array beats of weights, that may be taken by its end
-    taken      cycles in which its row parameters and those of both LAYERNORMs are taken
+    rows, beats  row parameters and array beats of weights that may be taken by its end
+    taken        cycles that filing takes for it and both LAYERNORMs
     """
 
     def __init__(
@@ -67,23 +67,24 @@ def place_of(
     following: First | None,
     gains: int,
 ) -> Place:
-    """The same place for the same neighbours: it is compared by identity."""
+    """Interned places: equal neighbours give the same object, which caches compare by identity."""
     return Place(t, g, overlapped, norm, tilewise, attention, following, gains)
 
 
 class Entry(NamedTuple):
-    """What a LINEAR begins with.
+    """The initial conditions of a LINEAR.
 
-    begin        the earliest cycle in which a block may begin
-    filing       when its row parameters are taken at the earliest
-    filling      when its weights begin to pass into the ring
-    filed        whether the row parameters of a full block have been taken at `begin`
-    pace         after the array's last step there may be the next group's so much later
-    end          end of the operation before it, or of the one before its LAYERNORM
-    before       the LINEAR before its LAYERNORM as that one sees it
-    size         groups of the last block before it
-    passed, seen  when groups before it were computed; how many of these entries filing knows of
-    rows_known   row parameters of it and of the operations queued while it is under way
+    begin       earliest begin of its first block
+    filing      earliest begin of its filing
+    filling     when its weights begin to enter the ring
+    filed       whether a full block's row parameters are filed at `begin`
+    pace        cycles from the last array step until the next group's first step may follow
+    end         end of the operation before it, or of the one before its LAYERNORM
+    before      the LINEAR before its LAYERNORM, as that one sees it
+    size        groups of the last block before it
+    passed      when the groups before it were computed
+    seen        entries of `passed` that filing has used
+    rows_known  row parameters of it and of the operations queued behind it
     """
 
     begin: float
@@ -100,11 +101,12 @@ class Entry(NamedTuple):
 
 
 class Supply:
-    """Weights and row parameters of a LINEAR under way.
+    """Weights and row parameters of a running LINEAR.
 
-    filing    when its row parameters are taken, or `filed_rows` of them until `filed_until`
-    filed     when the last one was
-    end       end of the operation before it; `norm` is the LAYERNORM before it while under way
+    filing  begin of its filing; `filed_rows` rows are filed by the cycle `filed_until`
+    filed   end of its filing
+    end     end of the operation before it
+    norm    the LAYERNORM before it while in flight
     """
 
     def __init__(
@@ -125,8 +127,9 @@ class Supply:
     # ---- What is read ahead
 
     def asked(self, passed: int) -> tuple[int, int]:
-        """Row parameters that are taken when so many groups have been computed: (its own that
-        places allow, and with all of them the next LAYERNORM's; the next LINEAR's).
+        """Row parameters that may be filed once `passed` groups were computed.
+
+        First its own, and once all have places also the next LAYERNORM's; second the next LINEAR's.
         """
         g, place = self.g, self.place
         places = passed + self.t.GROUPS
@@ -141,12 +144,12 @@ class Supply:
     def advance(self, now: float, passed: int) -> None:
         """Read ahead until `now`, when `passed` groups have been computed."""
         t, bursts, most = self.t, self.bursts, self.entry.rows_known
-        # A request waits for what is under way on its port.
+        # A request waits for the burst in flight on its port.
         late = now - t.queued
         taken = self._taken(late)
         rows = bursts.asked(taken, most)
         if bursts.ends and rows > self.ahead.rows:
-            # Of the last burst only as much as has come since.
+            # Of the last burst only the beats delivered since.
             earlier = bursts.asked(self._taken(late - t.BURST), most)
             rows = min(rows, max(earlier, taken + t.ROW_BEATS - t.BURST))
         room: float = passed * self.g.steps + t.ring
@@ -156,7 +159,7 @@ class Supply:
         self.ahead.advance(now, rows, room)
 
     def _taken(self, now: float) -> float:
-        """Row parameters taken until `now`."""
+        """Row parameters filed by `now`."""
         if now <= self.filing:
             return 0.0
         passed = self.passed
@@ -166,7 +169,7 @@ class Supply:
         own, more = self.asked(self.released(now))
         since = now - passed[k][0]
         if k and since < own + more:
-            # The places that came last are filled since then.
+            # Filing of the places freed last began then.
             before, more_before = self.asked(passed[k][1] - passed[k][2])
             own = min(own, int(before + since))
             more = min(more, int(more_before + since))
@@ -176,8 +179,10 @@ class Supply:
         return rows
 
     def arrival(self, groups: int, passed: float | None = None) -> float:
-        """When the weights of its first so many groups have come, if `passed` of them have been
-        computed when the last of the row parameters before them are asked for.
+        """Cycle by which the weights of its first `groups` groups are delivered.
+
+        passed  groups computed when the last row parameters before them are requested; by default
+                what follows from the time itself
         """
         t, ahead = self.t, self.ahead
         weights = groups * self.g.steps
@@ -188,7 +193,7 @@ class Supply:
         when = ahead.now + (weights - ahead.weights) * t.part
         seen = -1
         while True:
-            # What is computed meanwhile makes room for more row parameters.
+            # Groups computed meanwhile free places, for which more row parameters are requested.
             computed = self.released(when - t.queued)
             if computed <= seen:
                 return when + t.ARRIVED
@@ -196,7 +201,7 @@ class Supply:
             when = self._behind(weights, computed)
 
     def _behind(self, weights: int, passed: int) -> float:
-        """When so many weights have come, behind the row parameters asked for before them."""
+        """Cycle by which `weights` come, after the row parameters requested before them."""
         t, ahead, bursts, most = self.t, self.ahead, self.bursts, self.entry.rows_known
         own, more = self.asked(passed)
         when = ahead.at(weights, ahead.rows)
@@ -207,10 +212,10 @@ class Supply:
         return when
 
     def next_filing(self) -> float:
-        """When the row parameters of the LINEAR after it are taken at the earliest."""
+        """Earliest begin of the next LINEAR's filing."""
         t, place = self.t, self.place
         if self.norm:
-            return self.norm.last  # it is handed over when that is over
+            return self.norm.last  # the next LINEAR is issued when the LAYERNORM has ended
         taken = self.filing + self.g.outputs
         if place.gains:
             taken += place.gains * t.gain + t.ROWS
@@ -219,7 +224,7 @@ class Supply:
         return taken + t.ROWS + (t.TABLE if place.following and place.following.table else 0)
 
     def released(self, now: float) -> int:
-        """Groups computed by then, those before it negative."""
+        """Groups computed by `now`; negative while those of the LINEAR before it are computed."""
         passed = self.passed
         for k in range(len(passed) - 1, 0, -1):
             when, groups, size = passed[k]
@@ -232,7 +237,7 @@ class Supply:
         return passed[0][1]
 
     def release(self, when: float, begin: float, groups: int, size: int) -> None:
-        """So many more groups have been computed evenly, in blocks of that size, since `begin`."""
+        """Record `groups` more groups, computed from `begin` to `when` evenly in blocks."""
         keep = 2
         blocks = -(-groups // size)
         each = (when - begin) / blocks
@@ -248,10 +253,10 @@ class Supply:
             self.passed.append((when - k * each, last, size))
         self.passed.append((when, total, size))
 
-    # ---- Filing: row parameters are taken, a row a cycle, while there are places for their groups
+    # ---- Filing: one row per cycle, while its group has a place
 
     def file(self, now: float) -> None:
-        """Take row parameters until `now`."""
+        """File row parameters until `now`."""
         passed, seen = self.passed, self.seen
         while seen + 1 < len(passed) and passed[seen + 1][0] <= now:
             if passed[seen + 1][0] > self.filed_until and self.filed_rows < self.g.outputs:
@@ -275,5 +280,5 @@ class Supply:
         self.filed_rows, self.filed_until = rows, now
 
     def filed_when(self, groups: int) -> float:
-        """When the first so many groups' row parameters are there, if places are free."""
+        """Cycle by which the first `groups` groups' rows are filed, if places are free."""
         return self.filed_until + self.g.rows(groups) - self.filed_rows

@@ -230,7 +230,7 @@ class _Fill:
         self.done: list[float] = []
 
     def release(self, now: float) -> None:
-        """A head's room is free from now on."""
+        """Free a head's room in the weight memory."""
         self.advance(now)
         self.releases.append(now)
 
@@ -248,12 +248,12 @@ class _Fill:
             self._finish()
 
     def pause(self, begin: float, end: float) -> None:
-        """The array reads activations."""
+        """Pause the copies while the array reads activations."""
         self.advance(begin)
         self.now = max(self.now, end)
 
     def until(self, job: int) -> float:
-        """When a job is done if nothing comes in its way from here on."""
+        """When a job is done if no further pause interrupts it."""
         while len(self.done) <= job:
             self._finish()
         return self.done[job]
@@ -268,8 +268,10 @@ class _Fill:
 
 
 def first_beats(t: Timing, work: Sequence[Operation]) -> int:
-    """Beats of descriptors and tables that go before the loads: those of a full queue and in the
-    buffers behind it, but for the first burst, which the first operation waits for.
+    """Beats of descriptors and tables that are read before the loads.
+
+    They fill the queue and the buffers behind it. The first burst does not count: the first
+    operation waits for it.
     """
     per_burst = t.BURST // t.DESCRIPTOR
     descriptors = min(len(work), t.QUEUE + t.BUFFERED * per_burst) - per_burst
@@ -280,11 +282,10 @@ def first_beats(t: Timing, work: Sequence[Operation]) -> int:
 def loads(
     t: Timing, loads: Sequence[Operation], begins: Sequence[float], rows: float
 ) -> tuple[list[float], float]:
-    """(ends of one load, or of two that overlap; beats of the weights' busiest port meanwhile).
+    """Ends of one load or of two that overlap, and beats of the weights' busiest port meanwhile.
 
-    At the program's begin `rows` beats of row parameters are read ahead through port 0, before the
-    rest. The image goes before the position values, except for as many of those as are asked for
-    at once, because they start first and have room.
+    At START `rows` beats of row parameters are read ahead through port 0 before the rest. The image
+    has priority over the position values, except those requested first, which had room.
     """
     o = t.overlay
     last = o.read_ports - 1
@@ -335,15 +336,16 @@ def _burst(w: Operation) -> float:
 
 
 def _burst_rate(t: Timing, w: Operation) -> float:
-    """Beats a cycle of a load: only so many bursts are under way, and one is asked for in four
-    cycles.
+    """Beats per cycle of a load.
+
+    Bounded by the bursts that may be in flight and by one request per four cycles.
     """
     burst = _burst(w)
     return min(t.rate, t.BURSTS * burst / (t.latency + t.ACCESS), burst / t.REQUEST)
 
 
 def store(t: Timing, w: Operation) -> float:
-    """Four logits, or a beat of at most 16 bytes of an on-chip word, a cycle."""
+    """Cycles of a STORE: four logits per cycle, or up to 16 bytes of an on-chip word."""
     if w.mode == Source.LOGITS:
         units: float = -(-w.outputs // 4)
     else:
