@@ -99,8 +99,11 @@ def test_equal_modules_are_one_whatever_their_names_and_numbers() -> None:
     )
 
 
-def test_what_yosys_gets_of_a_module_depends_on_itself_and_its_children_s_ports_alone() -> None:
-    """Counts that change with what else is mapped are another's on another machine."""
+def test_what_yosys_gets_of_a_module_depends_on_itself_and_its_children_s_ports_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Counts that depend on what else is mapped do not repeat on another machine."""
+    monkeypatch.setattr(yosys, "version", lambda: "0")
 
     def middle(design: str) -> yosys.Alone:
         modules = netlist.distinct(design, "top")
