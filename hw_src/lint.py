@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from hw_src import strict
+from hw_src.synth import yosys
 from quasar_runtime.devices.rtl.build import Build, lint_command
 from quasar_runtime.errors import QuasarError
 from quasar_runtime.isa.overlay import load_overlay, overlay_names
@@ -48,7 +49,7 @@ def arrangement(top: str, *parameters: str) -> tuple[list[str], dict[str, str]]:
 def strict_findings() -> list[str]:
     """What slang says of every overlay, below Vivado's wrapper as below the RTL's own top."""
     found: list[str] = []
-    files = strict.design(RTL)
+    files = yosys.sources()
     for name in overlay_names():
         parameters = Build(load_overlay(name), RTL).parameters
         for top, more in (("quasar_top", []), ("quasar_accelerator", [strict.WRAPPER])):

@@ -48,12 +48,6 @@ PARTS = {
 WRAPPER = "hw_src/vivado/quasar_accelerator.v"
 
 
-def design(folder: Path) -> list[Path]:
-    """Every SystemVerilog file below a folder, packages first."""
-    packages = sorted(folder.rglob("*_pkg.sv"), key=lambda p: (p.name != "quasar_pkg.sv", p.name))
-    return [*packages, *(p for p in sorted(folder.rglob("*.sv")) if p not in packages)]
-
-
 def findings(
     files: Iterable[Path], top: str, parameters: Mapping[str, int], options: Iterable[str] = ()
 ) -> list[str]:

@@ -26,31 +26,63 @@ module axi_lite_rules (
     input logic rvalid_i,
     input logic rready_i
 );
-  logic past_q, aw_waits_q, w_waits_q, b_waits_q, ar_waits_q, r_waits_q;
-  logic [7:0] awaddr_q, araddr_q;
-  logic [31:0] wdata_q, rdata_q;
-  logic [3:0] wstrb_q;
-  logic [1:0] bresp_q, rresp_q;
+  stable_offer #(
+      .ASSUMED(1'b1),
+      .WIDTH(8)
+  ) stable_write_address (
+      .clk_i,
+      .rst_i,
+      .valid_i(awvalid_i),
+      .ready_i(awready_i),
+      .payload_i(awaddr_i)
+  );
+  stable_offer #(
+      .ASSUMED(1'b1),
+      .WIDTH(36)
+  ) stable_data (
+      .clk_i,
+      .rst_i,
+      .valid_i(wvalid_i),
+      .ready_i(wready_i),
+      .payload_i({wdata_i, wstrb_i})
+  );
+  stable_offer #(
+      .WIDTH(2)
+  ) stable_b (
+      .clk_i,
+      .rst_i,
+      .valid_i(bvalid_i),
+      .ready_i(bready_i),
+      .payload_i(bresp_i)
+  );
+  stable_offer #(
+      .ASSUMED(1'b1),
+      .WIDTH(8)
+  ) stable_read_address (
+      .clk_i,
+      .rst_i,
+      .valid_i(arvalid_i),
+      .ready_i(arready_i),
+      .payload_i(araddr_i)
+  );
+  stable_offer #(
+      .WIDTH(34)
+  ) stable_r (
+      .clk_i,
+      .rst_i,
+      .valid_i(rvalid_i),
+      .ready_i(rready_i),
+      .payload_i({rdata_i, rresp_i})
+  );
+
   // Accepted and not answered: at most one address and one word of data wait beyond an answer.
   logic [1:0] addresses_q, words_q, reads_q;
-  logic pair, due_q, due2_q, read_due_q;
+  logic pair, due_q, began_q;
 
   assign pair = addresses_q != 2'd0 && words_q != 2'd0;
-  initial past_q = 1'b0;
+  initial began_q = 1'b0;
   always_ff @(posedge clk_i) begin
-    past_q <= !rst_i;
-    aw_waits_q <= awvalid_i && !awready_i;
-    w_waits_q <= wvalid_i && !wready_i;
-    b_waits_q <= bvalid_i && !bready_i;
-    ar_waits_q <= arvalid_i && !arready_i;
-    r_waits_q <= rvalid_i && !rready_i;
-    awaddr_q <= awaddr_i;
-    araddr_q <= araddr_i;
-    wdata_q <= wdata_i;
-    wstrb_q <= wstrb_i;
-    bresp_q <= bresp_i;
-    rresp_q <= rresp_i;
-    rdata_q <= rdata_i;
+    began_q <= 1'b1;
     addresses_q <= addresses_q + 2'(awvalid_i && awready_i) - 2'(bvalid_i && bready_i);
     words_q <= words_q + 2'(wvalid_i && wready_i) - 2'(bvalid_i && bready_i);
     reads_q <= reads_q + 2'(arvalid_i && arready_i) - 2'(rvalid_i && rready_i);
@@ -62,13 +94,7 @@ module axi_lite_rules (
   end
 
   always_ff @(posedge clk_i) begin
-    if (past_q && !rst_i) begin
-      m_stable_write_address : assume (!aw_waits_q || (awvalid_i && awaddr_i == awaddr_q));
-      m_stable_data :
-      assume (!w_waits_q || (wvalid_i && wdata_i == wdata_q && wstrb_i == wstrb_q));
-      m_stable_read_address : assume (!ar_waits_q || (arvalid_i && araddr_i == araddr_q));
-      a_stable_b : assert (!b_waits_q || (bvalid_i && bresp_i == bresp_q));
-      a_stable_r : assert (!r_waits_q || (rvalid_i && rdata_i == rdata_q && rresp_i == rresp_q));
+    if (began_q && !rst_i) begin
       a_b_after_both : assert (!bvalid_i || pair);
       a_r_after_address : assert (!rvalid_i || reads_q != 2'd0);
       a_few_wait : assert (addresses_q <= 2'd2 && words_q <= 2'd2 && reads_q <= 2'd1);

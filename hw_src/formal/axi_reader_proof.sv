@@ -1,6 +1,8 @@
 // axi_reader keeps the rules of AXI4, is ready for every beat that it asked for, and gives each beat to
 // the client that asked for it, in order.
-module axi_reader_proof #(
+module axi_reader_proof
+  import rules_pkg::*;
+#(
     parameter int unsigned CLIENTS = 2,
     parameter int unsigned BURSTS = 2,
     parameter int unsigned LENGTH_BITS = 1
@@ -20,9 +22,9 @@ module axi_reader_proof #(
   localparam int unsigned PORT_BITS = 32;
   localparam int unsigned SIZE = 2;
 
-  logic rst, began_q, past_q;
-  initial {began_q, past_q} = 2'b00;
-  always_ff @(posedge clk_i) {past_q, began_q} <= {began_q, 1'b1};
+  logic rst, began_q;
+  initial began_q = 1'b0;
+  always_ff @(posedge clk_i) began_q <= 1'b1;
   assign rst = !began_q;  // the first cycle
 
   logic [CLIENTS-1:0] req_ready, data_valid;
@@ -68,11 +70,27 @@ module axi_reader_proof #(
       .m_axi_rready_o(rready)
   );
 
-  logic ar_waits_q, r_waits_q;
-  logic [63:0] araddr_q;
-  logic [7:0] arlen_q, watched_q;
-  logic [31:0] rdata_q;
-  logic [1:0] rresp_q;
+  stable_offer #(
+      .WIDTH(72)
+  ) stable_address (
+      .clk_i,
+      .rst_i(rst),
+      .valid_i(arvalid),
+      .ready_i(arready_i),
+      .payload_i({araddr, arlen})
+  );
+  stable_offer #(
+      .ASSUMED(1'b1),
+      .WIDTH(34)
+  ) stable_data (
+      .clk_i,
+      .rst_i(rst),
+      .valid_i(rvalid_i),
+      .ready_i(rready),
+      .payload_i({rdata_i, rresp_i})
+  );
+
+  logic [7:0] watched_q;
   // Bursts and beats granted, asked for at the port, and answered.
   logic granted;
   logic [CLIENTS-1:0] grantee, owner_q;
@@ -91,13 +109,7 @@ module axi_reader_proof #(
     end
   end
   always_ff @(posedge clk_i) begin
-    ar_waits_q <= arvalid && !arready_i;
-    r_waits_q <= rvalid_i && !rready;
-    araddr_q <= araddr;
-    arlen_q <= arlen;
     watched_q <= watched_i;
-    rdata_q <= rdata_i;
-    rresp_q <= rresp_i;
     answered_watched_q <= 1'b0;
     if (granted) begin
       grants_q  <= grants_q + 8'd1;
@@ -124,22 +136,18 @@ module axi_reader_proof #(
 
   always_ff @(posedge clk_i) begin
     for (int c = 0; c < CLIENTS; c++) begin
-      assume (req_address_i[c][SIZE-1:0] == '0);
-      assume (32'(req_address_i[c][11:0]) + ((32'(req_length_i[c]) + 32'd1) << SIZE) <= 32'd4096);
+      assume (legal_burst(req_address_i[c], 8'(req_length_i[c]), SIZE));
     end
     assume (!(rvalid_i && began_q) || answered_q < asked_q);  // only what was asked for
-    if (past_q) begin
-      assume (!r_waits_q || (rvalid_i && rdata_i == rdata_q && rresp_i == rresp_q));
-      a_stable_address : assert (!ar_waits_q || (arvalid && araddr == araddr_q && arlen == arlen_q));
-    end
     if (began_q) begin
       assume (watched_i == watched_q);
       a_one_grant : assert ((grantee & (grantee - 1'b1)) == '0);
       a_legal_address :
-      assert (!arvalid || (arsize == 3'(SIZE) && arburst == 2'b01 && araddr[SIZE-1:0] == '0 &&
-          32'(araddr[11:0]) + ((32'(arlen) + 32'd1) << SIZE) <= 32'd4096));
+      assert (!arvalid ||
+          (arsize == 3'(SIZE) && arburst == 2'b01 && legal_burst(araddr, arlen, SIZE)));
       a_address_offered : assert (grants_q == addresses_q || arvalid);
-      a_bounded : assert (grants_q - 8'd1 - addresses_q + 8'd1 <= 8'(BURSTS));
+      a_one_address_waits : assert (grants_q - addresses_q <= 8'd1);
+      a_bounded : assert (granted_q - answered_q <= 8'(BURSTS << LENGTH_BITS));
       a_ready_for_data : assert (answered_q == granted_q || rready);
       a_no_grant_in_abort : assert (!(abort_i && granted));
       a_quiet : assert (!quiet || (granted_q == answered_q && !arvalid));

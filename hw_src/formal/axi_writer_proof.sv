@@ -1,6 +1,8 @@
 // axi_writer keeps the rules of AXI4, offers address and data without waiting for a READY, delivers
 // what it was granted, and is quiet only when nothing is under way.
-module axi_writer_proof #(
+module axi_writer_proof
+  import rules_pkg::*;
+#(
     parameter int unsigned CLIENTS = 2,
     parameter int unsigned BURSTS = 2,
     parameter int unsigned LENGTH_BITS = 1
@@ -35,7 +37,7 @@ module axi_writer_proof #(
   logic [1:0] awburst;
   logic [PORT_BITS-1:0] wdata;
   logic [PORT_BITS/8-1:0] wstrb;
-  logic [7:0] addresses, bursts, answers;
+  logic [7:0] addresses, answers;
 
   axi_writer #(
       .CLIENTS(CLIENTS),
@@ -96,7 +98,6 @@ module axi_writer_proof #(
       .bvalid_i,
       .bready_i(bready),
       .addresses_o(addresses),
-      .bursts_o(bursts),
       .answers_o(answers)
   );
 
@@ -136,8 +137,7 @@ module axi_writer_proof #(
   always_ff @(posedge clk_i) begin
     // The clients' side: legal bursts.
     for (int c = 0; c < CLIENTS; c++) begin
-      assume (req_address_i[c][SIZE-1:0] == '0);
-      assume (32'(req_address_i[c][11:0]) + ((32'(req_length_i[c]) + 32'd1) << SIZE) <= 32'd4096);
+      assume (legal_burst(req_address_i[c], 8'(req_length_i[c]), SIZE));
     end
     if (began_q) begin
       a_one_grant : assert ((req_ready & (req_ready - 1'b1)) == '0);

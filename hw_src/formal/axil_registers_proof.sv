@@ -95,7 +95,7 @@ module axil_registers_proof (
   );
 
   // The pair of address and data that is held, as the manager sent it, and whether it gave its pulse.
-  logic address_q, data_q, given;
+  logic given;
   logic [7:0] offset_q;
   logic [31:0] value_q;
   logic [3:0] strobe_q;

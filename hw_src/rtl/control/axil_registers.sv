@@ -1,9 +1,9 @@
 // The AXI4-Lite register file of quasar_runtime/isa/interface.py, REGISTERS.
 //
 // One access per direction at a time. A write's address and data are accepted independently and
-// held until both are there: no READY depends on a VALID, as AXI demands. Reads
-// of undefined offsets give 0, writes to them and to read-only registers are ignored; answers are
-// always OKAY. Byte strobes are honoured. Configuration survives CONTROL.reset.
+// held until both are there: no READY depends on a VALID, as AXI demands. Reads of undefined offsets
+// give 0, writes to them and to read-only registers are ignored; answers are always OKAY. Byte strobes
+// are honoured. Configuration survives CONTROL.reset.
 
 module axil_registers
   import quasar_pkg::*;

@@ -15,8 +15,8 @@ module datapath
     parameter int unsigned RES_WORDS = 1024,
     parameter int unsigned LOGITS = 1024,
     parameter int unsigned PORT_BITS = 128,
-    // Digit rows per cycle that leave through the epilogue, and keys per cycle through the softmax, which
-    // takes a score tile of ROWS / 2 keys in the HEAD_DIM / DEPTH cycles between two of them.
+    // Digit rows per cycle that leave through the epilogue, and keys per cycle through the softmax,
+    // which takes a score tile of ROWS / 2 keys in the HEAD_DIM / DEPTH cycles between two of them.
     parameter int unsigned LANES = DEPTH / 4,
     localparam int unsigned EXP_MINIMUM = ROWS * DEPTH / (2 * HEAD_DIM),
     localparam int unsigned EXP_USUAL = DEPTH >= 32 ? 8 : DEPTH / 8,

@@ -1,5 +1,5 @@
-// LINEAR: walks block -> token tile -> group -> step, one step per cycle, without a bubble between tiles,
-// groups or operations, and takes the weight stream into the weight memory ahead of its use.
+// LINEAR: walks block -> token tile -> group -> step, one step per cycle, without a bubble between
+// tiles, groups or operations, and takes the weight stream into the weight memory ahead of its use.
 //
 // Groups of ROWS digit rows are taken in blocks of up to BLOCK_GROUPS: all groups of a block see a
 // tile before the next tile comes. A tile of the source is so needed for a long time before the next
